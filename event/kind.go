@@ -1,0 +1,169 @@
+package event
+
+import "strings"
+
+// Kind is the canonical kind of an event. Event types are open: whatever a
+// sender calls an event is kept, and mapped to one of these.
+type Kind string
+
+// The kinds (CONTRACT §2.17).
+const (
+	KindAgentStatus        Kind = "agent_status"
+	KindWorkflowStarted    Kind = "workflow_started"
+	KindWorkflowProgress   Kind = "workflow_progress"
+	KindWorkflowCompletion Kind = "workflow_completion"
+	KindError              Kind = "error"
+	KindOther              Kind = "other"
+)
+
+// Kinds lists every kind.
+var Kinds = []Kind{
+	KindAgentStatus, KindWorkflowStarted, KindWorkflowProgress,
+	KindWorkflowCompletion, KindError, KindOther,
+}
+
+// TypeSystemHealthAlert is the event type of alerts that the gateway raises.
+const TypeSystemHealthAlert = "system_health_alert"
+
+// Names of stream events: the `event:` field of a Server-Sent Event.
+const (
+	StreamAgentStatusChange       = "agent_status_change"
+	StreamWorkflowProgressUpdate  = "workflow_progress_update"
+	StreamPerformanceMetricUpdate = "performance_metric_update"
+	StreamErrorNotification       = "error_notification"
+	StreamSystemHealthAlert       = "system_health_alert"
+)
+
+// KindOf maps an event type as sent to its kind. known is false for a type that
+// neither of the two OPAL documents names.
+func KindOf(eventType string) (kind Kind, known bool) {
+	switch eventType {
+	case "agent_status_update", "agent_completed":
+		return KindAgentStatus, true
+	case "started", "workflow_started":
+		return KindWorkflowStarted, true
+	case "workflow_progress":
+		return KindWorkflowProgress, true
+	case "workflow_completion", "completed", "failed":
+		return KindWorkflowCompletion, true
+	case "error_notification":
+		return KindError, true
+	}
+	return KindOther, false
+}
+
+// StreamName is the name under which an event goes out on streams, or "" for an
+// unnamed message.
+func (e *Event) StreamName() string {
+	if e.Kind == KindOther && e.Type == TypeSystemHealthAlert && e.Source == SourceGateway {
+		return StreamSystemHealthAlert
+	}
+	switch e.Kind {
+	case KindAgentStatus:
+		return StreamAgentStatusChange
+	case KindWorkflowStarted, KindWorkflowProgress, KindWorkflowCompletion:
+		return StreamWorkflowProgressUpdate
+	case KindError:
+		return StreamErrorNotification
+	}
+	return ""
+}
+
+// kindsOfStreamName is the reverse of StreamName, for filters.
+func kindsOfStreamName(name string) []Kind {
+	switch name {
+	case StreamAgentStatusChange:
+		return []Kind{KindAgentStatus}
+	case StreamWorkflowProgressUpdate:
+		return []Kind{KindWorkflowStarted, KindWorkflowProgress, KindWorkflowCompletion}
+	case StreamErrorNotification:
+		return []Kind{KindError}
+	}
+	return nil
+}
+
+// Status is a normalised status.
+type Status string
+
+// The statuses (CONTRACT §2.17).
+const (
+	StatusIdle      Status = "idle"
+	StatusStarting  Status = "starting"
+	StatusPending   Status = "pending"
+	StatusRunning   Status = "running"
+	StatusCompleted Status = "completed"
+	StatusFailed    Status = "failed"
+	StatusTimeout   Status = "timeout"
+)
+
+// Terminal reports whether nothing follows the status in one execution.
+func (s Status) Terminal() bool {
+	return s == StatusCompleted || s == StatusFailed || s == StatusTimeout
+}
+
+// NormalizeStatus maps a status as sent to a normalised one, or "" when it means
+// none of them.
+func NormalizeStatus(s string) Status {
+	switch s = strings.ToLower(s); s {
+	case "idle", "starting", "pending", "running", "completed", "failed", "timeout":
+		return Status(s)
+	case "success", "succeeded", "complete", "done":
+		return StatusCompleted
+	case "failure", "error":
+		return StatusFailed
+	case "in_progress", "started":
+		return StatusRunning
+	case "queued", "initiated":
+		return StatusPending
+	case "timed_out":
+		return StatusTimeout
+	}
+	return ""
+}
+
+// Priority orders events for filters, lowest first.
+type Priority uint8
+
+// The priorities.
+const (
+	PriorityLow Priority = iota + 1
+	PriorityMedium
+	PriorityHigh
+	PriorityCritical
+)
+
+// ParsePriority maps a severity to its priority. `urgent` equals `critical`; an
+// empty or unknown one is medium (CONTRACT §5).
+func ParsePriority(s string) Priority {
+	p, _ := LookupPriority(s)
+	return p
+}
+
+// LookupPriority is ParsePriority that also tells whether the word is known.
+func LookupPriority(s string) (Priority, bool) {
+	switch strings.ToLower(s) {
+	case "low":
+		return PriorityLow, true
+	case "medium":
+		return PriorityMedium, true
+	case "high":
+		return PriorityHigh, true
+	case "critical", "urgent":
+		return PriorityCritical, true
+	}
+	return PriorityMedium, false
+}
+
+func (p Priority) String() string {
+	switch p {
+	case PriorityLow:
+		return "low"
+	case PriorityMedium:
+		return "medium"
+	case PriorityHigh:
+		return "high"
+	case PriorityCritical:
+		return "critical"
+	}
+	return ""
+}

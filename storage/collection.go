@@ -1,0 +1,72 @@
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+// Collection is a typed view of one collection of documents, kept as JSON.
+type Collection[T any] struct {
+	name string
+	docs Documents
+}
+
+// NewCollection returns the named collection of docs.
+func NewCollection[T any](docs Documents, name string) Collection[T] {
+	return Collection[T]{name: name, docs: docs}
+}
+
+// Entry is a value with its key and version.
+type Entry[T any] struct {
+	Key     string
+	Version uint64
+	Value   T
+}
+
+// Get returns ErrNotFound for what does not exist.
+func (c Collection[T]) Get(ctx context.Context, key string) (Entry[T], error) {
+	d, err := c.docs.GetDocument(ctx, c.name, key)
+	if err != nil {
+		return Entry[T]{}, err
+	}
+	return c.decode(d)
+}
+
+// Put writes the value if the document is at that version; see PutDocument.
+func (c Collection[T]) Put(ctx context.Context, key string, value T, version uint64) (uint64, error) {
+	raw, err := json.Marshal(value)
+	if err != nil {
+		return 0, fmt.Errorf("encoding %s %q: %w", c.name, key, err)
+	}
+	return c.docs.PutDocument(ctx, Document{Collection: c.name, Key: key, Value: raw, Version: version})
+}
+
+// Delete removes the document at that version.
+func (c Collection[T]) Delete(ctx context.Context, key string, version uint64) error {
+	return c.docs.DeleteDocument(ctx, c.name, key, version)
+}
+
+// List returns up to limit entries whose keys begin with prefix and come after
+// `after`, in the order of their keys.
+func (c Collection[T]) List(ctx context.Context, prefix, after string, limit int) ([]Entry[T], error) {
+	docs, err := c.docs.ListDocuments(ctx, c.name, prefix, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Entry[T], len(docs))
+	for i, d := range docs {
+		if out[i], err = c.decode(d); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (c Collection[T]) decode(d Document) (Entry[T], error) {
+	e := Entry[T]{Key: d.Key, Version: d.Version}
+	if err := json.Unmarshal(d.Value, &e.Value); err != nil {
+		return e, fmt.Errorf("decoding %s %q: %w", c.name, d.Key, err)
+	}
+	return e, nil
+}
