@@ -1,0 +1,333 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/storage"
+)
+
+// What one commit gathers at most. It takes what has arrived and never waits for
+// more: under load a batch fills while the one before it is synced.
+const (
+	batchEvents = 256
+	batchBytes  = 3 << 19 // 1.5 MiB
+)
+
+// pruneInterval and pruneStep pace retention: a step is short enough to stand
+// between two batches.
+const (
+	pruneInterval = time.Minute
+	pruneStep     = 2000
+)
+
+// reopenBackoff bounds how often a store that does not open is tried.
+const (
+	reopenBackoffMin = 100 * time.Millisecond
+	reopenBackoffMax = 5 * time.Second
+)
+
+// Result of an append.
+type Result struct {
+	// Seq is the event's place in the log, or the original's if it is a
+	// duplicate.
+	Seq       uint64
+	Duplicate bool
+}
+
+// pending is an event that waits for its commit.
+type pending struct {
+	event *event.Event
+	since time.Time
+	done  chan outcome // buffered, so that nobody waits for a caller who left
+}
+
+type outcome struct {
+	Result
+	err error
+}
+
+// Append makes the event durable and returns its place in the log. When it
+// returns without an error the event has been synced to disk. The event must not
+// be changed afterwards, and its strings must not share memory with its body.
+//
+// If ctx ends first the event may still be committed.
+func (l *Log) Append(ctx context.Context, e *event.Event) (Result, error) {
+	p := &pending{event: e, since: time.Now(), done: make(chan outcome, 1)}
+	if err := l.enqueue(p); err != nil {
+		l.opt.Observer.Refused(err)
+		return Result{}, err
+	}
+	select {
+	case o := <-p.done:
+		if o.err != nil {
+			l.opt.Observer.Refused(o.err)
+		}
+		return o.Result, o.err
+	case <-ctx.Done():
+		return Result{}, ctx.Err()
+	}
+}
+
+func (l *Log) enqueue(p *pending) error {
+	l.closing.RLock()
+	defer l.closing.RUnlock()
+	if l.closed {
+		return ErrClosed
+	}
+	ref := l.store.Load()
+	if ref == nil {
+		return ErrUnavailable
+	}
+	if err := ref.Writable(); err != nil {
+		return unavailable(err)
+	}
+	size := int64(len(p.event.Body))
+	if l.queued.Add(size) > l.opt.QueueBytes && size < l.queued.Load() {
+		l.queued.Add(-size)
+		return ErrOverloaded
+	}
+	select {
+	case l.queue <- p:
+		return nil
+	default:
+		l.queued.Add(-size)
+		return ErrOverloaded
+	}
+}
+
+// commitLoop owns all writing of events.
+func (l *Log) commitLoop() {
+	defer l.finished.Done()
+	prune := time.NewTicker(pruneInterval)
+	defer prune.Stop()
+	pruneSoon := make(chan struct{}, 1)
+	pruneSoon <- struct{}{} // what expired while the gateway was down
+	b := newBatch()
+	for {
+		select {
+		case p := <-l.queue:
+			l.commit(b, p)
+		case <-prune.C:
+			l.prune(pruneSoon)
+		case <-pruneSoon:
+			l.prune(pruneSoon)
+		case <-l.stop:
+			// Nothing enters the queue any more: Close took the lock.
+			for {
+				select {
+				case p := <-l.queue:
+					l.commit(b, p)
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// commit gathers a batch that begins with first and makes it durable.
+func (l *Log) commit(b *batch, first *pending) {
+	b.reset()
+	for p := first; p != nil; {
+		l.queued.Add(-int64(len(p.event.Body)))
+		b.add(p)
+		p = nil
+		if len(b.all) < batchEvents && b.bytes < batchBytes {
+			select {
+			case p = <-l.queue:
+			default:
+			}
+		}
+	}
+
+	start := time.Now()
+	for _, e := range b.events {
+		e.ProcessingTime = start.Sub(e.ReceivedAt)
+	}
+	ref := l.store.Load()
+	if ref == nil {
+		b.fail(ErrUnavailable)
+		return
+	}
+	// The log's own end is no reason to drop what was taken: no ctx of it here.
+	outcomes, err := ref.CommitBatch(context.Background(), b.events)
+	switch {
+	case err == nil:
+	case errors.Is(err, storage.ErrNoSpace):
+		b.fail(err)
+		return
+	default:
+		l.log.Error("commit failed; its outcome is unknown, reopening the store", zap.Int("events", len(b.events)), zap.Error(err))
+		b.fail(ErrOutcomeUnknown)
+		l.reopen()
+		return
+	}
+	written := b.settle(outcomes)
+	if n := len(written); n > 0 {
+		l.tail.append(written)
+		l.head.advance(written[n-1].Seq)
+		for _, e := range written {
+			if e.PayloadMismatch {
+				l.opt.Observer.Mismatched()
+			}
+		}
+	}
+	l.opt.Observer.Committed(len(written), len(b.all)-len(written), start.Sub(first.since), time.Since(start), len(l.queue))
+	b.reply()
+}
+
+// reopen closes a store whose state is in doubt and opens it again. What waits
+// meanwhile is refused: a sender's retry finds whatever was written.
+func (l *Log) reopen() {
+	acknowledged := l.head.load()
+	ref := l.store.Swap(nil)
+	if err := ref.Close(); err != nil {
+		l.log.Warn("closing the store after a failed commit", zap.Error(err))
+	}
+	backoff := reopenBackoffMin
+	for {
+		l.refuseQueued()
+		err := l.openStore()
+		if err == nil {
+			break
+		}
+		l.log.Error("reopening the store", zap.Error(err), zap.Duration("next_try", backoff))
+		retry := time.NewTimer(backoff)
+		select {
+		case <-retry.C:
+		case <-l.stop:
+			retry.Stop()
+			return
+		}
+		backoff = min(2*backoff, reopenBackoffMax)
+	}
+	l.verify(acknowledged)
+}
+
+// verify checks a reopened store against what had been acknowledged.
+func (l *Log) verify(acknowledged uint64) {
+	store, err := l.Store()
+	if err != nil {
+		return
+	}
+	bounds, err := store.Bounds(l.stopped)
+	switch {
+	case err != nil:
+		l.log.Error("verifying the reopened store", zap.Error(err))
+	case bounds.Last < acknowledged:
+		l.log.Error("the reopened store lacks acknowledged events",
+			zap.Uint64("acknowledged", acknowledged), zap.Uint64("last", bounds.Last))
+	default:
+		l.log.Info("store reopened", zap.Uint64("acknowledged", acknowledged), zap.Uint64("last", bounds.Last))
+	}
+}
+
+func (l *Log) refuseQueued() {
+	for {
+		select {
+		case p := <-l.queue:
+			l.queued.Add(-int64(len(p.event.Body)))
+			p.done <- outcome{err: ErrUnavailable}
+		default:
+			return
+		}
+	}
+}
+
+// prune does one step of retention and asks for another if there is more.
+func (l *Log) prune(again chan<- struct{}) {
+	store, err := l.Store()
+	if err != nil {
+		return
+	}
+	n, more, err := store.Prune(l.stopped, time.Now().Add(-l.opt.Retention), l.projected.load(), pruneStep)
+	if err != nil {
+		if !errors.Is(err, context.Canceled) {
+			l.log.Error("retention", zap.Error(err))
+		}
+		return
+	}
+	if n > 0 {
+		l.opt.Observer.Pruned(n)
+	}
+	if more {
+		select {
+		case again <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// batch gathers events and resolves the duplicates among them.
+type batch struct {
+	all    []*pending
+	events []*event.Event // those of all that go to the engine
+	index  []int          // all[i] is, or is a duplicate of, events[index[i]]
+	seen   map[identity]int
+	result []outcome
+	bytes  int
+}
+
+// identity is what makes an event unique.
+type identity struct {
+	workspace, source string
+	key, body         event.Digest
+}
+
+func newBatch() *batch { return &batch{seen: make(map[identity]int, batchEvents)} }
+
+func (b *batch) reset() {
+	clear(b.all) // so that the backing arrays hold on to nothing
+	clear(b.events)
+	clear(b.seen)
+	b.all, b.events, b.index, b.result, b.bytes = b.all[:0], b.events[:0], b.index[:0], b.result[:0], 0
+}
+
+func (b *batch) add(p *pending) {
+	e := p.event
+	id := identity{e.WorkspaceID, e.Source, e.DedupKey, e.BodyDigest}
+	i, dup := b.seen[id]
+	if !dup {
+		i = len(b.events)
+		b.seen[id] = i
+		b.events = append(b.events, e)
+		b.bytes += len(e.Body)
+	}
+	b.all = append(b.all, p)
+	b.index = append(b.index, i)
+}
+
+// settle works out everyone's result from the engine's outcomes and returns the
+// events that were written.
+func (b *batch) settle(outcomes []storage.Outcome) []*event.Event {
+	for i, p := range b.all {
+		o := outcomes[b.index[i]]
+		// A duplicate inside the batch answers as if it had come later.
+		dup := o.Duplicate || b.events[b.index[i]] != p.event
+		b.result = append(b.result, outcome{Result: Result{Seq: o.Seq, Duplicate: dup}})
+	}
+	written := b.events[:0:0]
+	for i, e := range b.events {
+		if !outcomes[i].Duplicate {
+			written = append(written, e)
+		}
+	}
+	return written
+}
+
+func (b *batch) reply() {
+	for i, p := range b.all {
+		p.done <- b.result[i]
+	}
+}
+
+func (b *batch) fail(err error) {
+	for _, p := range b.all {
+		p.done <- outcome{err: err}
+	}
+}

@@ -1,0 +1,214 @@
+// Package osa is the Caddy app `osa`. It opens the event log and the hub once,
+// whatever the number of handlers and however often the configuration is
+// reloaded, and holds the words that handlers share: the principal of a request,
+// its body and ids, and the one shape of errors.
+package osa
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/hub"
+	"github.com/osa-edge/osa-gateway/storage"
+)
+
+func init() { caddy.RegisterModule(new(App)) }
+
+// DefaultOpenTimeout is how long a request waits for a store that is not open
+// yet, before it is answered with 503.
+const DefaultOpenTimeout = 5 * time.Second
+
+// Environments that OSA_ENV may name.
+const (
+	Production  = "production"
+	Development = "development"
+)
+
+// App is the Caddy app that owns the event log and the hub.
+type App struct {
+	// StorageRaw is the engine that keeps the log; badger if none is named.
+	StorageRaw json.RawMessage `json:"storage,omitempty" caddy:"namespace=osa.storage inline_key=engine"`
+	// Retention is how long events are kept; default 30d, at least 24h.
+	Retention caddy.Duration `json:"retention,omitempty"`
+	// QueueEvents bounds how many events wait for a commit; default 4096. More
+	// are refused with 503 and Retry-After.
+	QueueEvents int `json:"queue_events,omitempty"`
+	// QueueBytes bounds the bodies that wait for a commit; default 64 MiB.
+	QueueBytes int64 `json:"queue_bytes,omitempty"`
+	// OpenTimeout is how long a request waits for a store that is not open yet;
+	// default 5s.
+	OpenTimeout caddy.Duration `json:"open_timeout,omitempty"`
+	// Environment is `production` or `development`; default is the environment
+	// variable OSA_ENV, then NODE_ENV, then production.
+	Environment string `json:"environment,omitempty"`
+
+	engine   Engine
+	ctx      caddy.Context
+	log      *zap.Logger
+	storeKey string
+	acquired bool
+	opened   chan struct{} // closed once runtime is set
+	runtime  atomic.Pointer[Runtime]
+}
+
+// Engine is a guest module in the namespace osa.storage: it knows how to open
+// one store.
+type Engine interface {
+	// StoreKey names the store itself, however it is written: two
+	// configurations with the same key share one open store.
+	StoreKey() (string, error)
+	// StoreOptions are the options it is opened with, for comparison: they
+	// cannot change while the store is open.
+	StoreOptions() string
+	// OpenStore opens it.
+	OpenStore(*zap.Logger) (storage.Store, error)
+}
+
+// Runtime is what stays open across reloads: the log and its hub.
+type Runtime struct {
+	Log *eventlog.Log
+	Hub *hub.Hub
+
+	options string
+	logger  *zap.Logger
+	uses    atomic.Int64
+	closing sync.Once
+}
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "osa", New: func() caddy.Module { return new(App) }}
+}
+
+// Provision sets defaults. It opens nothing: `caddy validate` provisions too,
+// beside a running instance.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx, a.log = ctx, ctx.Logger()
+	a.opened = make(chan struct{})
+	if a.StorageRaw == nil {
+		a.StorageRaw = json.RawMessage(`{"engine":"badger"}`)
+	}
+	if a.Retention == 0 {
+		a.Retention = caddy.Duration(eventlog.DefaultRetention)
+	}
+	if a.QueueEvents == 0 {
+		a.QueueEvents = eventlog.DefaultQueueEvents
+	}
+	if a.QueueBytes == 0 {
+		a.QueueBytes = eventlog.DefaultQueueBytes
+	}
+	if a.OpenTimeout == 0 {
+		a.OpenTimeout = caddy.Duration(DefaultOpenTimeout)
+	}
+	if a.Environment == "" {
+		a.Environment = environment()
+	} else {
+		a.Environment = caddy.NewReplacer().ReplaceKnown(a.Environment, "")
+	}
+	engine, err := ctx.LoadModule(a, "StorageRaw")
+	if err != nil {
+		return fmt.Errorf("loading the storage engine: %w", err)
+	}
+	a.engine = engine.(Engine)
+	return registerMetrics(ctx)
+}
+
+func environment() string {
+	for _, name := range []string{"OSA_ENV", "NODE_ENV"} {
+		if v, ok := os.LookupEnv(name); ok && v != "" {
+			return v
+		}
+	}
+	return Production
+}
+
+// Validate names everything that is wrong at once.
+func (a *App) Validate() error {
+	var errs []error
+	if time.Duration(a.Retention) < eventlog.MinRetention {
+		errs = append(errs, fmt.Errorf("retention is %v; it must be at least %v, or repeated events could not be recognised",
+			time.Duration(a.Retention), eventlog.MinRetention))
+	}
+	if a.QueueEvents < 1 {
+		errs = append(errs, fmt.Errorf("queue_events is %d; it must be positive", a.QueueEvents))
+	}
+	if a.QueueBytes < 1 {
+		errs = append(errs, fmt.Errorf("queue_bytes is %d; it must be positive", a.QueueBytes))
+	}
+	if a.OpenTimeout < 0 {
+		errs = append(errs, errors.New("open_timeout must not be negative"))
+	}
+	if a.Environment != Production && a.Environment != Development {
+		errs = append(errs, fmt.Errorf("environment is %q; it must be %q or %q (set OSA_ENV)", a.Environment, Production, Development))
+	}
+	return errors.Join(errs...)
+}
+
+// Development reports whether the gateway runs in development.
+func (a *App) Development() bool { return a.Environment == Development }
+
+// Log returns the open event log, waiting for it no longer than OpenTimeout.
+// Errors are ready to be returned by a handler.
+func (a *App) Log(ctx context.Context) (*eventlog.Log, error) {
+	rt, err := a.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return rt.Log, nil
+}
+
+// Hub returns the open hub, waiting for it no longer than OpenTimeout.
+func (a *App) Hub(ctx context.Context) (*hub.Hub, error) {
+	rt, err := a.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return rt.Hub, nil
+}
+
+// Ready reports whether the store is open.
+func (a *App) Ready() bool { return a.runtime.Load() != nil }
+
+func (a *App) open(ctx context.Context) (*Runtime, error) {
+	if rt := a.runtime.Load(); rt != nil {
+		return rt, nil
+	}
+	timer := time.NewTimer(time.Duration(a.OpenTimeout))
+	defer timer.Stop()
+	select {
+	case <-a.opened:
+		if rt := a.runtime.Load(); rt != nil {
+			return rt, nil
+		}
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return nil, Unavailable("The event log is not open yet", 2*time.Second).Handler()
+}
+
+// Of returns the app for a handler that needs it.
+func Of(ctx caddy.Context) (*App, error) {
+	app, err := ctx.App("osa")
+	if err != nil {
+		return nil, fmt.Errorf("loading the osa app: %w", err)
+	}
+	return app.(*App), nil
+}
+
+// Interface guards
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.Validator    = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

@@ -1,0 +1,111 @@
+package osa
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// The permissions (CONTRACT §2.14).
+const (
+	PermEventsRead    = "events:read"
+	PermEventsReplay  = "events:replay"
+	PermOPALRead      = "opal:read"
+	PermOPALTrigger   = "opal:trigger"
+	PermServicesRead  = "services:read"
+	PermServicesWrite = "services:write"
+	PermAdmin         = "admin"
+	PermAllWorkspaces = "workspace:*"
+)
+
+// Permissions lists all of them.
+var Permissions = []string{
+	PermEventsRead, PermEventsReplay, PermOPALRead, PermOPALTrigger,
+	PermServicesRead, PermServicesWrite, PermAdmin, PermAllWorkspaces,
+}
+
+// Principal is who a request was authenticated as.
+type Principal struct {
+	// ID names the principal without revealing the credential: a key's id, a
+	// token's subject. Limits and the audit log go by Method and ID.
+	ID string
+	// Method is how: "api_key", "jwt".
+	Method string
+	// WorkspaceID is the workspace that it belongs to.
+	WorkspaceID string
+	Permissions []string
+	// ExpiresAt is when the credential ends; zero is never.
+	ExpiresAt time.Time
+	// Valid tells whether the credential would still be accepted now: false
+	// once it expired or was revoked. Streams ask it while they are open.
+	Valid func() bool
+}
+
+// Has reports whether the principal holds the permission. A trailing * covers
+// what follows: "events:*" and "*" both hold events:read.
+func (p *Principal) Has(permission string) bool {
+	return slices.ContainsFunc(p.Permissions, func(held string) bool {
+		if prefix, ok := strings.CutSuffix(held, "*"); ok && strings.HasPrefix(permission, prefix) {
+			return true
+		}
+		return held == permission
+	})
+}
+
+// Workspace is the workspace that the principal's reads are confined to, or ""
+// where it may see all of them.
+func (p *Principal) Workspace() string {
+	if p.Has(PermAllWorkspaces) {
+		return ""
+	}
+	return p.WorkspaceID
+}
+
+// Verified is what a checked webhook signature says of its sender.
+type Verified struct {
+	// Scheme is the signature scheme's name; set for requests that need no
+	// signature too, such as GET on a receiver.
+	Scheme string
+	// SecretID is the id of the secret that matched, "" if the request carried
+	// no signature to check.
+	SecretID string
+	// WorkspaceID is the workspace that the secret belongs to.
+	WorkspaceID string
+}
+
+// Names of the request variables that handlers pass to each other. As Caddy
+// variables they can be used in a Caddyfile too: {http.vars.osa.request_id}.
+const (
+	varRequestID     = "osa.request_id"
+	varCorrelationID = "osa.correlation_id"
+	varBody          = "osa.body"
+	varPrincipal     = "osa.principal"
+	varVerified      = "osa.verified"
+	varReceivedAt    = "osa.received_at"
+)
+
+// SetPrincipal is called by osa_auth.
+func SetPrincipal(r *http.Request, p *Principal) {
+	caddyhttp.SetVar(r.Context(), varPrincipal, p)
+}
+
+// PrincipalOf returns who the request was authenticated as, or nil.
+func PrincipalOf(r *http.Request) *Principal {
+	p, _ := caddyhttp.GetVar(r.Context(), varPrincipal).(*Principal)
+	return p
+}
+
+// SetVerified is called by osa_signature.
+func SetVerified(r *http.Request, v *Verified) {
+	caddyhttp.SetVar(r.Context(), varVerified, v)
+}
+
+// VerifiedOf returns what the signature said, or nil if no osa_signature stood
+// in the chain.
+func VerifiedOf(r *http.Request) *Verified {
+	v, _ := caddyhttp.GetVar(r.Context(), varVerified).(*Verified)
+	return v
+}

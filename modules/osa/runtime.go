@@ -1,0 +1,166 @@
+package osa
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/hub"
+	"github.com/osa-edge/osa-gateway/storage"
+)
+
+// runtimes are the open logs of this process by store key, counted by the
+// configurations that use them: reload starts the new configuration before it
+// stops the old one, so the log stays open across it.
+var runtimes = caddy.NewUsagePool()
+
+// drainTimeout bounds how long a log that no configuration uses any more waits
+// for requests in flight.
+const drainTimeout = 30 * time.Second
+
+func init() { caddy.OnExit(closeAtExit) }
+
+// leaving are logs that are to be closed when the process has stopped serving.
+var leaving struct {
+	sync.Mutex
+	runtimes []*Runtime
+}
+
+// Start opens the log, or joins the one that is open already.
+func (a *App) Start() error {
+	key, err := a.engine.StoreKey()
+	if err != nil {
+		return err
+	}
+	value, loaded, err := runtimes.LoadOrNew(key, func() (caddy.Destructor, error) { return a.openRuntime() })
+	if err != nil {
+		return explainOpen(err)
+	}
+	a.storeKey, a.acquired = key, true
+	rt := value.(*Runtime)
+	if loaded && rt.options != a.runtimeOptions() {
+		// A failed start is not followed by Stop.
+		return errors.Join(
+			fmt.Errorf("the store %s is open with other options: storage, retention and queue options cannot change on a reload; restart the gateway to change them", key),
+			a.release())
+	}
+	a.runtime.Store(rt)
+	close(a.opened)
+	return nil
+}
+
+// Stop lets go of the log. What it closes it closes later: requests of the old
+// configuration may still be under way.
+func (a *App) Stop() error { return a.release() }
+
+// Cleanup also follows a start that failed in another app.
+func (a *App) Cleanup() error { return a.release() }
+
+func (a *App) release() error {
+	if !a.acquired {
+		return nil
+	}
+	a.acquired = false
+	_, err := runtimes.Delete(a.storeKey)
+	return err
+}
+
+// runtimeOptions are the options that an open log cannot change.
+func (a *App) runtimeOptions() string {
+	return fmt.Sprintf("%s retention=%d queue_events=%d queue_bytes=%d",
+		a.engine.StoreOptions(), a.Retention, a.QueueEvents, a.QueueBytes)
+}
+
+func (a *App) openRuntime() (*Runtime, error) {
+	// The log outlives the configuration that opened it, and so its logger.
+	logger := caddy.Log().Named("osa")
+	log, err := eventlog.Open(eventlog.Options{
+		Open:        func() (storage.Store, error) { return a.engine.OpenStore(logger.Named("storage")) },
+		Retention:   time.Duration(a.Retention),
+		QueueEvents: a.QueueEvents,
+		QueueBytes:  a.QueueBytes,
+		Logger:      logger.Named("log"),
+		Observer:    logObserver{},
+	})
+	if err != nil {
+		return nil, err
+	}
+	rt := &Runtime{Log: log, Hub: hub.New(log, hub.Options{}), options: a.runtimeOptions(), logger: logger}
+	logger.Info("event log open", zap.Uint64("head", log.Head()))
+	return rt, nil
+}
+
+func explainOpen(err error) error {
+	switch {
+	case errors.Is(err, storage.ErrLocked):
+		return fmt.Errorf("%w: stop the other gateway, or give this one its own storage path", err)
+	case errors.Is(err, storage.ErrFormat):
+		return fmt.Errorf("%w: it was written by another version of the gateway; start that version, or restore a backup into an empty path", err)
+	}
+	return fmt.Errorf("opening the event log: %w", err)
+}
+
+// Use marks a request in flight: the log is not closed before done was called.
+func (rt *Runtime) Use() (done func()) {
+	rt.uses.Add(1)
+	return func() { rt.uses.Add(-1) }
+}
+
+// Destruct is called when no configuration uses the log any more. It must not
+// close what requests in flight still use: at exit it is closed once the servers
+// have stopped, otherwise when the last request is done.
+func (rt *Runtime) Destruct() error {
+	leaving.Lock()
+	leaving.runtimes = append(leaving.runtimes, rt)
+	leaving.Unlock()
+	if !caddy.Exiting() {
+		go rt.drain()
+	}
+	return nil
+}
+
+func (rt *Runtime) drain() {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if rt.uses.Load() > 0 {
+				continue
+			}
+		case <-ctx.Done():
+			rt.logger.Warn("closing the event log with requests in flight", zap.Int64("requests", rt.uses.Load()))
+		}
+		rt.close()
+		return
+	}
+}
+
+func (rt *Runtime) close() {
+	rt.closing.Do(func() {
+		rt.Hub.Close()
+		if err := rt.Log.Close(); err != nil {
+			rt.logger.Error("closing the event log", zap.Error(err))
+			return
+		}
+		rt.logger.Info("event log closed", zap.Uint64("head", rt.Log.Head()))
+	})
+}
+
+// closeAtExit runs after all apps have stopped.
+func closeAtExit(context.Context) {
+	leaving.Lock()
+	defer leaving.Unlock()
+	for _, rt := range leaving.runtimes {
+		rt.close()
+	}
+	leaving.runtimes = nil
+}
