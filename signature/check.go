@@ -1,0 +1,82 @@
+package signature
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// MinSecretLength is how many characters a secret must have.
+const MinSecretLength = 32
+
+// minDistinct is how many different characters a secret must have. 32 random
+// hexadecimal digits have fewer once in 25 million times, 64 of them never.
+const minDistinct = 8
+
+const mend = "; make one with `osa-gateway osa init` or `openssl rand -hex 32`"
+
+// placeholders are parts of examples that people copy. They are long enough not
+// to turn up in a random secret.
+var placeholders = []string{
+	"your-", "your_", "yoursecret", "changeme", "change-me", "change_me", "changethis", "change-this",
+	"replace-me", "replace_me", "replaceme", "placeholder", "example", "xxxxxx", "insert-", "some-secret",
+	"my-secret", "mysecret", "supersecret", "super-secret", "secret-here", "secretkey", "secret-key", "secret_key",
+	"webhook-secret", "webhook_secret", "hmac-secret", "shared-secret", "shared_secret", "auth-key", "auth_key",
+	"test-secret", "-characters", "_characters", "character-", "password", "correcthorse", "lorem",
+}
+
+// CheckSecret refuses a secret that is missing, short or not random. `name` is
+// how the operator knows the secret, such as the environment variable; the error
+// says how to mend it and never contains the value.
+func CheckSecret(name, value string) error {
+	lower := strings.ToLower(value)
+	switch {
+	case strings.TrimSpace(value) == "":
+		return fmt.Errorf("%s is empty%s", name, mend)
+	case !utf8.ValidString(value):
+		return fmt.Errorf("%s is not text%s", name, mend)
+	case strings.TrimSpace(value) != value:
+		return fmt.Errorf("%s begins or ends with white space, which the sender would have to sign with too; remove it", name)
+	case strings.ContainsFunc(value, unicode.IsControl):
+		return fmt.Errorf("%s contains control characters or several lines; keep one secret in it%s", name, mend)
+	case value[0] == '{' && value[len(value)-1] == '}', strings.HasPrefix(value, "${"), strings.HasPrefix(value, "$("):
+		return fmt.Errorf("%s is an unresolved placeholder; check its spelling, such as {env.NAME} or {file./path}", name)
+	case strings.ContainsAny(value, "<>"):
+		return fmt.Errorf("%s is an example that stands for a secret%s", name, mend)
+	}
+	for _, p := range placeholders {
+		if strings.Contains(lower, p) {
+			return fmt.Errorf("%s is an example out of documentation%s", name, mend)
+		}
+	}
+	if utf8.RuneCountInString(value) < MinSecretLength {
+		return fmt.Errorf("%s is shorter than %d characters%s", name, MinSecretLength, mend)
+	}
+	if isPredictable(value) {
+		return fmt.Errorf("%s repeats itself or follows a pattern%s", name, mend)
+	}
+	return nil
+}
+
+// isPredictable finds what nobody draws at random: few characters, a repeated
+// part, a run through the alphabet.
+func isPredictable(s string) bool {
+	var seen [256]bool
+	distinct, runs := 0, 0
+	for i := range len(s) {
+		if !seen[s[i]] {
+			seen[s[i]] = true
+			distinct++
+		}
+		if i > 0 && (s[i] == s[i-1]+1 || s[i] == s[i-1]-1) {
+			runs++
+		}
+	}
+	// s repeats itself with a period of p if s, moved by p, still fits itself.
+	repeats := false
+	for p := 1; p <= len(s)/2 && !repeats; p++ {
+		repeats = s[p:] == s[:len(s)-p]
+	}
+	return distinct < minDistinct || repeats || runs > len(s)/2
+}

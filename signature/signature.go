@@ -1,0 +1,40 @@
+// Package signature signs requests and verifies their signatures. A Scheme is
+// one way of doing so; each has its own file. The package does no I/O and knows
+// nothing of Caddy.
+package signature
+
+import (
+	"net/http"
+	"time"
+)
+
+// Scheme is one way of signing a request's raw body. Schemes are safe for
+// concurrent use.
+type Scheme interface {
+	// Name is what configuration, logs and metrics call the scheme.
+	Name() string
+	// Verify returns the secret that the body was signed with. Otherwise the
+	// error is a Reason. Secrets that are not active at `now` do not count.
+	Verify(h http.Header, body []byte, secrets []*Secret, now time.Time) (*Secret, error)
+	// Sign sets the headers that Verify looks for.
+	Sign(h http.Header, body []byte, secret *Secret, now time.Time)
+}
+
+// Reason says why a signature was refused. It is for logs and metrics: clients
+// are told nothing that would help them to guess.
+type Reason string
+
+// The reasons.
+const (
+	Missing             Reason = "missing"
+	MultipleHeaders     Reason = "multiple_headers"
+	Malformed           Reason = "malformed"
+	TooManySignatures   Reason = "too_many_signatures"
+	UnsupportedVersion  Reason = "unsupported_version"
+	TimestampOutOfRange Reason = "timestamp_out_of_tolerance"
+	TimestampMismatch   Reason = "timestamp_mismatch"
+	NoActiveSecret      Reason = "no_active_secret"
+	NoMatchingSignature Reason = "no_matching_signature"
+)
+
+func (r Reason) Error() string { return "signature refused: " + string(r) }
