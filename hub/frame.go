@@ -1,0 +1,242 @@
+package hub
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/osa-edge/osa-gateway/event"
+)
+
+// Names of events that speak of the stream itself. They carry nothing of the log.
+const (
+	// EventReset: the cursor that a client came with is not in the log.
+	EventReset = "stream_reset"
+	// EventGap: a slow reader that asked for the latest was moved ahead.
+	EventGap = "gap"
+	// EventEnd: the stream ends, and why.
+	EventEnd = "stream_end"
+)
+
+// AppendEvent appends the event as a client sees it (WHATWG HTML §9.2.6,
+// CONTRACT §5): id, name and one line of JSON. What a member's event does not
+// have is null, so that every event of one name has the same members.
+func AppendEvent(dst []byte, e *event.Event) []byte {
+	dst = append(dst, "id: "...)
+	dst = event.AppendID(dst, e.Seq)
+	dst = append(dst, '\n')
+	name := e.StreamName()
+	if name != "" {
+		dst = append(dst, "event: "...)
+		dst = append(dst, name...)
+		dst = append(dst, '\n')
+	}
+	dst = append(dst, "data: "...)
+	o := object{dst}
+	o.open()
+	switch name {
+	case event.StreamAgentStatusChange:
+		agentStatus(&o, e)
+	case event.StreamWorkflowProgressUpdate:
+		workflowProgress(&o, e)
+	case event.StreamErrorNotification:
+		errorNotification(&o, e)
+	case event.StreamSystemHealthAlert:
+		healthAlert(&o, e)
+	default:
+		processed(&o, e)
+	}
+	o.close()
+	return append(o.b, '\n', '\n')
+}
+
+func agentStatus(o *object, e *event.Event) {
+	d := &e.Details
+	o.stringOrNull("workflow_id", e.WorkflowID)
+	o.stringOrNull("workflow_name", e.WorkflowName)
+	o.stringOrNull("agent_id", e.AgentID)
+	o.stringOrNull("previous_status", d.PreviousStatus)
+	current := d.CurrentStatus
+	if current == "" {
+		current = string(e.Status)
+	}
+	o.stringOrNull("current_status", current)
+	o.stringOrNull("status", string(e.Status))
+	o.float("execution_time_ms", d.ExecutionTimeMS)
+	o.bool("results_available", d.ResultsAvailable)
+	o.float("confidence_score", d.ConfidenceScore)
+	o.float("progress_percentage", d.ProgressPercentage)
+	o.stringOrNull("error_message", e.ErrorMessage)
+	common(o, e)
+}
+
+func workflowProgress(o *object, e *event.Event) {
+	d := &e.Details
+	o.stringOrNull("workflow_id", e.WorkflowID)
+	o.stringOrNull("workflow_name", e.WorkflowName)
+	o.stringOrNull("agent_id", e.AgentID)
+	o.stringOrNull("status", string(e.Status))
+	o.int("completed_agents", d.CompletedAgents)
+	o.int("total_agents", d.TotalAgents)
+	o.int("successful_agents", d.SuccessfulAgents)
+	o.int("failed_agents", d.FailedAgents)
+	o.int("current_phase", d.CurrentPhase)
+	o.float("progress_percentage", progress(e))
+	o.stringOrNull("estimated_completion", d.EstimatedCompletion)
+	o.float("execution_time_ms", d.ExecutionTimeMS)
+	o.bool("results_available", d.ResultsAvailable)
+	o.stringOrNull("error_message", e.ErrorMessage)
+	common(o, e)
+}
+
+// progress is the sender's percentage, or what its counts say, or 100 for a
+// workflow that completed.
+func progress(e *event.Event) *float64 {
+	d := &e.Details
+	var p float64
+	switch {
+	case d.ProgressPercentage != nil:
+		return d.ProgressPercentage
+	case e.Kind == event.KindWorkflowCompletion && e.Status == event.StatusCompleted:
+		p = 100
+	case d.CompletedAgents != nil && d.TotalAgents != nil && *d.TotalAgents > 0:
+		p = min(100, max(0, float64(*d.CompletedAgents*1000 / *d.TotalAgents)/10))
+	default:
+		return nil
+	}
+	return &p
+}
+
+func errorNotification(o *object, e *event.Event) {
+	d := &e.Details
+	o.stringOrNull("workflow_id", e.WorkflowID)
+	o.stringOrNull("workflow_name", e.WorkflowName)
+	o.stringOrNull("agent_id", e.AgentID)
+	o.stringOrNull("error_type", d.ErrorType)
+	o.stringOrNull("message", e.ErrorMessage)
+	o.string("severity", severity(e))
+	o.strings("affected_agents", d.AffectedAgents)
+	o.stringOrNull("recovery_action", d.RecoveryAction)
+	common(o, e)
+}
+
+func healthAlert(o *object, e *event.Event) {
+	d := &e.Details
+	o.stringOrNull("workflow_id", e.WorkflowID)
+	o.stringOrNull("agent_id", e.AgentID)
+	o.stringOrNull("alert_type", d.ErrorType)
+	o.string("severity", severity(e))
+	o.stringOrNull("message", e.ErrorMessage)
+	action := e.Priority() >= event.PriorityHigh
+	o.bool("action_required", &action)
+	var steps []string
+	if d.RecoveryAction != "" {
+		steps = []string{d.RecoveryAction}
+	}
+	o.strings("resolution_steps", steps)
+	common(o, e)
+}
+
+// severity is the one sent; without one an event is of medium priority.
+func severity(e *event.Event) string {
+	if e.Severity == "" {
+		return event.PriorityMedium.String()
+	}
+	return e.Severity
+}
+
+// common members end every named event.
+func common(o *object, e *event.Event) {
+	if e.ReplayOf != 0 {
+		o.id("replay_of", e.ReplayOf)
+	}
+	timestamp(o, e)
+	o.id("event_id", e.Seq)
+}
+
+// processed is the unnamed message: what has no name of its own.
+func processed(o *object, e *event.Event) {
+	o.string("type", "webhook_processed")
+	o.string("updateType", "event")
+	timestamp(o, e)
+	o.key("data")
+	o.open()
+	o.id("event_id", e.Seq)
+	o.stringOrNull("event_type", e.Type)
+	o.stringOrNull("workflow_id", e.WorkflowID)
+	o.stringOrNull("agent_id", e.AgentID)
+	o.stringOrNull("status", string(e.Status))
+	o.string("processing_status", "processed")
+	ms := event.Milliseconds(e.ProcessingTime)
+	o.float("processing_time_ms", &ms)
+	if e.ReplayOf != 0 {
+		o.id("replay_of", e.ReplayOf)
+	}
+	o.close()
+}
+
+func (o *object) id(name string, seq uint64) {
+	o.key(name)
+	o.b = append(o.b, '"')
+	o.b = event.AppendID(o.b, seq)
+	o.b = append(o.b, '"')
+}
+
+// timestamp is the payload's own, or when the event came in.
+func timestamp(o *object, e *event.Event) {
+	if t := e.Details.Timestamp; t != "" {
+		o.string("timestamp", t)
+		return
+	}
+	o.time("timestamp", e.ReceivedAt)
+}
+
+func (o *object) time(name string, t time.Time) {
+	o.key(name)
+	o.b = append(o.b, '"')
+	o.b = t.UTC().AppendFormat(o.b, "2006-01-02T15:04:05.000Z07:00")
+	o.b = append(o.b, '"')
+}
+
+// AppendReset appends a stream_reset. Its id replaces the one that the client
+// came with, so that a reconnect does not bring the bad one again.
+func AppendReset(dst []byte, reason string, from uint64) []byte {
+	dst = append(dst, "id: "...)
+	dst = event.AppendID(dst, from)
+	dst = append(dst, "\nevent: "+EventReset+"\ndata: "...)
+	o := object{dst}
+	o.open()
+	o.string("reason", reason)
+	o.id("from_id", from)
+	o.close()
+	return append(o.b, '\n', '\n')
+}
+
+// AppendEnd appends a stream_end.
+func AppendEnd(dst []byte, reason string) []byte {
+	o := object{append(dst, "event: "+EventEnd+"\ndata: "...)}
+	o.open()
+	o.string("reason", reason)
+	o.close()
+	return append(o.b, '\n', '\n')
+}
+
+// AppendRetry appends the delay after which a client reconnects.
+func AppendRetry(dst []byte, d time.Duration) []byte {
+	dst = append(dst, "retry: "...)
+	dst = strconv.AppendInt(dst, d.Milliseconds(), 10)
+	return append(dst, '\n', '\n')
+}
+
+// appendGap says that skipped events after `after`, up to `through`, were left out.
+func appendGap(dst []byte, skipped, after, through uint64) []byte {
+	dst = append(dst, "id: "...)
+	dst = event.AppendID(dst, through)
+	o := object{append(dst, "\nevent: "+EventGap+"\ndata: "...)}
+	o.open()
+	o.key("skipped")
+	o.b = strconv.AppendUint(o.b, skipped, 10)
+	o.id("after_id", after)
+	o.id("through_id", through)
+	o.close()
+	return append(o.b, '\n', '\n')
+}

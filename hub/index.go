@@ -1,0 +1,142 @@
+package hub
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+
+	"github.com/osa-edge/osa-gateway/event"
+)
+
+// index finds the groups that an event matches by looking at the event's own
+// terms, so that matching costs what matches and not what is connected.
+type index struct {
+	spaces map[string]*space // by workspace; "" are groups that see all
+}
+
+type space struct {
+	all    []*group // without any clause
+	byTerm map[event.Term][]*group
+	groups int
+}
+
+// add enters the group. Of its clauses the one whose terms are least crowded is
+// indexed; the others are checked at the match.
+func (x *index) add(g *group) {
+	s := x.spaces[g.filter.WorkspaceID]
+	if s == nil {
+		s = &space{byTerm: make(map[event.Term][]*group)}
+		if x.spaces == nil {
+			x.spaces = make(map[string]*space)
+		}
+		x.spaces[g.filter.WorkspaceID] = s
+	}
+	s.groups++
+	if len(g.clauses) == 0 {
+		s.all = append(s.all, g)
+		return
+	}
+	best, crowd := 0, -1
+	for i, clause := range g.clauses {
+		n := 0
+		for _, t := range clause {
+			n += len(s.byTerm[t])
+		}
+		if crowd < 0 || n < crowd {
+			best, crowd = i, n
+		}
+	}
+	g.indexed = best
+	for _, t := range g.clauses[best] {
+		s.byTerm[t] = append(s.byTerm[t], g)
+	}
+}
+
+func (x *index) remove(g *group) {
+	s := x.spaces[g.filter.WorkspaceID]
+	if s == nil {
+		return
+	}
+	if len(g.clauses) == 0 {
+		s.all = without(s.all, g)
+	} else {
+		for _, t := range g.clauses[g.indexed] {
+			if rest := without(s.byTerm[t], g); len(rest) > 0 {
+				s.byTerm[t] = rest
+			} else {
+				delete(s.byTerm, t)
+			}
+		}
+	}
+	if s.groups--; s.groups == 0 {
+		delete(x.spaces, g.filter.WorkspaceID)
+	}
+}
+
+func without(groups []*group, g *group) []*group {
+	i := slices.Index(groups, g)
+	if i < 0 {
+		return groups
+	}
+	last := len(groups) - 1
+	groups[i] = groups[last]
+	groups[last] = nil
+	return groups[:last]
+}
+
+// match appends the groups that the event belongs to, each once.
+func (x *index) match(dst []*group, e *event.Event, terms []event.Term) []*group {
+	dst = x.spaces[e.WorkspaceID].match(dst, e.Seq, terms)
+	if e.WorkspaceID != "" {
+		dst = x.spaces[""].match(dst, e.Seq, terms)
+	}
+	return dst
+}
+
+func (s *space) match(dst []*group, seq uint64, terms []event.Term) []*group {
+	if s == nil {
+		return dst
+	}
+	dst = append(dst, s.all...)
+	if len(s.byTerm) == 0 {
+		return dst
+	}
+	for _, t := range terms {
+		for _, g := range s.byTerm[t] {
+			// A type and its kind may both be terms of one clause.
+			if g.matched == seq || !g.matches(terms) {
+				continue
+			}
+			g.matched = seq
+			dst = append(dst, g)
+		}
+	}
+	return dst
+}
+
+// canonical sorts a filter's clauses, so that equal filters have equal keys.
+func canonical(f *event.Filter) (clauses [][]event.Term, key string) {
+	order := func(a, b event.Term) int {
+		return cmp.Or(cmp.Compare(a.Field, b.Field), cmp.Compare(a.Value, b.Value))
+	}
+	clauses = f.Clauses()
+	for i, c := range clauses {
+		slices.SortFunc(c, order)
+		clauses[i] = slices.Compact(c)
+	}
+	slices.SortFunc(clauses, func(a, b []event.Term) int { return slices.CompareFunc(a, b, order) })
+	b := appendPart(nil, f.WorkspaceID)
+	for _, c := range clauses {
+		b = append(b, '/')
+		for _, t := range c {
+			b = appendPart(append(b, byte(t.Field)), t.Value)
+		}
+	}
+	return clauses, string(b)
+}
+
+func appendPart(b []byte, s string) []byte {
+	b = strconv.AppendInt(b, int64(len(s)), 10)
+	b = append(b, ':')
+	return append(b, s...)
+}

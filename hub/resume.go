@@ -1,0 +1,88 @@
+package hub
+
+import (
+	"context"
+	"slices"
+
+	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/storage"
+)
+
+// Reasons of a stream_reset.
+const (
+	// ResetUnknown: the id is none that this log gives.
+	ResetUnknown = "unknown_id"
+	// ResetExpired: retention has forgotten what came after the id.
+	ResetExpired = "expired"
+	// ResetBeyond: the id is newer than anything in the log.
+	ResetBeyond = "beyond_head"
+)
+
+// MaxHistory bounds History.
+const MaxHistory = 1000
+
+// Resume turns the id that a client saw last into a cursor. An id that is not in
+// the log is no error: the cursor is then the head, or with floor the beginning
+// of the log, and reset says why.
+func (h *Hub) Resume(ctx context.Context, id string, floor bool) (after uint64, reset string, err error) {
+	if !h.reading() {
+		return 0, "", ErrClosed
+	}
+	defer h.readers.Done()
+	ctx, cancel := h.within(ctx)
+	defer cancel()
+	first, err := h.log.First(ctx)
+	if err != nil {
+		return 0, "", err
+	}
+	head := h.log.Head()
+	seq, err := event.ParseID(id)
+	switch {
+	case err != nil:
+		reset = ResetUnknown
+	case seq > head:
+		reset = ResetBeyond
+	case seq+1 < first:
+		reset = ResetExpired
+	default:
+		return seq, "", nil
+	}
+	if floor {
+		return max(first, 1) - 1, reset, nil
+	}
+	return head, reset, nil
+}
+
+// Head is where a subscriber begins who wants only what comes.
+func (h *Hub) Head() uint64 { return h.log.Head() }
+
+// History returns the newest n events that match, oldest first, as frames, and
+// the cursor that goes on after them.
+func (h *Hub) History(ctx context.Context, f event.Filter, n int) (frames [][]byte, after uint64, err error) {
+	if !h.reading() {
+		return nil, 0, ErrClosed
+	}
+	defer h.readers.Done()
+	ctx, cancel := h.within(ctx)
+	defer cancel()
+	after = h.log.Head()
+	q := storage.Query{Filter: f, Limit: min(n, MaxHistory)}
+	for q.Limit > 0 {
+		page, err := h.log.Query(ctx, q)
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, e := range page.Events {
+			// What came since the head was noted is projected in its order.
+			after = max(after, e.Seq)
+			frames = append(frames, AppendEvent(make([]byte, 0, 512), e))
+		}
+		if page.Next == 0 {
+			break
+		}
+		q.Limit, q.After = q.Limit-len(page.Events), page.Next
+	}
+	slices.Reverse(frames)
+	h.delivered.Add(uint64(len(frames)))
+	return frames, after, nil
+}

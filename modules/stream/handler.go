@@ -1,0 +1,141 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/osa-edge/osa-gateway/hub"
+	"github.com/osa-edge/osa-gateway/modules/osa"
+)
+
+// ServeHTTP opens a stream.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return (&osa.Problem{
+			Status: http.StatusMethodNotAllowed, Code: osa.CodeMethodNotAllowed, Message: "A stream is read with GET",
+			Header: http.Header{"Allow": {"GET, HEAD"}},
+		}).Handler()
+	}
+	workspace, owner, err := h.reader(r)
+	if err != nil {
+		return err
+	}
+	p, invalid := parseParams(r.Header, r.URL.RawQuery, h.policy)
+	if len(invalid) > 0 {
+		return osa.ValidationFailed(invalid...).Handler()
+	}
+	p.filter.WorkspaceID = workspace
+	if r.Method == http.MethodHead {
+		setHeader(w.Header())
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
+
+	events, err := h.app.Hub(r.Context())
+	if err != nil {
+		return err
+	}
+	if err := the.admit(owner, events, h.MaxStreams, h.MaxStreamsPerPrincipal); err != nil {
+		return refusal(err)
+	}
+	defer the.release(owner, events)
+
+	s := &stream{
+		hub: events, workspace: workspace, metrics: p.metrics, principal: osa.PrincipalOf(r),
+		interval: time.Duration(h.Heartbeat), timeout: time.Duration(h.WriteTimeout), place: -1,
+	}
+	first, err := s.begin(r.Context(), &p)
+	if err != nil {
+		if r.Context().Err() != nil {
+			return nil // the client has left
+		}
+		if errors.Is(err, hub.ErrClosed) {
+			return osa.Unavailable("The event stream is being reopened", 2*time.Second).Handler()
+		}
+		return osa.LogProblem(err).Handler()
+	}
+	defer s.sub.Close()
+	return h.serve(w, r, s, first)
+}
+
+// reader says whose events the request may see, and whom its stream counts for.
+func (h *Handler) reader(r *http.Request) (workspace, owner string, err error) {
+	if p := osa.PrincipalOf(r); p != nil {
+		workspace = p.Workspace()
+		if workspace == "" && !p.Has(osa.PermAllWorkspaces) {
+			return "", "", osa.AccessDenied([]string{osa.PermAllWorkspaces}, p.Permissions).Handler()
+		}
+		return workspace, p.Method + ":" + p.ID, nil
+	}
+	if h.Anonymous == "" {
+		return "", "", osa.Unauthenticated("Bearer", "session", "api_key", "jwt").Handler()
+	}
+	if h.Anonymous != "*" {
+		workspace = h.Anonymous
+	}
+	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return workspace, "anonymous:" + ip, nil
+}
+
+func refusal(err error) error {
+	switch {
+	case errors.Is(err, errLeaving):
+		return osa.Unavailable("The gateway is restarting", time.Second).Because(err).Handler()
+	case errors.Is(err, errTooManyPrincipal):
+		metrics.refused.WithLabelValues("principal").Inc()
+		return osa.Unavailable("Too many open streams for these credentials", 5*time.Second).Because(err).Handler()
+	}
+	metrics.refused.WithLabelValues("total").Inc()
+	return osa.Unavailable("Too many open streams", 5*time.Second).Because(err).Handler()
+}
+
+// begin finds the stream's place in the log and subscribes. It returns what the
+// stream begins with.
+func (s *stream) begin(ctx context.Context, p *params) ([][]byte, error) {
+	first := [][]byte{hub.AppendRetry(nil, reconnectAfter)}
+	after := s.hub.Head()
+	switch {
+	case p.lastID != "":
+		var reset string
+		var err error
+		if after, reset, err = s.hub.Resume(ctx, p.lastID, p.floor); err != nil {
+			return nil, err
+		}
+		if reset != "" {
+			metrics.resets.Inc()
+			first = append(first, hub.AppendReset(nil, reset, after))
+		}
+	case p.history > 0:
+		// Not on a resume: a browser reconnects to the same URL.
+		frames, through, err := s.hub.History(ctx, p.filter, p.history)
+		if err != nil {
+			return nil, err
+		}
+		metrics.deliveries.Add(float64(len(frames)))
+		first, after = append(first, frames...), through
+	}
+	woken := make(chan struct{}, 1)
+	s.woken = woken
+	s.wake = func() {
+		select {
+		case woken <- struct{}{}:
+		default:
+		}
+	}
+	sub, err := s.hub.Subscribe(hub.SubscribeOptions{Filter: p.filter, After: after, Policy: p.policy, Wake: func() { s.wake() }})
+	s.sub = sub
+	return first, err
+}
+
+func setHeader(h http.Header) {
+	h.Set("Content-Type", "text/event-stream")
+	// no-transform keeps `encode` and proxies from compressing, and so holding
+	// back, what must go out at once.
+	h.Set("Cache-Control", "no-cache, no-transform")
+	h.Set("X-Accel-Buffering", "no")
+	h.Del("Content-Length")
+}

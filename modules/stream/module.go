@@ -1,0 +1,126 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/osa-edge/osa-gateway/hub"
+	"github.com/osa-edge/osa-gateway/modules/osa"
+)
+
+func init() { caddy.RegisterModule(new(Handler)) }
+
+// Defaults of a Handler.
+const (
+	DefaultHeartbeat              = 15 * time.Second
+	DefaultWriteTimeout           = 30 * time.Second
+	DefaultMaxStreams             = 10000
+	DefaultMaxStreamsPerPrincipal = 100
+)
+
+// maxHeartbeat keeps well under the minute after which Caddy and most proxies
+// take a silent connection for dead.
+const maxHeartbeat = 50 * time.Second
+
+// Handler streams the event log as Server-Sent Events.
+type Handler struct {
+	// Heartbeat is how often a comment goes out; default 15s, at most 50s.
+	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
+	// WriteTimeout closes a stream whose client takes nothing for so long;
+	// default 30s.
+	WriteTimeout caddy.Duration `json:"write_timeout,omitempty"`
+	// MaxStreams bounds the open streams of the process; default 10000.
+	MaxStreams int `json:"max_streams,omitempty"`
+	// MaxStreamsPerPrincipal bounds those of one key, token or session, or of
+	// one address where readers are anonymous; default 100.
+	MaxStreamsPerPrincipal int `json:"max_streams_per_principal,omitempty"`
+	// OnSlow is what becomes of a reader that falls behind: `catch_up` (it is
+	// read from the log, the default), `latest` (it skips ahead and is told how
+	// much) or `disconnect`.
+	OnSlow string `json:"on_slow,omitempty"`
+	// Anonymous lets requests in that no osa_auth has authenticated, and shows
+	// them this workspace; `*` is all of them.
+	Anonymous string `json:"anonymous,omitempty"`
+
+	app    *osa.App
+	log    *zap.Logger
+	policy hub.Policy
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.osa_stream", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision sets defaults and finds the app.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	// Streams outlive the configuration, and so does what they log to.
+	h.log = caddy.Log().Named("http.handlers.osa_stream")
+	if h.Heartbeat == 0 {
+		h.Heartbeat = caddy.Duration(DefaultHeartbeat)
+	}
+	if h.WriteTimeout == 0 {
+		h.WriteTimeout = caddy.Duration(DefaultWriteTimeout)
+	}
+	if h.MaxStreams == 0 {
+		h.MaxStreams = DefaultMaxStreams
+	}
+	if h.MaxStreamsPerPrincipal == 0 {
+		h.MaxStreamsPerPrincipal = DefaultMaxStreamsPerPrincipal
+	}
+	if h.OnSlow == "" {
+		h.OnSlow = "catch_up"
+	}
+	h.policy = policies[h.OnSlow]
+	app, err := osa.Of(ctx)
+	if err != nil {
+		return err
+	}
+	h.app = app
+	if srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		srv.RegisterOnShutdown(serverShutdown)
+	}
+	return osa.RegisterCollectors(ctx, metrics.open, metrics.deliveries, metrics.resets, metrics.closed, metrics.refused, metrics.lag)
+}
+
+// serverShutdown runs when a server stops: at a reload, which streams survive,
+// and at exit, which waits for them.
+func serverShutdown() {
+	if caddy.Exiting() {
+		the.drain()
+	}
+}
+
+// Validate names everything that is wrong at once.
+func (h *Handler) Validate() error {
+	var errs []error
+	if h.Heartbeat < 0 || time.Duration(h.Heartbeat) > maxHeartbeat {
+		errs = append(errs, fmt.Errorf("heartbeat is %v; it must be positive and at most %v, or proxies take the stream for dead",
+			time.Duration(h.Heartbeat), maxHeartbeat))
+	}
+	if h.WriteTimeout < 0 {
+		errs = append(errs, errors.New("write_timeout must be positive"))
+	}
+	if h.MaxStreams < 0 {
+		errs = append(errs, errors.New("max_streams must be positive"))
+	}
+	if h.MaxStreamsPerPrincipal < 0 {
+		errs = append(errs, errors.New("max_streams_per_principal must be positive"))
+	}
+	if _, ok := policies[h.OnSlow]; !ok {
+		errs = append(errs, fmt.Errorf("on_slow is %q; it must be catch_up, latest or disconnect", h.OnSlow))
+	}
+	return errors.Join(errs...)
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.Validator             = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

@@ -1,0 +1,202 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/osa-edge/osa-gateway/hub"
+	"github.com/osa-edge/osa-gateway/modules/osa"
+)
+
+// farewellTimeout bounds a write once the process is exiting.
+const farewellTimeout = 2 * time.Second
+
+// buffers are lent to a stream for as long as one write takes, so that an idle
+// stream holds none.
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, batchBytes+8<<10)
+	return &b
+}}
+
+func returnBuffer(b *[]byte) {
+	if cap(*b) <= 4*batchBytes {
+		*b = (*b)[:0]
+		buffers.Put(b)
+	}
+}
+
+var batches = sync.Pool{New: func() any { return new(hub.Batch) }}
+
+// serve drives the stream from the handler's goroutine, until it ends.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, s *stream, first [][]byte) error {
+	out := newResponse(w, r, s)
+	defer out.close()
+
+	metrics.open.Inc()
+	defer metrics.open.Dec()
+	start := time.Now()
+	the.add(s)
+	defer the.remove(s)
+
+	setHeader(w.Header())
+	w.WriteHeader(http.StatusOK)
+	end, err := out.run(r.Context(), first)
+	metrics.closed.WithLabelValues(end).Inc()
+	if c := h.log.Check(endLevel(end), "stream ended"); c != nil {
+		c.Write(zap.String("reason", end), zap.Duration("duration", time.Since(start)),
+			zap.String("request_id", osa.RequestID(r)), zap.Uint64("cursor", s.sub.Cursor()), zap.Error(err))
+	}
+	return nil // the response has begun: there is nothing else to answer
+}
+
+// response writes a stream through net/http: any version of HTTP, with a
+// deadline for each write.
+type response struct {
+	s    *stream
+	w    http.ResponseWriter
+	ctrl *http.ResponseController
+	// conn sets deadlines below Caddy's idle timeouts, which may not be touched
+	// from another goroutine.
+	conn *http.ResponseController
+	undo func()
+}
+
+func newResponse(w http.ResponseWriter, r *http.Request, s *stream) *response {
+	out := &response{s: s, w: w, ctrl: http.NewResponseController(w), undo: func() {}}
+	out.conn = out.ctrl
+	reader, writer := caddyhttp.IdleTimeoutsFromContext(r.Context())
+	if reader != nil {
+		// A server's read_timeout and write_timeout bound a whole exchange, and
+		// a stream has no end to be bounded by.
+		reader.Deadline.HardDeadline = time.Time{}
+		_ = reader.Ctrl.SetReadDeadline(time.Time{})
+	}
+	if writer != nil {
+		writer.Deadline.HardDeadline = time.Time{}
+		out.undo = writer.Override(s.timeout, 0, 0)
+		out.conn = writer.Ctrl
+	}
+	s.setCut(func() { _ = out.conn.SetWriteDeadline(time.Now().Add(farewellTimeout)) })
+	return out
+}
+
+func (out *response) close() {
+	out.s.setCut(nil)
+	out.undo()
+}
+
+func (out *response) run(ctx context.Context, first [][]byte) (end string, err error) {
+	for len(first) > 0 {
+		n, size := 0, 0
+		for n < len(first) && size < batchBytes {
+			size += len(first[n])
+			n++
+		}
+		if err := out.write(nil, first[:n]); err != nil {
+			return failure(err), err
+		}
+		first = first[n:]
+	}
+	for {
+		idle, end, err := out.step(ctx)
+		if err != nil || end != "" {
+			return end, err
+		}
+		if !idle {
+			continue
+		}
+		select {
+		case <-out.s.woken:
+		case <-ctx.Done():
+			return endClient, nil
+		}
+	}
+}
+
+// step writes what there is to write; idle says that there was nothing.
+func (out *response) step(ctx context.Context) (idle bool, end string, err error) {
+	s := out.s
+	b := batches.Get().(*hub.Batch)
+	defer func() {
+		b.Reset()
+		batches.Put(b)
+	}()
+	control, end := s.control(nil)
+	if end == "" {
+		if control, end, err = s.fill(ctx, b, control); err != nil {
+			if ctx.Err() != nil {
+				return false, endClient, nil
+			}
+			return false, endError, err
+		}
+	}
+	if len(control) == 0 && len(b.Frames) == 0 {
+		return s.told.Load() == 0, end, nil
+	}
+	if err := out.write(control, b.Frames); err != nil {
+		return false, failure(err), err
+	}
+	s.sub.Advance(b, len(b.Frames))
+	metrics.deliveries.Add(float64(b.Events))
+	return false, end, nil
+}
+
+// write sends all of it at once.
+func (out *response) write(control []byte, frames [][]byte) error {
+	buf := buffers.Get().(*[]byte)
+	defer returnBuffer(buf)
+	b := append((*buf)[:0], control...)
+	for _, f := range frames {
+		b = append(b, f...)
+	}
+	*buf = b
+
+	timeout := out.s.timeout
+	if out.s.leaving() {
+		timeout = farewellTimeout
+	}
+	if err := out.ctrl.SetWriteDeadline(time.Now().Add(timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	if out.s.leaving() { // told between the two lines above
+		_ = out.ctrl.SetWriteDeadline(time.Now().Add(farewellTimeout))
+	}
+	if _, err := out.w.Write(b); err != nil {
+		return err
+	}
+	if err := out.ctrl.Flush(); err != nil {
+		return err
+	}
+	// Between writes there is nothing to be late with.
+	if err := out.ctrl.SetWriteDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
+}
+
+// failure names why a write failed.
+func failure(err error) string {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return endTimeout
+	}
+	return endClient
+}
+
+// endLevel is how loud the end of a stream is.
+func endLevel(end string) zapcore.Level {
+	switch end {
+	case endClient, endShutdown:
+		return zapcore.DebugLevel
+	case endError:
+		return zapcore.ErrorLevel
+	}
+	return zapcore.InfoLevel
+}

@@ -1,0 +1,218 @@
+package stream
+
+import (
+	"container/heap"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/osa-edge/osa-gateway/hub"
+)
+
+// the holds every open stream of the process: they outlive the configuration
+// that opened them.
+var the = newStation()
+
+// Errors of admit.
+var (
+	errTooMany          = errors.New("too many open streams")
+	errTooManyPrincipal = errors.New("too many open streams of this principal")
+	errLeaving          = errors.New("the process is going")
+)
+
+// exitPoll is how often the station looks whether the process is exiting. Most
+// streams hear of it sooner, through their server; those whose server's last
+// configuration had no stream any more hear of it here.
+const exitPoll = time.Second
+
+// station counts streams and sends heartbeats to all of them from one timer. Its
+// goroutine lives while there is a stream.
+type station struct {
+	mu       sync.Mutex
+	queue    dueQueue
+	open     int
+	byOwner  map[string]int
+	hubs     map[*hub.Hub]int
+	running  bool
+	leaving  bool
+	kick     chan struct{}
+	finished chan struct{}
+}
+
+func newStation() *station {
+	return &station{byOwner: make(map[string]int), hubs: make(map[*hub.Hub]int), kick: make(chan struct{}, 1)}
+}
+
+// admit counts a stream in, or refuses it. Every admit needs its release.
+func (t *station) admit(owner string, h *hub.Hub, most, mostOfOwner int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.leaving || caddy.Exiting():
+		return errLeaving
+	case t.open >= most:
+		return errTooMany
+	case t.byOwner[owner] >= mostOfOwner:
+		return errTooManyPrincipal
+	}
+	t.open++
+	t.byOwner[owner]++
+	t.hubs[h]++
+	return nil
+}
+
+func (t *station) release(owner string, h *hub.Hub) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.open--
+	if t.byOwner[owner]--; t.byOwner[owner] == 0 {
+		delete(t.byOwner, owner)
+	}
+	if t.hubs[h]--; t.hubs[h] == 0 {
+		delete(t.hubs, h)
+	}
+}
+
+// add begins the stream's heartbeats.
+func (t *station) add(s *stream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.due = s.nextDue(time.Now())
+	heap.Push(&t.queue, s)
+	if t.leaving {
+		s.tell(tellShutdown)
+	}
+	if !t.running {
+		t.running = true
+		t.finished = make(chan struct{})
+		go t.run(t.finished)
+	} else if s.place == 0 {
+		t.poke()
+	}
+}
+
+func (t *station) remove(s *stream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.place >= 0 {
+		heap.Remove(&t.queue, s.place)
+	}
+	if len(t.queue) == 0 {
+		t.poke()
+	}
+}
+
+func (t *station) poke() {
+	select {
+	case t.kick <- struct{}{}:
+	default:
+	}
+}
+
+// drain sends every stream away.
+func (t *station) drain() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.leaving = true
+	for _, s := range t.queue {
+		s.tell(tellShutdown)
+	}
+}
+
+// run is the one timer of all streams.
+func (t *station) run(finished chan struct{}) {
+	defer close(finished)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var due []*stream
+	for {
+		now := time.Now()
+		t.mu.Lock()
+		if len(t.queue) == 0 {
+			t.running = false
+			t.mu.Unlock()
+			return
+		}
+		leave := caddy.Exiting() && !t.leaving
+		due = due[:0]
+		for len(t.queue) > 0 && !t.queue[0].due.After(now) {
+			s := t.queue[0]
+			s.due = s.nextDue(now)
+			heap.Fix(&t.queue, 0)
+			due = append(due, s)
+		}
+		timer.Reset(min(exitPoll, time.Until(t.queue[0].due)))
+		t.mu.Unlock()
+		if leave {
+			t.drain()
+		}
+		for i, s := range due {
+			s.tell(s.verdict(now))
+			due[i] = nil
+		}
+		select {
+		case <-timer.C:
+		case <-t.kick:
+		}
+	}
+}
+
+// verdict is what a stream is told when it is due.
+func (s *stream) verdict(now time.Time) uint32 {
+	if p := s.principal; p != nil {
+		if !p.ExpiresAt.IsZero() && !now.Before(p.ExpiresAt) {
+			return tellExpired
+		}
+		if p.Valid != nil && !p.Valid() {
+			return tellRevoked
+		}
+	}
+	return tellBeat
+}
+
+func (s *stream) nextDue(now time.Time) time.Time {
+	due := now.Add(s.interval)
+	if p := s.principal; p != nil && p.ExpiresAt.After(now) && p.ExpiresAt.Before(due) {
+		due = p.ExpiresAt
+	}
+	return due
+}
+
+// dueQueue is a heap of streams, the next due first.
+type dueQueue []*stream
+
+func (q dueQueue) Len() int           { return len(q) }
+func (q dueQueue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
+func (q dueQueue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].place, q[j].place = i, j
+}
+
+func (q *dueQueue) Push(x any) {
+	s := x.(*stream)
+	s.place = len(*q)
+	*q = append(*q, s)
+}
+
+func (q *dueQueue) Pop() any {
+	old := *q
+	last := len(old) - 1
+	s := old[last]
+	old[last] = nil
+	*q = old[:last]
+	s.place = -1
+	return s
+}
+
+// used are the hubs that have streams.
+func (t *station) used() []*hub.Hub {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make([]*hub.Hub, 0, len(t.hubs))
+	for h := range t.hubs {
+		out = append(out, h)
+	}
+	return out
+}

@@ -1,0 +1,150 @@
+// Package stream is the directive `osa_stream`: Server-Sent Events over the hub.
+package stream
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/hub"
+	"github.com/osa-edge/osa-gateway/modules/osa"
+)
+
+// Why a stream ended: the label of osa_stream_closed_total, and what a
+// stream_end says where one is sent.
+const (
+	endClient    = "client_gone"
+	endTimeout   = "write_timeout"
+	endShutdown  = "shutdown"
+	endExpired   = "credential_expired"
+	endRevoked   = "credential_revoked"
+	endSlow      = "slow_consumer"
+	endLogClosed = "log_closed"
+	endError     = "error"
+)
+
+// reconnectAfter is the `retry:` that every stream begins with.
+const reconnectAfter = 3 * time.Second
+
+// What a stream is told by the station, as bits.
+const (
+	tellBeat uint32 = 1 << iota
+	tellShutdown
+	tellExpired
+	tellRevoked
+)
+
+// reopenPoll is how often a stream tries a store that is being reopened.
+const reopenPoll = 250 * time.Millisecond
+
+var heartbeat = []byte(": heartbeat\n\n")
+
+// batchBytes is about how much one write takes.
+const batchBytes = 64 << 10
+
+// stream is one open stream, whoever drives it: what it sends next, and when it
+// has to end.
+type stream struct {
+	hub       *hub.Hub
+	sub       *hub.Subscription
+	workspace string
+	metrics   bool
+	principal *osa.Principal // nil for anonymous readers
+	interval  time.Duration
+	timeout   time.Duration // of a write
+
+	told atomic.Uint32
+	// wake makes the driver look again. It does not block.
+	wake  func()
+	woken chan struct{} // of the driver in the handler's goroutine
+
+	due   time.Time // of the next beat; guarded by the station, as is
+	place int       // in its heap, or -1
+
+	mu  sync.Mutex
+	cut func() // shortens a write that is under way
+}
+
+// tell makes the driver look at what happened.
+func (s *stream) tell(what uint32) {
+	s.told.Or(what)
+	s.wake()
+	if what == tellShutdown {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.cut != nil {
+			s.cut()
+		}
+	}
+}
+
+func (s *stream) setCut(cut func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cut = cut
+}
+
+func (s *stream) leaving() bool { return s.told.Load()&tellShutdown != 0 }
+
+// control appends what the station's word calls for. With an end the stream is
+// over once dst was written.
+func (s *stream) control(dst []byte) (_ []byte, end string) {
+	told := s.told.Load()
+	if told == 0 {
+		return dst, ""
+	}
+	switch {
+	case told&tellShutdown != 0:
+		return appendFarewell(dst), endShutdown
+	case told&tellExpired != 0:
+		return hub.AppendEnd(dst, endExpired), endExpired
+	case told&tellRevoked != 0:
+		return hub.AppendEnd(dst, endRevoked), endRevoked
+	}
+	if s.told.And(^tellBeat)&tellBeat != 0 {
+		dst = append(dst, heartbeat...)
+		if s.metrics {
+			dst = append(dst, s.hub.Metrics(s.workspace)...)
+		}
+	}
+	return dst, ""
+}
+
+// appendFarewell spreads the reconnects of everyone who is sent away at once.
+func appendFarewell(dst []byte) []byte {
+	jitter := time.Second + rand.N(4*time.Second) //nolint:gosec // nothing secret
+	return hub.AppendRetry(dst, jitter)
+}
+
+// fill takes the next batch; with fetch it reads from the log where it must.
+// With an end the stream is over once dst was written.
+func (s *stream) fill(ctx context.Context, b *hub.Batch, dst []byte) (_ []byte, end string, err error) {
+	err = s.sub.Poll(b, batchBytes)
+	for errors.Is(err, hub.ErrBehind) {
+		if err = s.sub.Fetch(ctx, b); err != nil || len(b.Frames) > 0 {
+			break
+		}
+		s.sub.Advance(b, 0)
+		if s.told.Load() != 0 {
+			return dst, "", nil // a long search must not hold up a heartbeat
+		}
+		err = s.sub.Poll(b, batchBytes)
+	}
+	switch {
+	case err == nil:
+		return dst, "", nil
+	case errors.Is(err, hub.ErrSlow):
+		return hub.AppendEnd(dst, endSlow), endSlow, nil
+	case errors.Is(err, hub.ErrClosed):
+		return appendFarewell(dst), endLogClosed, nil
+	case errors.Is(err, eventlog.ErrUnavailable), errors.Is(err, eventlog.ErrOverloaded):
+		// The store is being reopened: the stream waits for it.
+		time.AfterFunc(reopenPoll, s.wake)
+		return dst, "", nil
+	}
+	return dst, "", err
+}
