@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Everything that must pass. What it needs and this machine lacks it installs;
+# where it cannot, it fails. Sizes come from the environment:
+#   OSA_FAULTS   faults of the fault suite (default: a short form)
+#   OSA_FUZZTIME how long each fuzz target runs (default 3s)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+golangci_version=v2.15.0
+tools="${OSA_TOOLS:-$PWD/.tools}"
+started=$(date +%s)
+
+step() { printf '\n== %s (after %ds)\n' "$1" "$(($(date +%s) - started))"; }
+
+step "build"
+go build ./...
+go vet -tags failpoints ./...
+
+step "format"
+unformatted=$(gofmt -l $(git ls-files --cached --others --exclude-standard '*.go'))
+if [ -n "$unformatted" ]; then
+	printf 'not gofmt-ed:\n%s\n' "$unformatted"
+	exit 1
+fi
+
+step "lint"
+lint="$tools/golangci-lint-$golangci_version"
+if [ ! -x "$lint" ]; then
+	echo "installing golangci-lint $golangci_version into $tools"
+	mkdir -p "$tools"
+	GOBIN="$tools" go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$golangci_version"
+	mv "$tools/golangci-lint" "$lint"
+fi
+"$lint" run ./...
+
+step "unit tests, with the race detector"
+go test -race -timeout 10m $(go list ./... | grep -v -e /tests/ -e /tests$)
+
+step "fuzz targets"
+for file in $(grep -rl --include='*_test.go' '^func Fuzz' . | sort); do
+	for target in $(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$file"); do
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "${OSA_FUZZTIME:-3s}" "$(dirname "$file")"
+	done
+done
+
+step "end to end, on the real binary"
+go test -count=1 -timeout 15m ./tests/...
+
+step "done"
