@@ -20,6 +20,7 @@ const (
 	CodeAccessDenied     = "access_denied"
 	CodeNotFound         = "resource_not_found"
 	CodeMethodNotAllowed = "method_not_allowed"
+	CodeRequestTimeout   = "request_timeout"
 	CodeConflict         = "conflict"
 	CodePrecondition     = "precondition_failed"
 	CodePayloadTooLarge  = "payload_too_large"

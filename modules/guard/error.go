@@ -1,0 +1,106 @@
+package guard
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/osa-edge/osa-gateway/modules/osa"
+)
+
+func init() { caddy.RegisterModule(new(Error)) }
+
+// Error writes the error that a handler returned, in the one shape of CONTRACT
+// §3. It belongs into handle_errors.
+type Error struct {
+	// SupportContact is told to the client of an internal error; default null.
+	SupportContact string `json:"support_contact,omitempty"`
+	// ServiceName is what clients are told of an upstream that failed, where the
+	// handler did not name it; default `upstream`.
+	ServiceName string `json:"service_name,omitempty"`
+
+	log *zap.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Error) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.osa_error", New: func() caddy.Module { return new(Error) }}
+}
+
+// Provision sets defaults.
+func (e *Error) Provision(ctx caddy.Context) error {
+	e.log = ctx.Logger()
+	if e.ServiceName == "" {
+		e.ServiceName = "upstream"
+	}
+	return nil
+}
+
+var errNoError = errors.New("osa_error was reached without an error; it belongs into handle_errors")
+
+func (e *Error) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	err, ok := r.Context().Value(caddyhttp.ErrorCtxKey).(error)
+	if !ok {
+		return caddyhttp.Error(http.StatusInternalServerError, errNoError)
+	}
+	if committed, _ := caddyhttp.GetVar(r.Context(), varCommitted).(bool); committed {
+		// Half a response is out: ending the connection is the only way left to
+		// tell the client that it is not whole.
+		e.log.Debug("error after the response began", zap.Error(err), zap.String("request_id", osa.RequestID(r)))
+		panic(http.ErrAbortHandler)
+	}
+	h := w.Header()
+	requestID := osa.RequestID(r)
+	if requestID == "" {
+		// The error came before osa_guard, or there is none.
+		if requestID = h.Get(keyRequestID); requestID == "" {
+			requestID = identify(h, r.Header)
+		}
+	}
+	p := e.complete(problemOf(err), r)
+	if p.Status >= 500 {
+		e.report(p, err, requestID, r)
+	}
+
+	// These described the response that did not come about.
+	for _, name := range []string{"Content-Length", "Content-Encoding", "Content-Range", "Etag", "Last-Modified", "Accept-Ranges"} {
+		delete(h, name)
+	}
+	for name, values := range p.Header {
+		h[http.CanonicalHeaderKey(name)] = values
+	}
+	h[keyRequestID] = []string{requestID}
+	h["Cache-Control"] = []string{"no-store"}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	return write(w, r, p, requestID)
+}
+
+// report logs what the client is not told. What an upstream or an overload did
+// is not a fault of ours.
+func (e *Error) report(p *osa.Problem, err error, requestID string, r *http.Request) {
+	level := zapcore.ErrorLevel
+	switch p.Status {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		level = zapcore.WarnLevel
+	}
+	if c := e.log.Check(level, "request failed"); c != nil {
+		fields := []zap.Field{
+			zap.Int("status", p.Status), zap.String("code", p.Code), zap.Error(err), zap.String("request_id", requestID),
+			zap.String("method", r.Method), zap.String("path", r.URL.Path),
+		}
+		if id, ok := p.Members["error_id"].(string); ok {
+			fields = append(fields, zap.String("error_id", id))
+		}
+		c.Write(fields...)
+	}
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Error)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Error)(nil)
+)

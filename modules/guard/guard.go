@@ -1,0 +1,121 @@
+// Package guard holds the first and the last word on a request: osa_guard gives
+// it an id and reads its body once, within bounds, and osa_error gives every
+// error the one shape that clients know.
+package guard
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/osa-edge/osa-gateway/modules/osa"
+)
+
+func init() { caddy.RegisterModule(new(Guard)) }
+
+// DefaultMaxInflight bounds the bodies that are held at once.
+const DefaultMaxInflight = 256 << 20
+
+// bodies is shared by every guard of the process, across reloads: it is the
+// process that runs out of memory.
+var bodies osa.Budget
+
+// Guard is the first handler in the chain (CONTRACT §2.6): request id, size and
+// content type, before anybody is asked who they are.
+type Guard struct {
+	// MaxBody is the largest body in bytes; default 10 MiB. More is 413.
+	MaxBody int64 `json:"max_body,omitempty"`
+	// ContentTypes are what a body may be. One `*` stands for anything, as in
+	// `text/*`. Default: application/json and application/*+json. Else is 415.
+	ContentTypes []string `json:"content_types,omitempty"`
+	// MaxInflight bounds the bytes of all bodies that are held at once, in this
+	// process; default 256 MiB. More is 503 with Retry-After.
+	MaxInflight int64 `json:"max_inflight,omitempty"`
+
+	ctx      caddy.Context
+	log      *zap.Logger
+	types    mediaTypes
+	typesErr error
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Guard) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.osa_guard", New: func() caddy.Module { return new(Guard) }}
+}
+
+// Provision sets defaults.
+func (g *Guard) Provision(ctx caddy.Context) error {
+	g.ctx, g.log = ctx, ctx.Logger()
+	if g.MaxBody == 0 {
+		g.MaxBody = osa.DefaultMaxBody
+	}
+	if g.MaxInflight == 0 {
+		g.MaxInflight = max(DefaultMaxInflight, g.MaxBody)
+	}
+	if g.ContentTypes == nil {
+		g.ContentTypes = []string{"application/json", "application/*+json"}
+	}
+	g.types, g.typesErr = parseMediaTypes(g.ContentTypes)
+	return nil
+}
+
+// Validate names everything that is wrong at once.
+func (g *Guard) Validate() error {
+	var errs []error
+	if g.MaxBody < 0 {
+		errs = append(errs, errors.New("max_body must be positive"))
+	}
+	if g.MaxInflight < g.MaxBody {
+		errs = append(errs, fmt.Errorf("max_inflight is %d and smaller than max_body, %d: the largest body could never be read",
+			g.MaxInflight, g.MaxBody))
+	}
+	if err := errors.Join(append(errs, g.typesErr)...); err != nil {
+		return osa.AllProblems(g.ctx, fmt.Errorf("osa_guard: %w", err))
+	}
+	return nil
+}
+
+func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
+	osa.SetRequest(r, identify(w.Header(), r.Header), correlate(w.Header(), r.Header), time.Now())
+	gw := &writer{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
+	defer g.finish(gw, r, &err)
+	if hasBody(r) {
+		if err := g.takeBody(r, gw); err != nil {
+			return err
+		}
+	}
+	return next.ServeHTTP(gw, r)
+}
+
+// finish is deferred: whatever the handlers did, the body is given back and a
+// panic becomes a 500 in the shape of every other error.
+func (g *Guard) finish(w *writer, r *http.Request, err *error) {
+	bodies.Release(w.held)
+	if v := recover(); v != nil {
+		if v == http.ErrAbortHandler {
+			panic(v)
+		}
+		g.log.Error("handler panicked", zap.Any("panic", v), zap.String("request_id", osa.RequestID(r)),
+			zap.ByteString("stack", debug.Stack()))
+		*err = osa.Internal(fmt.Errorf("panic: %v", v)).Handler()
+	}
+	if *err != nil && w.committed {
+		caddyhttp.SetVar(r.Context(), varCommitted, true)
+	}
+}
+
+// varCommitted tells osa_error that a response was begun before the error.
+const varCommitted = "osa.committed"
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Guard)(nil)
+	_ caddy.Validator             = (*Guard)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Guard)(nil)
+)

@@ -1,0 +1,132 @@
+package guard
+
+import (
+	"errors"
+	"maps"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/osa-edge/osa-gateway/modules/osa"
+)
+
+// codes and messages of the statuses that the API guide names; others are named
+// after their HTTP status text.
+var statuses = map[int]struct{ code, message string }{
+	http.StatusBadRequest:            {osa.CodeValidationFailed, "Request validation failed"},
+	http.StatusUnauthorized:          {osa.CodeUnauthenticated, "Invalid or missing authentication credentials"},
+	http.StatusForbidden:             {osa.CodeAccessDenied, "Insufficient permissions for this operation"},
+	http.StatusNotFound:              {osa.CodeNotFound, "The requested resource was not found"},
+	http.StatusMethodNotAllowed:      {osa.CodeMethodNotAllowed, "The resource does not support this method"},
+	http.StatusRequestTimeout:        {osa.CodeRequestTimeout, "The request did not arrive in time"},
+	http.StatusConflict:              {osa.CodeConflict, "The request conflicts with the state of the resource"},
+	http.StatusPreconditionFailed:    {osa.CodePrecondition, "The resource was changed meanwhile"},
+	http.StatusRequestEntityTooLarge: {osa.CodePayloadTooLarge, "The request body is larger than this route accepts"},
+	http.StatusUnsupportedMediaType:  {osa.CodeUnsupportedMedia, "The request body has a content type that this route does not accept"},
+	http.StatusTooManyRequests:       {osa.CodeRateLimited, "Request rate limit exceeded"},
+	499:                              {"client_closed_request", "The client closed the request"},
+	http.StatusInternalServerError:   {osa.CodeInternal, "An unexpected error occurred"},
+	http.StatusBadGateway:            {osa.CodeUpstream, "External service unavailable"},
+	http.StatusServiceUnavailable:    {osa.CodeUnavailable, "Service temporarily unavailable"},
+	http.StatusGatewayTimeout:        {osa.CodeTimeout, "Operation timed out"},
+}
+
+// problemOf finds what a handler meant to say. Of an error that is none of ours,
+// such as one of reverse_proxy, only the status is for the client: its text may
+// name upstream addresses.
+func problemOf(err error) osa.Problem {
+	if p, ok := errors.AsType[*osa.Problem](err); ok {
+		return *p
+	}
+	if over, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return osa.Problem{Status: http.StatusRequestEntityTooLarge, Members: map[string]any{"max_bytes": over.Limit}}
+	}
+	if he, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
+		return osa.Problem{Status: he.StatusCode}
+	}
+	return osa.Problem{Status: http.StatusInternalServerError}
+}
+
+// complete adds what a problem of that status always has.
+func (e *Error) complete(p osa.Problem, r *http.Request) *osa.Problem {
+	if p.Status < 400 || p.Status > 599 {
+		p.Status = http.StatusInternalServerError
+	}
+	std, known := statuses[p.Status]
+	if !known {
+		std.message = http.StatusText(p.Status)
+		std.code = strings.ReplaceAll(strings.ToLower(std.message), " ", "_")
+		if std.code == "" {
+			std.code, std.message = "error", "The request failed"
+		}
+	}
+	if p.Code == "" {
+		p.Code = std.code
+	}
+	if p.Message == "" {
+		p.Message = std.message
+	}
+	members := make(map[string]any, len(p.Members)+2)
+	if p.Code == std.code {
+		e.usual(members, p.Status, r)
+	}
+	maps.Copy(members, p.Members)
+	if p.Status == http.StatusInternalServerError && members["error_id"] == nil {
+		members["error_id"] = newID("err_")
+	}
+	p.Members = members
+
+	p.Header = maps.Clone(p.Header)
+	if p.Header == nil {
+		p.Header = make(http.Header)
+	}
+	switch p.Status {
+	case http.StatusUnauthorized:
+		setDefault(p.Header, "Www-Authenticate", `Bearer realm="osa"`)
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		setDefault(p.Header, "Retry-After", "1")
+	}
+	return &p
+}
+
+func setDefault(h http.Header, name, value string) {
+	if h.Get(name) == "" {
+		h.Set(name, value)
+	}
+}
+
+// usual are the members of the API guide's section on status codes, for errors
+// of handlers that do not know of them.
+func (e *Error) usual(m map[string]any, status int, r *http.Request) {
+	switch status {
+	case http.StatusBadRequest:
+		m["details"] = []osa.Invalid{}
+	case http.StatusUnauthorized:
+		m["auth_methods"] = []string{}
+	case http.StatusForbidden:
+		m["required_permissions"], m["current_permissions"] = []string{}, []string{}
+	case http.StatusNotFound:
+		m["resource_type"], m["resource_id"] = "route", r.URL.Path
+	case http.StatusInternalServerError:
+		m["support_contact"] = nil
+		if e.SupportContact != "" {
+			m["support_contact"] = e.SupportContact
+		}
+	case http.StatusBadGateway:
+		m["service_name"] = e.ServiceName
+		m["retry_suggestions"] = []string{
+			"Try again with exponential backoff",
+			"Do not repeat a request that changes something before its outcome is known",
+		}
+	case http.StatusServiceUnavailable:
+		m["maintenance"] = nil
+	case http.StatusGatewayTimeout:
+		m["timeout_details"] = map[string]any{
+			"operation_type":        "upstream_request",
+			"timeout_duration_ms":   time.Since(osa.ReceivedAt(r)).Milliseconds(),
+			"retry_recommendations": []string{"Try again with exponential backoff", "Ask for less in one request"},
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package guard
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/osa-edge/osa-gateway/modules/osa"
+)
+
+const (
+	typeJSON    = "application/json"
+	typeProblem = "application/problem+json"
+)
+
+// write sends the problem as {error, message, request_id, timestamp, members…},
+// to clients that ask for it with the members of RFC 9457 as well.
+func write(w http.ResponseWriter, r *http.Request, p *osa.Problem, requestID string) error {
+	var o object
+	o.add("error", p.Code)
+	o.add("message", p.Message)
+	o.add("request_id", requestID)
+	o.add("timestamp", time.Now().UTC().Format("2006-01-02T15:04:05.000Z"))
+	contentType := typeJSON
+	if wantsProblem(r.Header["Accept"]) {
+		contentType = typeProblem
+		title := http.StatusText(p.Status)
+		if title == "" {
+			title = p.Message
+		}
+		// RFC 9457 §4.2.1: about:blank says no more than the status does; what
+		// there is to say stands in `error`.
+		o.add("type", "about:blank")
+		o.add("title", title)
+		o.add("status", p.Status)
+		o.add("detail", p.Message)
+		o.add("instance", r.URL.EscapedPath())
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Members)) {
+		o.add(name, p.Members[name])
+	}
+	body, err := o.bytes()
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h["Content-Type"] = []string{contentType}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	h["Vary"] = append(h["Vary"], "Accept")
+	w.WriteHeader(p.Status)
+	if r.Method != http.MethodHead {
+		_, err = w.Write(body)
+	}
+	return err
+}
+
+// object is a JSON object whose members keep the order in which they came. Of
+// two with the same name the first stays.
+type object struct {
+	buf   bytes.Buffer
+	names []string
+	err   error
+}
+
+func (o *object) add(name string, value any) {
+	if slices.Contains(o.names, name) || o.err != nil {
+		return
+	}
+	o.names = append(o.names, name)
+	if len(o.names) == 1 {
+		o.buf.WriteByte('{')
+	} else {
+		o.buf.WriteByte(',')
+	}
+	o.encode(name)
+	o.buf.WriteByte(':')
+	o.encode(value)
+}
+
+// encode leaves <, > and & as they are: this is never read as HTML.
+func (o *object) encode(value any) {
+	enc := json.NewEncoder(&o.buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(value); err != nil {
+		o.err = fmt.Errorf("encoding member %q of an error: %w", o.names[len(o.names)-1], err)
+		return
+	}
+	o.buf.Truncate(o.buf.Len() - 1) // Encode ends with a newline
+}
+
+func (o *object) bytes() ([]byte, error) {
+	o.buf.WriteString("}\n")
+	return o.buf.Bytes(), o.err
+}
+
+// wantsProblem reports whether Accept names problem+json, and not after plain
+// JSON. A wildcard asks for nothing.
+func wantsProblem(accept []string) bool {
+	problem, plain := 0.0, 0.0
+	for _, line := range accept {
+		for item := range strings.SplitSeq(line, ",") {
+			name, params, _ := strings.Cut(item, ";")
+			switch name = strings.TrimSpace(name); {
+			case strings.EqualFold(name, typeProblem):
+				problem = max(problem, quality(params))
+			case strings.EqualFold(name, typeJSON):
+				plain = max(plain, quality(params))
+			}
+		}
+	}
+	return problem > 0 && problem >= plain
+}
+
+func quality(params string) float64 {
+	for p := range strings.SplitSeq(params, ";") {
+		name, value, ok := strings.Cut(strings.TrimSpace(p), "=")
+		if !ok || !strings.EqualFold(name, "q") {
+			continue
+		}
+		q, err := strconv.ParseFloat(value, 64)
+		if err != nil || !(q >= 0 && q <= 1) {
+			return 0
+		}
+		return q
+	}
+	return 1
+}

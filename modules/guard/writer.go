@@ -1,0 +1,54 @@
+package guard
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// writer remembers whether a response was begun: an error that comes later must
+// not be written into it. It also carries what the request holds of the budget,
+// to save an allocation.
+type writer struct {
+	caddyhttp.ResponseWriterWrapper
+	committed bool
+	held      int64
+}
+
+func (w *writer) WriteHeader(status int) {
+	if status >= 200 || status == http.StatusSwitchingProtocols {
+		w.committed = true
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *writer) Write(b []byte) (int, error) {
+	w.committed = true
+	return w.ResponseWriter.Write(b)
+}
+
+func (w *writer) ReadFrom(r io.Reader) (int64, error) {
+	w.committed = true
+	return w.ResponseWriterWrapper.ReadFrom(r)
+}
+
+func (w *writer) FlushError() error {
+	w.committed = true
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	w.committed = w.committed || err == nil
+	return conn, rw, err
+}
+
+// Interface guards
+var (
+	_ http.ResponseWriter = (*writer)(nil)
+	_ http.Hijacker       = (*writer)(nil)
+	_ io.ReaderFrom       = (*writer)(nil)
+)
