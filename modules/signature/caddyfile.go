@@ -1,0 +1,142 @@
+package signature
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/osa-edge/osa-gateway/signature"
+)
+
+// ParseCaddyfile parses the directive osa_signature.
+func ParseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	handler := new(Handler)
+	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	return handler, nil
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+//
+//	osa_signature <scheme> {
+//	    secret <id> <value> {
+//	        workspace  <id>
+//	        not_before <RFC 3339>
+//	        not_after  <RFC 3339>
+//	    }
+//	    unsigned_methods <method...>
+//	    <options of the scheme>
+//	}
+//
+// `secret` can be repeated; its block is optional. Its value and workspace may
+// be placeholders such as {env.OSA_WEBHOOK_SHARED_SECRET} or {file./path}.
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // directive name
+	if !d.NextArg() {
+		return d.ArgErr()
+	}
+	name := d.Token()
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	var options []caddyfile.Token
+	for d.NextBlock(0) {
+		switch d.Val() {
+		case "secret":
+			s, err := unmarshalSecret(d)
+			if err != nil {
+				return err
+			}
+			if slices.ContainsFunc(h.Secrets, func(other Secret) bool { return other.ID == s.ID }) {
+				return d.Errf("secret %s was already given", s.ID)
+			}
+			h.Secrets = append(h.Secrets, s)
+		case "unsigned_methods":
+			if h.UnsignedMethods != nil {
+				return d.Err("unsigned_methods was already given")
+			}
+			h.UnsignedMethods = d.RemainingArgs()
+			if len(h.UnsignedMethods) == 0 {
+				return d.ArgErr()
+			}
+		default:
+			options = append(options, d.NextSegment()...)
+		}
+	}
+	return h.unmarshalScheme(d, name, options)
+}
+
+// unmarshalScheme hands the scheme its own options as the block that they would
+// be if they did not stand among ours.
+func (h *Handler) unmarshalScheme(d *caddyfile.Dispenser, name caddyfile.Token, options []caddyfile.Token) error {
+	info, err := caddy.GetModule("osa.signature." + name.Text)
+	if err != nil {
+		return d.Errf("unknown signature scheme %q: want one of %s", name.Text, strings.Join(schemes(), ", "))
+	}
+	scheme, ok := info.New().(interface {
+		signature.Scheme
+		caddyfile.Unmarshaler
+	})
+	if !ok {
+		return d.Errf("module %s is not a signature scheme with Caddyfile options", info.ID)
+	}
+	tokens := []caddyfile.Token{name}
+	if len(options) > 0 {
+		opening, closing := name, options[len(options)-1]
+		opening.Text, closing.Text = "{", "}"
+		closing.Line++
+		tokens = append(append(append(tokens, opening), options...), closing)
+	}
+	if err := scheme.UnmarshalCaddyfile(caddyfile.NewDispenser(tokens)); err != nil {
+		return err
+	}
+	h.SchemeRaw = caddyconfig.JSONModuleObject(scheme, "name", name.Text, nil)
+	return nil
+}
+
+func schemes() []string {
+	var names []string
+	for _, m := range caddy.GetModules("osa.signature") {
+		names = append(names, m.ID.Name())
+	}
+	return names
+}
+
+func unmarshalSecret(d *caddyfile.Dispenser) (Secret, error) {
+	var s Secret
+	if !d.Args(&s.ID, &s.Value) || d.NextArg() {
+		return s, d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		var dst *string
+		switch d.Val() {
+		case "workspace":
+			dst = &s.Workspace
+		case "not_before":
+			dst = &s.NotBefore
+		case "not_after":
+			dst = &s.NotAfter
+		default:
+			return s, d.Errf("unknown option %q of secret: want workspace, not_before or not_after", d.Val())
+		}
+		if *dst != "" {
+			return s, d.Errf("%s was already given", d.Val())
+		}
+		if !d.NextArg() {
+			return s, d.ArgErr()
+		}
+		*dst = d.Val()
+		if d.NextArg() {
+			return s, d.ArgErr()
+		}
+	}
+	return s, nil
+}
+
+var _ caddyfile.Unmarshaler = (*Handler)(nil)
