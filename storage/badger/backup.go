@@ -1,0 +1,236 @@
+package badger
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+
+	bdg "github.com/dgraph-io/badger/v4"
+)
+
+// A backup is one or more segments, one after the other: a full one, and then
+// what changed since. A segment is a magic, the versions it begins after and
+// ends with, and Badger's own stream cut into frames of
+//
+//	length (4 bytes, 0 ends the segment), crc32c of what follows, data
+//
+// where the last frame's data is the end version. Badger's stream by itself does
+// not tell a whole backup from one that was cut off.
+const (
+	backupMagic   = "OSAGWBK1"
+	backupFrame   = 256 << 10
+	maxFrame      = 1 << 20
+	restoreWrites = 16
+)
+
+// ErrBackup is returned for what is no whole backup, or does not follow on the
+// segment before it.
+var ErrBackup = errors.New("unusable backup")
+
+// Backup implements storage.Store. What it writes may be appended to the
+// segments before it and read by Restore as one.
+func (s *Store) Backup(ctx context.Context, w io.Writer, since uint64) (next uint64, err error) {
+	if err := s.gate.enter(ctx); err != nil {
+		return 0, err
+	}
+	defer s.gate.leave()
+	buf := bufio.NewWriterSize(w, backupFrame)
+	if _, err := buf.WriteString(backupMagic); err != nil {
+		return 0, err
+	}
+	if err := binary.Write(buf, binary.BigEndian, since); err != nil {
+		return 0, err
+	}
+	frames := &frameWriter{w: buf, interrupted: func() error { return s.interrupted(ctx) }}
+	next, err = s.db.Backup(frames, since)
+	if err == nil {
+		next = max(next, since)
+		err = frames.finish(next)
+	}
+	if err == nil {
+		err = buf.Flush()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("backup: %w", err)
+	}
+	return next, nil
+}
+
+// frameWriter cuts a stream into frames.
+type frameWriter struct {
+	w           io.Writer
+	interrupted func() error
+	buf         []byte
+}
+
+func (f *frameWriter) Write(p []byte) (int, error) {
+	if err := f.interrupted(); err != nil {
+		return 0, err
+	}
+	f.buf = append(f.buf, p...)
+	for len(f.buf) >= backupFrame {
+		if err := f.frame(f.buf[:backupFrame]); err != nil {
+			return 0, err
+		}
+		f.buf = f.buf[:copy(f.buf, f.buf[backupFrame:])]
+	}
+	return len(p), nil
+}
+
+func (f *frameWriter) frame(data []byte) error {
+	head := binary.BigEndian.AppendUint32(make([]byte, 0, 8), uint32(len(data)))
+	head = binary.BigEndian.AppendUint32(head, crc32.Checksum(data, castagnoli))
+	if _, err := f.w.Write(head); err != nil {
+		return err
+	}
+	_, err := f.w.Write(data)
+	return err
+}
+
+func (f *frameWriter) finish(version uint64) error {
+	if len(f.buf) > 0 {
+		if err := f.frame(f.buf); err != nil {
+			return err
+		}
+	}
+	end := binary.BigEndian.AppendUint64(nil, version)
+	head := binary.BigEndian.AppendUint32(make([]byte, 0, 8), 0)
+	head = binary.BigEndian.AppendUint32(head, crc32.Checksum(end, castagnoli))
+	_, err := f.w.Write(append(head, end...))
+	return err
+}
+
+// segmentReader gives back the stream of one segment.
+type segmentReader struct {
+	ctx  context.Context
+	r    *bufio.Reader
+	left []byte
+	next uint64 // the segment's end version
+	done bool
+}
+
+// openSegment reads a segment's head; io.EOF where there is no further one.
+func openSegment(ctx context.Context, r *bufio.Reader, after uint64) (*segmentReader, error) {
+	head := make([]byte, len(backupMagic)+8)
+	n, err := io.ReadFull(r, head)
+	if n == 0 && errors.Is(err, io.EOF) {
+		return nil, io.EOF
+	}
+	if err != nil || string(head[:len(backupMagic)]) != backupMagic {
+		return nil, fmt.Errorf("%w: no backup of this gateway", ErrBackup)
+	}
+	if since := binary.BigEndian.Uint64(head[len(backupMagic):]); since != after {
+		return nil, fmt.Errorf("%w: a part that begins after version %d follows one that ends with %d", ErrBackup, since, after)
+	}
+	return &segmentReader{ctx: ctx, r: r}, nil
+}
+
+func (s *segmentReader) Read(p []byte) (int, error) {
+	if len(s.left) == 0 {
+		if err := s.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, s.left)
+	s.left = s.left[n:]
+	return n, nil
+}
+
+func (s *segmentReader) fill() error {
+	if s.done {
+		return io.EOF
+	}
+	if err := s.ctx.Err(); err != nil {
+		return err
+	}
+	var head [8]byte
+	if _, err := io.ReadFull(s.r, head[:]); err != nil {
+		return fmt.Errorf("%w: cut off", ErrBackup)
+	}
+	size, sum := binary.BigEndian.Uint32(head[:]), binary.BigEndian.Uint32(head[4:])
+	s.done = size == 0
+	if s.done {
+		size = 8
+	}
+	if size > maxFrame {
+		return fmt.Errorf("%w: damaged", ErrBackup)
+	}
+	data := make([]byte, size)
+	if _, err := io.ReadFull(s.r, data); err != nil {
+		return fmt.Errorf("%w: cut off", ErrBackup)
+	}
+	if crc32.Checksum(data, castagnoli) != sum {
+		return fmt.Errorf("%w: damaged", ErrBackup)
+	}
+	if s.done {
+		s.next = binary.BigEndian.Uint64(data)
+		return io.EOF
+	}
+	s.left = data
+	return nil
+}
+
+// restoreJump is how far a restored store's sequence and versions are moved on:
+// beyond anything that the backed-up store may have issued after the backup.
+const restoreJump = 1 << 32
+
+// Restore makes a store in dir, which must not hold one, of the segments in r.
+// Its next event's sequence number is 1<<32 higher than it would have been, so
+// that no id is given out twice: ids have holes, and a hole means nothing. Where
+// it fails dir holds no usable store.
+func Restore(ctx context.Context, r io.Reader, dir string, opt Options) error {
+	opt = opt.withDefaults()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		return errors.Join(fmt.Errorf("restore: %s is not empty", dir), err)
+	}
+	db, err := bdg.Open(badgerOptions(dir, opt.Logger))
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	err = loadSegments(ctx, db, bufio.NewReaderSize(r, backupFrame))
+	if err == nil {
+		err = settle(db)
+	}
+	if err = errors.Join(err, db.Close()); err != nil {
+		return errors.Join(fmt.Errorf("restore: %w", err), emptyDir(dir))
+	}
+	return nil
+}
+
+func loadSegments(ctx context.Context, db *bdg.DB, r *bufio.Reader) error {
+	version := uint64(0)
+	for n := 0; ; n++ {
+		seg, err := openSegment(ctx, r, version)
+		if errors.Is(err, io.EOF) && n > 0 {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := db.Load(seg, restoreWrites); err != nil {
+			return err
+		}
+		// Load is content when a segment ends between two lists.
+		if !seg.done {
+			return fmt.Errorf("%w: cut off", ErrBackup)
+		}
+		version = seg.next
+	}
+}
+
+func emptyDir(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	return err
+}

@@ -1,0 +1,101 @@
+package badger
+
+import (
+	"strings"
+
+	bdg "github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"go.uber.org/zap"
+)
+
+// Defaults of Options.
+const (
+	DefaultReserve = 256 << 20
+	DefaultBallast = 64 << 20
+)
+
+// Options of a store. The zero value is good.
+type Options struct {
+	// Logger takes what Badger has to say; its own INFO is debug here.
+	Logger *zap.Logger
+	// Reserve is the free disk space in bytes below which commits are refused;
+	// 0 means DefaultReserve, a negative value none. What is in memory must
+	// still be written then, by writing to mapped files, which a full disk
+	// answers with SIGBUS: the reserve has to hold what memory still holds and
+	// a compaction of all of level 0 beside its input, some 200 MiB.
+	Reserve int64
+	// Ballast is the size in bytes of a file that is given back to the file
+	// system when others have eaten into the reserve; 0 means DefaultBallast, a
+	// negative value none.
+	Ballast int64
+
+	// freeSpace stands in for the file system's answer in tests.
+	freeSpace func(dir string) (int64, error)
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	o.Reserve = max(0, orDefault(o.Reserve, DefaultReserve))
+	o.Ballast = max(0, orDefault(o.Ballast, DefaultBallast))
+	if o.Reserve == 0 {
+		o.Ballast = 0 // nobody would give it back
+	}
+	if o.freeSpace == nil {
+		o.freeSpace = freeSpace
+	}
+	return o
+}
+
+func orDefault(v, def int64) int64 {
+	if v == 0 {
+		return def
+	}
+	return v
+}
+
+const (
+	memTableSize = 16 << 20
+	// maxTxn is what a transaction may hold: Badger's 15 % of a memtable, less
+	// something for keys and for what it counts besides.
+	maxTxn = memTableSize*15/100 - 128<<10
+	// maxValue keeps values out of the value log: it is never synced, never
+	// collected, and never used.
+	maxValue = 1<<20 - 1024
+)
+
+func badgerOptions(dir string, log *zap.Logger) bdg.Options {
+	return bdg.DefaultOptions(dir).
+		WithLogger(logger{log.Sugar()}).
+		WithMetricsEnabled(false).
+		// Commits are synced by us, one sync each instead of Badger's two: see wal.go.
+		WithSyncWrites(false).
+		// All writers hold a mutex where they need one.
+		WithDetectConflicts(false).
+		WithMemTableSize(memTableSize).
+		WithNumMemtables(3).
+		WithNumLevelZeroTables(5).
+		WithNumLevelZeroTablesStall(10).
+		WithNumCompactors(2).
+		WithNumGoroutines(2).
+		// Blocks compress themselves, once; then there is nothing to decompress
+		// and no need of a cache beside the page cache, from which Badger reads.
+		WithCompression(options.None).
+		WithBlockCacheSize(0).
+		WithIndexCacheSize(0).
+		WithValueThreshold(1 << 20).
+		WithValueLogFileSize(2 << 20)
+}
+
+// logger is Badger's view of a zap logger.
+type logger struct{ log *zap.SugaredLogger }
+
+func (l logger) Errorf(format string, args ...any) { l.log.Errorf(strings.TrimSpace(format), args...) }
+func (l logger) Warningf(format string, args ...any) {
+	l.log.Warnf(strings.TrimSpace(format), args...)
+}
+func (l logger) Infof(format string, args ...any) { l.log.Debugf(strings.TrimSpace(format), args...) }
+
+// Debugf is silent: Badger writes a line a commit.
+func (l logger) Debugf(string, ...any) {}

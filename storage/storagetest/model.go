@@ -1,0 +1,360 @@
+package storagetest
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/storage"
+)
+
+// model is what a store should hold, kept naively.
+type model struct {
+	t    *testing.T
+	open Opener
+	dir  string
+	s    storage.Store
+
+	events    []*event.Event // with their bodies, as committed
+	ever      []*event.Event // and those that were pruned
+	last      uint64
+	projected uint64
+	docs      map[[2]string]storage.Document
+	version   uint64 // the highest seen
+}
+
+// testModel compares a store with the model under random use.
+func testModel(t *testing.T, open Opener) {
+	rapid.Check(t, func(rt *rapid.T) {
+		dir, err := os.MkdirTemp(t.TempDir(), "model")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		m := &model{t: t, open: open, dir: dir, docs: map[[2]string]storage.Document{}}
+		m.s = open(t, dir)
+		defer func() {
+			if err := errors.Join(m.s.Close(), os.RemoveAll(dir)); err != nil {
+				rt.Error(err)
+			}
+		}()
+		rt.Repeat(map[string]func(*rapid.T){
+			"":        m.check,
+			"commit":  m.commit,
+			"project": m.project,
+			"query":   m.query,
+			"prune":   m.prune,
+			"put":     m.put,
+			"delete":  m.delete,
+			"list":    m.list,
+			"get":     m.get,
+			"reopen":  m.reopen,
+		})
+	})
+}
+
+func must(rt *rapid.T, err error) {
+	if err != nil {
+		rt.Fatal(err)
+	}
+}
+
+var (
+	someWorkspaces = []string{"ws_a", "ws_b", "ws_\x00"}
+	someAgents     = []string{"", "geo_audit", "Geo_Audit", "content_review", "оператор"}
+	someWorkflows  = []string{"wf_1", "wf_2", "wf_3", "wf"}
+	someTypes      = []string{"", "agent_status_update", "workflow_progress", "failed", "error_notification", "custom", "agent_status"}
+	someSources    = []string{"opal", "ga4", event.SourceGateway}
+	someStatuses   = []event.Status{"", event.StatusRunning, event.StatusCompleted}
+	someSeverities = []string{"", "low", "high", "urgent"}
+)
+
+func draw[T any](rt *rapid.T, label string, from []T) T {
+	return rapid.SampledFrom(from).Draw(rt, label)
+}
+
+func drawEvent(rt *rapid.T) *event.Event {
+	e := &event.Event{
+		ReceivedAt:  epoch.Add(time.Duration(rapid.IntRange(0, 100).Draw(rt, "minute")) * time.Minute),
+		WorkspaceID: draw(rt, "workspace", someWorkspaces), AgentID: draw(rt, "agent", someAgents),
+		WorkflowID: draw(rt, "workflow", someWorkflows), Type: draw(rt, "type", someTypes),
+		Source: draw(rt, "source", someSources), Status: draw(rt, "status", someStatuses),
+		Severity: draw(rt, "severity", someSeverities), ReplayOf: draw(rt, "replay", []uint64{0, 0, 3}),
+	}
+	e.Kind, _ = event.KindOf(e.Type)
+	e.Body = fmt.Appendf(nil, `{"n":%d}`, rapid.IntRange(0, 3).Draw(rt, "body"))
+	if rapid.IntRange(0, 30).Draw(rt, "size") == 0 {
+		e.Body = Filler(1, rapid.IntRange(0, 600<<10).Draw(rt, "length"))
+	}
+	Seal(e)
+	e.DedupKey = event.DedupKey(fmt.Sprint(rapid.IntRange(0, 400).Draw(rt, "key")))
+	return e
+}
+
+func identityOf(e *event.Event) [4]string {
+	return [4]string{e.WorkspaceID, e.Source, e.DedupKey.String(), e.BodyDigest.String()}
+}
+
+func (m *model) commit(rt *rapid.T) {
+	var batch []*event.Event
+	seen := map[[4]string]bool{}
+	for range rapid.IntRange(1, 40).Draw(rt, "n") {
+		if e := drawEvent(rt); !seen[identityOf(e)] {
+			seen[identityOf(e)] = true
+			batch = append(batch, e)
+		}
+	}
+	out, err := m.s.CommitBatch(rt.Context(), batch)
+	must(rt, err)
+	for i, e := range batch {
+		var original, sameKey *event.Event
+		for _, k := range m.events {
+			if k.WorkspaceID == e.WorkspaceID && k.Source == e.Source && k.DedupKey == e.DedupKey {
+				sameKey = k
+				if k.BodyDigest == e.BodyDigest {
+					original = k
+				}
+			}
+		}
+		if original != nil {
+			if out[i] != (storage.Outcome{Seq: original.Seq, Duplicate: true}) {
+				rt.Fatalf("duplicate of %d: %+v", original.Seq, out[i])
+			}
+			continue
+		}
+		if out[i].Duplicate || out[i].Seq <= m.last || e.Seq != out[i].Seq || e.PayloadMismatch != (sameKey != nil) {
+			rt.Fatalf("outcome %+v, seq %d, mismatch %v after %d", out[i], e.Seq, e.PayloadMismatch, m.last)
+		}
+		m.last = e.Seq
+		m.events, m.ever = append(m.events, e), append(m.ever, e)
+	}
+}
+
+func (m *model) project(rt *rapid.T) {
+	if m.projected >= m.last {
+		rt.Skip("nothing to project")
+	}
+	p := storage.Projection{From: m.projected, Through: rapid.Uint64Range(m.projected+1, m.last).Draw(rt, "through")}
+	must(rt, m.s.Scan(rt.Context(), p.From, p.Through, func(e *event.Event) bool {
+		p.Events = append(p.Events, e)
+		return true
+	}))
+	if rapid.Bool().Draw(rt, "document") {
+		p.Documents = append(p.Documents, m.drawDocument(rt))
+	}
+	must(rt, m.s.Project(rt.Context(), p))
+	m.projected = p.Through
+	for _, d := range p.Documents {
+		now, err := m.s.GetDocument(rt.Context(), d.Collection, d.Key)
+		must(rt, err)
+		m.wrote(rt, d, now.Version)
+	}
+}
+
+func subset[T any](rt *rapid.T, label string, from []T) []T {
+	if rapid.IntRange(0, 2).Draw(rt, label+"?") > 0 {
+		return nil
+	}
+	return rapid.SliceOfN(rapid.SampledFrom(from), 1, 3).Draw(rt, label)
+}
+
+func drawFilter(rt *rapid.T) event.Filter {
+	f := event.Filter{
+		WorkspaceID: draw(rt, "in", append(someWorkspaces, "", "", "ws_none")),
+		WorkflowIDs: subset(rt, "workflows", someWorkflows), AgentIDs: subset(rt, "agents", someAgents[1:]),
+		Types: subset(rt, "types", append(someTypes[1:], event.StreamWorkflowProgressUpdate, "other")), Statuses: subset(rt, "statuses", someStatuses[1:]),
+		Sources: subset(rt, "sources", someSources), WebhooksOnly: rapid.Bool().Draw(rt, "webhooks"),
+		MinPriority: draw(rt, "priority", []event.Priority{0, 0, event.PriorityMedium, event.PriorityCritical}),
+	}
+	if rapid.Bool().Draw(rt, "since?") {
+		f.Since = epoch.Add(time.Duration(rapid.IntRange(-10, 110).Draw(rt, "since")) * time.Minute)
+	}
+	if rapid.Bool().Draw(rt, "until?") {
+		f.Until = epoch.Add(time.Duration(rapid.IntRange(-10, 110).Draw(rt, "until")) * time.Minute)
+	}
+	return f
+}
+
+func (m *model) query(rt *rapid.T) {
+	q := storage.Query{Filter: drawFilter(rt), Ascending: rapid.Bool().Draw(rt, "ascending"), Limit: rapid.IntRange(1, 20).Draw(rt, "limit")}
+	if rapid.Bool().Draw(rt, "after?") {
+		q.After = rapid.Uint64Range(0, m.last+2).Draw(rt, "after")
+	}
+	var want []uint64
+	for _, e := range m.events {
+		if e.Seq <= m.projected && q.Filter.Matches(e) && (q.After == 0 || e.Seq != q.After && (e.Seq > q.After) == q.Ascending) {
+			want = append(want, e.Seq)
+		}
+	}
+	if !q.Ascending {
+		slices.Reverse(want)
+	}
+	var got []uint64
+	for {
+		page, err := m.s.Query(rt.Context(), q)
+		must(rt, err)
+		got = append(got, seqs(page.Events)...)
+		if page.Next == 0 {
+			break
+		}
+		if len(page.Events) == 0 && page.Next == q.After || len(page.Events) > q.Limit {
+			rt.Fatalf("page of %d after %d, next %d", len(page.Events), q.After, page.Next)
+		}
+		q.After = page.Next
+	}
+	if diff := seqDiff(got, want); diff != "" {
+		rt.Fatalf("query %+v: %s", q, diff)
+	}
+}
+
+func (m *model) prune(rt *rapid.T) {
+	before := epoch.Add(time.Duration(rapid.IntRange(0, 130).Draw(rt, "before")) * time.Minute)
+	through := draw(rt, "through", []uint64{m.projected, m.projected / 2})
+	n, more, err := m.s.Prune(rt.Context(), before, through, rapid.IntRange(1, 300).Draw(rt, "limit"))
+	must(rt, err)
+	if n == 0 && more {
+		rt.Fatal("more to prune, but nothing was")
+	}
+	// What went must have been free to go, and whole: the log tells how far.
+	for _, e := range m.events[:n] {
+		if !e.ReceivedAt.Before(before) || e.Seq > through {
+			rt.Fatalf("event %d went: received %v, before %v, through %d", e.Seq, e.ReceivedAt, before, through)
+		}
+	}
+	m.events = m.events[n:]
+	free := !more
+	for _, e := range m.events {
+		free = free && e.ReceivedAt.Before(before) && e.Seq <= through
+	}
+	if free && len(m.events) > 0 {
+		rt.Fatalf("%d events stayed that all were free to go", len(m.events))
+	}
+}
+
+func (m *model) drawDocument(rt *rapid.T) storage.Document {
+	return storage.Document{
+		Collection: draw(rt, "collection", []string{"a", "ab"}), Key: draw(rt, "key", []string{"k", "k1", "k/1", "\x00"}),
+		Value: []byte(draw(rt, "value", []string{"", "x", "longer"})), Version: storage.AnyVersion,
+	}
+}
+
+func (m *model) wrote(rt *rapid.T, d storage.Document, version uint64) {
+	if version <= m.version {
+		rt.Fatalf("document got version %d after %d", version, m.version)
+	}
+	m.version, d.Version = version, version
+	m.docs[[2]string{d.Collection, d.Key}] = d
+}
+
+func (m *model) put(rt *rapid.T) {
+	d := m.drawDocument(rt)
+	current := m.docs[[2]string{d.Collection, d.Key}].Version
+	d.Version = draw(rt, "version", []uint64{current, current, 0, current + 1, storage.AnyVersion})
+	version, err := m.s.PutDocument(rt.Context(), d)
+	if d.Version != current && d.Version != storage.AnyVersion {
+		if !errors.Is(err, storage.ErrConflict) {
+			rt.Fatalf("put at %d over %d: %v", d.Version, current, err)
+		}
+		return
+	}
+	must(rt, err)
+	m.wrote(rt, d, version)
+}
+
+func (m *model) delete(rt *rapid.T) {
+	d := m.drawDocument(rt)
+	id := [2]string{d.Collection, d.Key}
+	current := m.docs[id].Version
+	version := draw(rt, "version", []uint64{current, current + 1, storage.AnyVersion})
+	err := m.s.DeleteDocument(rt.Context(), d.Collection, d.Key, version)
+	switch {
+	case current == 0:
+		if !errors.Is(err, storage.ErrNotFound) {
+			rt.Fatalf("delete of nothing: %v", err)
+		}
+	case version == current+1:
+		if !errors.Is(err, storage.ErrConflict) {
+			rt.Fatalf("delete at %d of %d: %v", version, current, err)
+		}
+	default:
+		must(rt, err)
+		delete(m.docs, id)
+	}
+}
+
+func (m *model) list(rt *rapid.T) {
+	collection, prefix := draw(rt, "collection", []string{"a", "ab"}), draw(rt, "prefix", []string{"", "k", "k/"})
+	after, limit := draw(rt, "after", []string{"", "k", "k0"}), rapid.IntRange(1, 4).Draw(rt, "limit")
+	var want []string
+	for id := range m.docs {
+		if id[0] == collection && len(id[1]) >= len(prefix) && id[1][:len(prefix)] == prefix && (after == "" || id[1] > after) {
+			want = append(want, id[1])
+		}
+	}
+	slices.Sort(want)
+	want = want[:min(limit, len(want))]
+	docs, err := m.s.ListDocuments(rt.Context(), collection, prefix, after, limit)
+	must(rt, err)
+	var got []string
+	for _, d := range docs {
+		got = append(got, d.Key)
+		if w := m.docs[[2]string{d.Collection, d.Key}]; w.Version != d.Version || string(w.Value) != string(d.Value) {
+			rt.Fatalf("document %+v, want %+v", d, w)
+		}
+	}
+	if !slices.Equal(got, want) {
+		rt.Fatalf("list: %q, want %q", got, want)
+	}
+}
+
+func (m *model) get(rt *rapid.T) {
+	if len(m.ever) == 0 {
+		rt.Skip("no events yet")
+	}
+	want := draw(rt, "event", m.ever)
+	got, err := m.s.Get(rt.Context(), want.Seq)
+	if len(m.events) == 0 || want.Seq < m.events[0].Seq {
+		if !errors.Is(err, storage.ErrNotFound) {
+			rt.Fatalf("event %d was pruned: %v", want.Seq, err)
+		}
+		return
+	}
+	must(rt, err)
+	if got.Seq != want.Seq || string(got.Body) != string(want.Body) || got.DedupKey != want.DedupKey || !got.ReceivedAt.Equal(want.ReceivedAt) {
+		rt.Fatalf("event %+v, want %+v", got.WithoutBody(), want.WithoutBody())
+	}
+}
+
+func (m *model) reopen(rt *rapid.T) {
+	must(rt, m.s.Close())
+	m.s = m.open(m.t, m.dir)
+}
+
+// check holds after every step.
+func (m *model) check(rt *rapid.T) {
+	b, err := m.s.Bounds(rt.Context())
+	must(rt, err)
+	want := storage.Bounds{First: m.last + 1, Last: m.last}
+	if len(m.events) > 0 {
+		want.First = m.events[0].Seq
+	} else if m.last == 0 {
+		want.First = 0
+	}
+	if b != want {
+		rt.Fatalf("bounds %+v, want %+v", b, want)
+	}
+	var got []uint64
+	must(rt, m.s.Scan(rt.Context(), 0, math.MaxUint64, func(e *event.Event) bool {
+		got = append(got, e.Seq)
+		return true
+	}))
+	if diff := seqDiff(got, seqs(m.events)); diff != "" {
+		rt.Fatal("the log: " + diff)
+	}
+}

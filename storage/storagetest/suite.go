@@ -1,0 +1,217 @@
+// Package storagetest is the suite that every storage engine passes.
+package storagetest
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/storage"
+)
+
+// Opener opens the store in dir, or opens it again.
+type Opener func(t *testing.T, dir string) storage.Store
+
+// Run runs the suite.
+func Run(t *testing.T, open Opener) {
+	for _, group := range []map[string]func(*testing.T, Opener){logTests, dedupTests, queryTests, pruneTests, documentTests} {
+		for _, name := range sorted(group) {
+			t.Run(name, func(t *testing.T) { group[name](t, open) })
+		}
+	}
+	t.Run("Model", func(t *testing.T) { testModel(t, open) })
+}
+
+func sorted[V any](m map[string]V) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// fixture is an open store that a test works on.
+type fixture struct {
+	*testing.T
+	open Opener
+	dir  string
+	s    storage.Store
+	gen  *Generator
+}
+
+func start(t *testing.T, open Opener) *fixture {
+	t.Helper()
+	f := &fixture{T: t, open: open, dir: t.TempDir(), gen: NewGenerator(1, epoch)}
+	f.s = open(t, f.dir)
+	t.Cleanup(func() {
+		if err := f.s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return f
+}
+
+func (f *fixture) reopen() {
+	f.Helper()
+	f.must(f.s.Close())
+	f.s = f.open(f.T, f.dir)
+}
+
+func (f *fixture) must(err error) {
+	f.Helper()
+	if err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *fixture) wantErr(err, want error) {
+	f.Helper()
+	if !errors.Is(err, want) {
+		f.Fatalf("got error %v, want %v", err, want)
+	}
+}
+
+func (f *fixture) commit(batch ...*event.Event) []storage.Outcome {
+	f.Helper()
+	out, err := f.s.CommitBatch(f.Context(), batch)
+	f.must(err)
+	if len(out) != len(batch) {
+		f.Fatalf("%d outcomes for %d events", len(out), len(batch))
+	}
+	return out
+}
+
+// events makes n events and lets change have a hand in each.
+func (f *fixture) events(n int, change func(i int, e *event.Event)) []*event.Event {
+	batch := make([]*event.Event, n)
+	for i := range batch {
+		batch[i] = f.gen.Next()
+		if change != nil {
+			change(i, batch[i])
+			Seal(batch[i])
+		}
+	}
+	return batch
+}
+
+func (f *fixture) get(seq uint64) *event.Event {
+	f.Helper()
+	e, err := f.s.Get(f.Context(), seq)
+	f.must(err)
+	return e
+}
+
+func (f *fixture) bounds() storage.Bounds {
+	f.Helper()
+	b, err := f.s.Bounds(f.Context())
+	f.must(err)
+	return b
+}
+
+func (f *fixture) projected() uint64 {
+	f.Helper()
+	p, err := f.s.Projected(f.Context())
+	f.must(err)
+	return p
+}
+
+func (f *fixture) scan(after, through uint64) []*event.Event {
+	f.Helper()
+	var out []*event.Event
+	f.must(f.s.Scan(f.Context(), after, through, func(e *event.Event) bool {
+		out = append(out, e)
+		return true
+	}))
+	return out
+}
+
+// project takes the projector through everything, in steps of n events.
+func (f *fixture) project(n int) {
+	f.Helper()
+	from, last := f.projected(), f.bounds().Last
+	for from < last {
+		through := min(from+uint64(n), last)
+		f.must(f.s.Project(f.Context(), storage.Projection{From: from, Through: through, Events: f.scan(from, through)}))
+		from = through
+	}
+}
+
+// list reads all pages of a query.
+func (f *fixture) list(q storage.Query) []*event.Event {
+	f.Helper()
+	var out []*event.Event
+	for pages := 0; ; pages++ {
+		page, err := f.s.Query(f.Context(), q)
+		f.must(err)
+		if len(page.Events) > max(1, q.Limit) {
+			f.Fatalf("page of %d events, limit %d", len(page.Events), q.Limit)
+		}
+		out = append(out, page.Events...)
+		if page.Next == 0 {
+			return out
+		}
+		if q.After != 0 && (page.Next == q.After || (page.Next > q.After) != q.Ascending) {
+			f.Fatalf("page after %d says that %d is next", q.After, page.Next)
+		}
+		q.After = page.Next
+	}
+}
+
+// same compares events; bodies too if both have one.
+func (f *fixture) same(got, want *event.Event) {
+	f.Helper()
+	g, w := *got, *want
+	if g.Body == nil || w.Body == nil {
+		g.Body, w.Body = nil, nil
+	}
+	if len(g.Body) == 0 && len(w.Body) == 0 {
+		g.Body, w.Body = nil, nil
+	}
+	if !reflect.DeepEqual(g, w) {
+		f.Fatalf("event differs\n got %+v\nwant %+v", g.WithoutBody(), w.WithoutBody())
+	}
+}
+
+func (f *fixture) sameAll(got, want []*event.Event) {
+	f.Helper()
+	if diff := seqDiff(seqs(got), seqs(want)); diff != "" {
+		f.Fatal(diff)
+	}
+	for i := range got {
+		f.same(got[i], want[i])
+	}
+}
+
+func seqs(events []*event.Event) []uint64 {
+	out := make([]uint64, len(events))
+	for i, e := range events {
+		out[i] = e.Seq
+	}
+	return out
+}
+
+// seqDiff tells where two lists part.
+func seqDiff(got, want []uint64) string {
+	if slices.Equal(got, want) {
+		return ""
+	}
+	i := 0
+	for i < min(len(got), len(want)) && got[i] == want[i] {
+		i++
+	}
+	near := func(s []uint64) []uint64 { return s[max(0, i-3):min(len(s), i+8)] }
+	return fmt.Sprintf("got %d events, want %d; from place %d on: %v, want %v", len(got), len(want), i, near(got), near(want))
+}
+
+func reversed(events []*event.Event) []*event.Event {
+	out := slices.Clone(events)
+	slices.Reverse(out)
+	return out
+}
