@@ -148,6 +148,11 @@ func (s *Subscription) Poll(b *Batch, size int) error {
 		s.setBehind(false)
 	}
 	start := max(s.place, g.base)
+	for start < g.end() && g.frames[start-g.base].seq <= s.cursor {
+		// The log was read further than the hub had come.
+		start++
+		s.place = start
+	}
 	if s.live && s.policy != CatchUp && (s.place < g.base || g.end()-s.place > slowAfter) {
 		if s.policy == Disconnect {
 			return ErrSlow
