@@ -176,6 +176,10 @@ func (a *App) Hub(ctx context.Context) (*hub.Hub, error) {
 	return rt.Hub, nil
 }
 
+// StoreKey names the store that the log is kept in, for what handlers share
+// across configurations that use the same one.
+func (a *App) StoreKey() (string, error) { return a.engine.StoreKey() }
+
 // Ready reports whether the store is open.
 func (a *App) Ready() bool { return a.runtime.Load() != nil }
 

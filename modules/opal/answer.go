@@ -1,0 +1,187 @@
+package opal
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/osa-edge/osa-gateway/modules/osa"
+)
+
+// internalWorkflow and externalOPAL are R's sync_details.
+type internalWorkflow struct {
+	Enabled    bool   `json:"enabled"`
+	WorkflowID string `json:"workflow_id"`
+}
+
+type externalOPAL struct {
+	// Triggered: OPAL accepted the trigger.
+	Triggered bool `json:"triggered"`
+	// WorkflowID is the id that OPAL knows the workflow by.
+	WorkflowID    string   `json:"workflow_id"`
+	AIAgentsCount int      `json:"ai_agents_count"`
+	Delivery      Delivery `json:"delivery"`
+	// HTTPStatus is OPAL's answer, null without one.
+	HTTPStatus *int `json:"http_status"`
+}
+
+type syncDetails struct {
+	InternalWorkflow internalWorkflow `json:"internal_workflow"`
+	ExternalOPAL     externalOPAL     `json:"external_opal"`
+}
+
+// report is a run as clients see it: the union of both documents' answers
+// (CONTRACT §2.8), and when the run began and will be given up.
+type report struct {
+	SyncID             string      `json:"sync_id"`
+	CorrelationID      string      `json:"correlation_id"`
+	Status             Phase       `json:"status"`
+	SyncDetails        syncDetails `json:"sync_details"`
+	WorkflowsTriggered []string    `json:"workflows_triggered"`
+	// AgentsSynced are the agents that have completed so far.
+	AgentsSynced    []string               `json:"agents_synced"`
+	AgentsFailed    []string               `json:"agents_failed"`
+	AgentsScheduled []string               `json:"agents_scheduled"`
+	Agents          map[string]AgentStatus `json:"agents"`
+	// RetryAttempts counts the calls to OPAL after the first one.
+	RetryAttempts  int        `json:"retry_attempts"`
+	StartedAt      time.Time  `json:"started_at"`
+	TimeoutAt      time.Time  `json:"timeout_at"`
+	CompletionTime *time.Time `json:"completion_time"`
+	ErrorMessage   *string    `json:"error_message"`
+}
+
+func newReport(run *Run) report {
+	accepted := run.Delivery == DeliveryAccepted
+	rep := report{
+		SyncID: run.SyncID, CorrelationID: run.CorrelationID, Status: run.Phase,
+		SyncDetails: syncDetails{
+			InternalWorkflow: internalWorkflow{Enabled: true, WorkflowID: run.SyncID},
+			ExternalOPAL: externalOPAL{
+				Triggered: accepted, WorkflowID: run.WorkflowID(),
+				AIAgentsCount: len(run.Scheduled), Delivery: run.Delivery,
+			},
+		},
+		WorkflowsTriggered: []string{},
+		AgentsSynced:       run.completed(), AgentsFailed: run.failed(), AgentsScheduled: run.Scheduled,
+		Agents: run.Agents, RetryAttempts: max(0, run.Attempts-1),
+		StartedAt: run.StartedAt, TimeoutAt: run.Deadline, CompletionTime: run.CompletedAt,
+	}
+	if run.OPALStatus != 0 {
+		rep.SyncDetails.ExternalOPAL.HTTPStatus = &run.OPALStatus
+	}
+	if run.Delivery != DeliveryRefused && run.Delivery != DeliveryUnreachable {
+		rep.WorkflowsTriggered = append(rep.WorkflowsTriggered, run.WorkflowID())
+	}
+	if rep.Agents == nil {
+		rep.Agents = map[string]AgentStatus{}
+	}
+	if run.Reason != "" {
+		rep.ErrorMessage = &run.Reason
+	}
+	return rep
+}
+
+// answer is what POST answers.
+type answer struct {
+	Success bool   `json:"success"`
+	Message string `json:"message"`
+	// Joined: the run was under way before this request.
+	Joined bool `json:"joined"`
+	report
+}
+
+func newAnswer(run *Run, joined bool, message string) answer {
+	return answer{Success: run.Phase != PhaseFailed, Message: message, Joined: joined, report: newReport(run)}
+}
+
+// started is the message of a run that this request started.
+func started(run *Run) string {
+	switch {
+	case run.Phase == PhaseCompleted:
+		return "Force sync completed successfully"
+	case run.Phase == PhaseFailed:
+		return "Force sync failed"
+	case run.Delivery == DeliveryAccepted:
+		return "Force sync initiated"
+	}
+	return "Force sync in progress: OPAL has not answered yet"
+}
+
+// workflowSecurity is R's answer to GET.
+type workflowSecurity struct {
+	AllowedWorkflow string `json:"allowed_workflow"`
+	// AccountValidation: everything that Force Sync needs is configured and valid.
+	AccountValidation bool   `json:"account_validation"`
+	SecurityNote      string `json:"security_note"`
+}
+
+// status is what GET answers.
+type status struct {
+	Success          bool             `json:"success"`
+	WorkflowSecurity workflowSecurity `json:"workflow_security"`
+	Configuration    Report           `json:"configuration"`
+	// Run is the current or last run, null if there was none or it is not the
+	// caller's to see.
+	Run *report `json:"run"`
+	// RunError tells why a run cannot be shown just now.
+	RunError string `json:"run_error,omitempty"`
+}
+
+func newStatus(r Report) status {
+	return status{
+		Success: true,
+		WorkflowSecurity: workflowSecurity{
+			AllowedWorkflow: WorkflowName, AccountValidation: r.Valid,
+			SecurityNote: "ONLY " + WorkflowName + " is permitted",
+		},
+		Configuration: r,
+	}
+}
+
+// configurationError is R's answer to a POST that cannot be carried out.
+func configurationError(problems []string) *osa.Problem {
+	return &osa.Problem{
+		Status: http.StatusInternalServerError, Code: "Configuration Error", Message: "Environment validation failed",
+		Members: map[string]any{"success": false, "details": problems},
+	}
+}
+
+// notAccepted is the 502 of a run that OPAL did not accept. Where the answer was
+// lost the run goes on: OPAL may have taken it, and a request sent again by
+// whoever gets this joins the run rather than triggering a second one.
+func notAccepted(run *Run, err error) *osa.Problem {
+	p := &osa.Problem{
+		Status: http.StatusBadGateway, Code: osa.CodeUpstream, Err: err,
+		Members: map[string]any{
+			"success": false, "service_name": "OPAL Platform",
+			"sync_id": run.SyncID, "correlation_id": run.CorrelationID,
+			"status": run.Phase, "retry_attempts": max(0, run.Attempts-1),
+		},
+	}
+	suggest := func(s ...string) { p.Members["retry_suggestions"] = s }
+	switch run.Delivery {
+	case DeliveryRefused:
+		p.Message = fmt.Sprintf("OPAL refused the trigger with status %d", run.OPALStatus)
+		suggest("Check the auth key and the webhook URL with GET on this path", "Check the state of the OPAL platform, then send the request again")
+	case DeliveryUnreachable:
+		p.Message = "OPAL cannot be reached"
+		suggest("Check the webhook URL with GET on this path and the network to OPAL", "Send the request again")
+	default:
+		p.Message = "OPAL took the trigger and its answer was lost: whether the workflow runs is not known"
+		suggest("Follow the run with GET on this path: it goes on if callbacks come", "Send the request with force_restart to start another run")
+	}
+	return p
+}
+
+func writeJSON(w http.ResponseWriter, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return osa.Internal(err).Handler()
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_, err = w.Write(append(body, '\n'))
+	return err
+}

@@ -1,0 +1,207 @@
+package opal
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/osa-edge/osa-gateway/modules/osa"
+)
+
+// Bounds of a request's fields.
+const (
+	maxAgents = 256
+	maxIDLen  = 256
+	// secondsPerDay is the longest run, and where timeout_override changes its
+	// unit.
+	secondsPerDay = 24 * 60 * 60
+)
+
+// ErrOtherWorkflow: the request names a workflow that may not run.
+var ErrOtherWorkflow = errors.New("only " + WorkflowName + " is permitted")
+
+// Request is the body of a Force Sync: every field of both documents, each of
+// them optional, null being the same as absent (CONTRACT §2.8).
+//
+//	sync_scope         text, sent on to OPAL
+//	client_context     object, sent on to OPAL
+//	metadata           object, sent on to OPAL
+//	workflow_name      strategy_workflow, or 403
+//	force_restart      ends a run that is under way and starts another; in metadata to OPAL
+//	agent_filter       only these agents; in metadata to OPAL. An empty list selects all
+//	retry_failed_only  only the agents that did not complete in the run before: they
+//	                   become the agent_filter. With none of them nothing is started.
+//	                   In metadata to OPAL
+//	timeout_override   ends the run after so long instead of run_timeout; in metadata
+//	                   to OPAL. Seconds, as agent_timeout_seconds; more than a day's
+//	                   worth is read as milliseconds, which JavaScript's timers count in
+//
+// Any other field is kept and sent on in metadata under its own name.
+type Request struct {
+	SyncScope       string
+	ClientContext   map[string]json.RawMessage
+	Metadata        map[string]json.RawMessage
+	ForceRestart    bool
+	AgentFilter     []string
+	RetryFailedOnly bool
+	Timeout         time.Duration
+}
+
+// ParseRequest reads a body; an empty one is a request without fields. It lists
+// everything that is wrong. ErrOtherWorkflow comes with an otherwise valid body.
+func ParseRequest(body []byte) (*Request, []osa.Invalid, error) {
+	req := &Request{ClientContext: map[string]json.RawMessage{}, Metadata: map[string]json.RawMessage{}}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return req, nil, nil
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
+		return nil, []osa.Invalid{{Field: "body", Message: "must be a JSON object"}}, nil
+	}
+	p := requestParser{fields: fields}
+	var name string
+	p.take("workflow_name", "text", &name)
+	p.take("sync_scope", "text", &req.SyncScope)
+	p.take("client_context", "an object", &req.ClientContext)
+	p.take("metadata", "an object", &req.Metadata)
+	p.take("force_restart", "true or false", &req.ForceRestart)
+	p.take("retry_failed_only", "true or false", &req.RetryFailedOnly)
+	p.take("agent_filter", "a list of agent ids", &req.AgentFilter)
+	p.agents(req)
+	p.timeout(req)
+	p.rest(req)
+	if len(p.invalid) > 0 {
+		slices.SortFunc(p.invalid, func(a, b osa.Invalid) int { return strings.Compare(a.Field, b.Field) })
+		return nil, p.invalid, nil
+	}
+	if name != "" && name != WorkflowName {
+		return nil, nil, ErrOtherWorkflow
+	}
+	return req, nil, nil
+}
+
+type requestParser struct {
+	fields  map[string]json.RawMessage
+	invalid []osa.Invalid
+}
+
+func (p *requestParser) refuse(field, format string, args ...any) {
+	p.invalid = append(p.invalid, osa.Invalid{Field: field, Message: fmt.Sprintf(format, args...)})
+}
+
+// take reads a field into dst and removes it; null is the same as absent. It
+// reports whether there was one.
+func (p *requestParser) take(field, want string, dst any) bool {
+	raw, ok := p.fields[field]
+	delete(p.fields, field)
+	if !ok || isNull(raw) {
+		return false
+	}
+	if err := json.Unmarshal(raw, dst); err != nil {
+		p.refuse(field, "must be %s", want)
+		return false
+	}
+	return true
+}
+
+func (p *requestParser) agents(req *Request) {
+	if len(req.AgentFilter) > maxAgents {
+		p.refuse("agent_filter", "must name at most %d agents", maxAgents)
+		return
+	}
+	for i, id := range req.AgentFilter {
+		if !isID(id) {
+			p.refuse(fmt.Sprintf("agent_filter[%d]", i), "must be 1 to %d characters without control characters", maxIDLen)
+		}
+	}
+	// Agent ids compare without case (CONTRACT §6).
+	var unique []string
+	for _, id := range req.AgentFilter {
+		if !containsFold(unique, id) {
+			unique = append(unique, id)
+		}
+	}
+	req.AgentFilter = unique
+}
+
+func (p *requestParser) timeout(req *Request) {
+	var n float64
+	if !p.take("timeout_override", "a number of seconds", &n) {
+		return
+	}
+	seconds := n
+	if seconds > secondsPerDay {
+		seconds /= 1000
+	}
+	if seconds < 1 || seconds > secondsPerDay {
+		p.refuse("timeout_override", "must be from 1 second to a day: 1 to %d seconds, or above that milliseconds", secondsPerDay)
+		return
+	}
+	req.Timeout = time.Duration(seconds * float64(time.Second))
+	p.forward(req, "timeout_override", n)
+}
+
+// rest puts every field that is not known into the metadata, and what the known
+// ones ask OPAL for.
+func (p *requestParser) rest(req *Request) {
+	for field, raw := range p.fields {
+		if !isNull(raw) {
+			p.forward(req, field, raw)
+		}
+	}
+	if req.ForceRestart {
+		p.forward(req, "force_restart", true)
+	}
+	if req.RetryFailedOnly {
+		p.forward(req, "retry_failed_only", true)
+	}
+	if len(req.AgentFilter) > 0 {
+		p.forward(req, "agent_filter", req.AgentFilter)
+	}
+}
+
+// forward sends a field on in the metadata. Of two values of one name, one would
+// be accepted and ignored.
+func (p *requestParser) forward(req *Request, field string, value any) {
+	if _, taken := req.Metadata[field]; taken {
+		p.refuse(field, "stands in metadata too; give it once")
+		return
+	}
+	req.Metadata = with(req.Metadata, field, value)
+}
+
+// with sets a member of an object that a wrong body may have left nil. The value
+// is always one that JSON can express.
+func with(object map[string]json.RawMessage, name string, value any) map[string]json.RawMessage {
+	if object == nil {
+		object = make(map[string]json.RawMessage)
+	}
+	raw, _ := json.Marshal(value)
+	object[name] = raw
+	return object
+}
+
+// limitedTo is the same request for these agents only.
+func (r *Request) limitedTo(agents []string) *Request {
+	c := *r
+	c.AgentFilter = agents
+	c.Metadata = with(maps.Clone(r.Metadata), "agent_filter", agents)
+	return &c
+}
+
+func isNull(raw json.RawMessage) bool { return string(bytes.TrimSpace(raw)) == "null" }
+
+func isID(s string) bool {
+	return s != "" && utf8.RuneCountInString(s) <= maxIDLen && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+func containsFold(list []string, s string) bool {
+	return slices.ContainsFunc(list, func(have string) bool { return strings.EqualFold(have, s) })
+}

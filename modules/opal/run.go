@@ -1,0 +1,171 @@
+package opal
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/eventlog"
+)
+
+// Phase is the state of a run as clients see it.
+type Phase string
+
+// The phases.
+const (
+	PhaseInitiated  Phase = "initiated"
+	PhaseInProgress Phase = "in_progress"
+	PhaseCompleted  Phase = "completed"
+	PhaseFailed     Phase = "failed"
+)
+
+// startGrace is how long after a run was written down its start may be missing
+// from the log. After that, the gateway went away between the two.
+const startGrace = time.Minute
+
+// Run is one Force Sync, kept as a document so that it survives a restart. A
+// workspace has one at a time; the last one stays.
+type Run struct {
+	SyncID        string    `json:"sync_id"`
+	CorrelationID string    `json:"correlation_id"`
+	WorkspaceID   string    `json:"workspace_id"`
+	Phase         Phase     `json:"status"`
+	StartedAt     time.Time `json:"started_at"`
+	// Deadline ends a run that nothing was heard of, so that nobody joins a
+	// dead one.
+	Deadline    time.Time  `json:"deadline"`
+	CompletedAt *time.Time `json:"completed_at"`
+	// Head of the log when the run began: what it causes comes after it.
+	Head uint64 `json:"head"`
+	// Delivery and Attempts tell how the trigger went.
+	Delivery   Delivery `json:"delivery"`
+	OPALStatus int      `json:"opal_status,omitempty"`
+	Attempts   int      `json:"attempts"`
+	// Alias is OPAL's own id of the workflow, where it differs from SyncID.
+	Alias string `json:"alias,omitempty"`
+	// Scheduled are the agents that are to run.
+	Scheduled []string `json:"scheduled"`
+	// Agents is each agent's status, by id in lower case.
+	Agents map[string]AgentStatus `json:"agents,omitempty"`
+	// Reason is why the run failed.
+	Reason string `json:"reason,omitempty"`
+	// StartedBy is the id of the principal that asked for it.
+	StartedBy string `json:"started_by,omitempty"`
+}
+
+// AgentStatus is what an agent did in a run.
+type AgentStatus struct {
+	Status          event.Status `json:"status"`
+	ExecutionTimeMS *float64     `json:"execution_time_ms"`
+}
+
+// Active reports whether the run goes on.
+func (r Run) Active() bool { return r.Phase == PhaseInitiated || r.Phase == PhaseInProgress }
+
+// WorkflowID is the id that OPAL knows the workflow by.
+func (r *Run) WorkflowID() string { return cmp.Or(r.Alias, r.SyncID) }
+
+// end ends the run.
+func (r *Run) end(phase Phase, at time.Time, reason string) {
+	at = at.UTC()
+	r.Phase, r.CompletedAt, r.Reason = phase, &at, reason
+}
+
+// observe works out from what the log says where the run stands. own and alias
+// are the states of its two workflow ids; either may be nil. It changes nothing
+// of a run that has ended, and shares no map with the run it was called on.
+func (r Run) observe(own, alias *eventlog.WorkflowState, now time.Time) Run {
+	if !r.Active() {
+		return r
+	}
+	r.Agents = maps.Clone(r.Agents)
+	for _, w := range []*eventlog.WorkflowState{own, alias} {
+		if w == nil {
+			continue
+		}
+		for id, a := range w.Agents {
+			if r.Agents == nil {
+				r.Agents = make(map[string]AgentStatus)
+			}
+			r.Agents[id] = AgentStatus{Status: a.Status, ExecutionTimeMS: a.ExecutionTimeMS}
+		}
+	}
+	for _, w := range []*eventlog.WorkflowState{alias, own} {
+		if w == nil || !w.Status.Terminal() {
+			continue
+		}
+		at := now
+		if w.CompletedAt != nil {
+			at = *w.CompletedAt
+		}
+		if w.Status == event.StatusCompleted {
+			r.end(PhaseCompleted, at, "")
+		} else {
+			r.end(PhaseFailed, at, cmp.Or(w.ErrorMessage, "the workflow ended as "+string(w.Status)))
+		}
+		return r
+	}
+	switch {
+	case !now.Before(r.Deadline):
+		r.end(PhaseFailed, r.Deadline, "nothing was heard of the workflow's end in time")
+	case own == nil && r.Delivery == DeliveryPending && now.Sub(r.StartedAt) > startGrace:
+		r.end(PhaseFailed, r.StartedAt, "the gateway stopped before OPAL was called")
+	case len(r.Agents) > 0:
+		r.Phase = PhaseInProgress
+	}
+	return r
+}
+
+// with returns the ids of the run's agents of which want holds, sorted.
+func (r *Run) agents(want func(event.Status) bool) []string {
+	ids := []string{}
+	for id, a := range r.Agents {
+		if want(a.Status) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func (r *Run) completed() []string {
+	return r.agents(func(s event.Status) bool { return s == event.StatusCompleted })
+}
+
+func (r *Run) failed() []string {
+	return r.agents(func(s event.Status) bool { return s == event.StatusFailed || s == event.StatusTimeout })
+}
+
+// unfinished are the agents that were to run and did not complete.
+func (r *Run) unfinished() []string {
+	ids := []string{}
+	completed := r.completed()
+	for _, id := range r.Scheduled {
+		if !containsFold(completed, id) {
+			ids = append(ids, id)
+		}
+	}
+	for _, id := range r.failed() {
+		if !containsFold(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// intersect keeps what of list stands in filter too; an empty filter keeps all.
+func intersect(list, filter []string) []string {
+	if len(filter) == 0 {
+		return list
+	}
+	kept := []string{}
+	for _, s := range list {
+		if containsFold(filter, s) {
+			kept = append(kept, strings.Clone(s))
+		}
+	}
+	return kept
+}
