@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/internal/failpoint"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -167,6 +168,7 @@ func (l *Log) commit(b *batch, first *pending) {
 		l.reopen()
 		return
 	}
+	failpoint.Hit("log.committed")
 	written := b.settle(outcomes)
 	if n := len(written); n > 0 {
 		l.tail.append(written)
@@ -322,6 +324,7 @@ func (b *batch) settle(outcomes []storage.Outcome) []*event.Event {
 
 func (b *batch) reply() {
 	for i, p := range b.all {
+		failpoint.Hit("log.reply")
 		p.done <- b.result[i]
 	}
 }

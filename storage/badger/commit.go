@@ -10,6 +10,7 @@ import (
 	bdg "github.com/dgraph-io/badger/v4"
 
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/internal/failpoint"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -74,6 +75,7 @@ func (s *Store) commitBatch(batch []*event.Event) ([]storage.Outcome, error) {
 	if s.broken != nil {
 		return nil, s.broken
 	}
+	failpoint.Hit("commit.begin")
 	txn := s.db.NewTransaction(true)
 	defer txn.Discard()
 	c := committing{s: s, scratch: &s.scratch, txn: txn, variant: s.variant.Load()}
@@ -102,6 +104,7 @@ func (s *Store) commitBatch(batch []*event.Event) ([]storage.Outcome, error) {
 	if err := c.stageLarge(); err != nil {
 		return nil, err
 	}
+	failpoint.Hit("commit.staged")
 	if err := c.writeBlocks(); err != nil {
 		return nil, err
 	}
@@ -114,6 +117,7 @@ func (s *Store) commitBatch(batch []*event.Event) ([]storage.Outcome, error) {
 		s.broken = err
 		return nil, err
 	}
+	failpoint.Hit("commit.synced")
 
 	for _, w := range c.writes {
 		w.event.Seq = w.seq

@@ -8,6 +8,7 @@ import (
 
 	bdg "github.com/dgraph-io/badger/v4"
 
+	"github.com/osa-edge/osa-gateway/internal/failpoint"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -50,12 +51,14 @@ func (s *Store) load() error {
 	if s.wal, err = openWAL(s.dir); err != nil {
 		return err
 	}
+	failpoint.Hit("open.replayed")
 	if err := s.checkFormat(); err != nil {
 		return err
 	}
 	if err := s.loadState(); err != nil {
 		return err
 	}
+	failpoint.Hit("open.loaded")
 	return s.sweepStaged()
 }
 

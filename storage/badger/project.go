@@ -9,6 +9,7 @@ import (
 	bdg "github.com/dgraph-io/badger/v4"
 
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/internal/failpoint"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -56,6 +57,7 @@ func (s *Store) Project(ctx context.Context, p storage.Projection) error {
 				return err
 			}
 		}
+		failpoint.Hit("project.begin")
 		return setUints(txn, metaProjected, p.Through)
 	})
 	if err != nil {
@@ -65,6 +67,7 @@ func (s *Store) Project(ctx context.Context, p storage.Projection) error {
 		}
 		return fmt.Errorf("projecting through %d: %w", p.Through, err)
 	}
+	failpoint.Hit("project.written")
 	s.projected.Store(p.Through)
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	bdg "github.com/dgraph-io/badger/v4"
+
+	"github.com/osa-edge/osa-gateway/internal/failpoint"
 )
 
 // Large parts of events do not fit a transaction. They are written ahead of the
@@ -41,6 +43,7 @@ func (s *Store) stage(data []byte) (id uint64, err error) {
 		if err != nil {
 			return 0, fmt.Errorf("staging a large part: %w", err)
 		}
+		failpoint.Hit("stage.part")
 	}
 	return id, nil
 }

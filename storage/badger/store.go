@@ -16,6 +16,7 @@ import (
 	bdg "github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
 
+	"github.com/osa-edge/osa-gateway/internal/failpoint"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -63,6 +64,7 @@ func (s *Store) commit(txn *bdg.Txn, durable bool) error {
 		return err
 	}
 	if durable && ownSync {
+		failpoint.Hit("commit.written")
 		return s.wal.sync()
 	}
 	return nil

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/osa-edge/osa-gateway/internal/failpoint"
 )
 
 // wal syncs what was committed. Badger offers two ways of its own, and both sync
@@ -112,6 +114,7 @@ func (w *wal) committed() error {
 func (w *wal) rotate() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	failpoint.Hit("wal.rotate")
 	if err := syncData(w.fd); err != nil {
 		return err
 	}
@@ -119,6 +122,7 @@ func (w *wal) rotate() error {
 		return err
 	}
 	w.fid++
+	failpoint.Hit("wal.rotated")
 	return w.open()
 }
 
