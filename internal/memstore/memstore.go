@@ -29,6 +29,7 @@ type Store struct {
 	changes   uint64 // counts every change, for Backup
 	changed   map[uint64]uint64
 	refuse    error
+	commit    sync.Mutex // held during a commit; see Hold
 	closed    bool
 }
 
@@ -55,6 +56,12 @@ func (s *Store) Refuse(err error) {
 	s.refuse = err
 }
 
+// Hold makes commits wait until release is called.
+func (s *Store) Hold() (release func()) {
+	s.commit.Lock()
+	return s.commit.Unlock
+}
+
 // Reopen lets a store that was closed be used again, as a file on disk would.
 func (s *Store) Reopen() *Store {
 	s.mu.Lock()
@@ -78,6 +85,8 @@ func (s *Store) tick() uint64 {
 
 // CommitBatch implements storage.Store.
 func (s *Store) CommitBatch(ctx context.Context, batch []*event.Event) ([]storage.Outcome, error) {
+	s.commit.Lock()
+	defer s.commit.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.usable(ctx); err != nil {

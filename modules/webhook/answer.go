@@ -1,0 +1,55 @@
+package webhook
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/eventlog"
+)
+
+// answer writes the API guide's WebhookProcessingResponse. It is put together by
+// hand: none of its strings needs escaping.
+func answer(w http.ResponseWriter, status int, result eventlog.Result, e *event.Event, took time.Duration) error {
+	buf := make([]byte, 0, 192)
+	buf = append(buf, `{"status":"`...)
+	if result.Duplicate {
+		buf = append(buf, "duplicate"...)
+	} else {
+		buf = append(buf, "processed"...)
+	}
+	buf = append(buf, `","webhook_id":"`...)
+	buf = event.AppendID(buf, result.Seq)
+	buf = append(buf, `","processing_time_ms":`...)
+	buf = strconv.AppendFloat(buf, event.Milliseconds(took), 'f', -1, 64)
+	buf = append(buf, `,"events_triggered":[`...)
+	if !result.Duplicate {
+		name := e.StreamName()
+		if name == "" {
+			name = "webhook_processed" // the type of unnamed messages
+		}
+		buf = append(buf, '"')
+		buf = append(buf, name...)
+		buf = append(buf, '"')
+	}
+	buf = append(buf, `]}`...)
+	return writeJSON(w, status, buf)
+}
+
+func writeJSON(w http.ResponseWriter, status int, body []byte) error {
+	h := w.Header()
+	h["Content-Type"] = contentType
+	h["Cache-Control"] = noStore
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(status)
+	// Who has left needs no answer.
+	_, _ = w.Write(body)
+	return nil
+}
+
+// Values of headers, shared by all answers: net/http only reads them.
+var (
+	contentType = []string{"application/json"}
+	noStore     = []string{"no-store"}
+)

@@ -1,0 +1,46 @@
+package webhook
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+func TestUnmarshalCaddyfile(t *testing.T) {
+	for input, want := range map[string]Handler{
+		`osa_webhook opal`: {Source: "opal"},
+		`osa_webhook second {
+			mapping opal
+			strict_types
+			duplicate_status 409
+			workflow_names strategy_workflow nightly
+			unsigned sandbox
+		}`: {
+			Source: "second", Mapping: "opal", StrictTypes: true, DuplicateStatus: 409,
+			WorkflowNames: []string{"strategy_workflow", "nightly"}, Unsigned: "sandbox",
+		},
+	} {
+		var got Handler
+		if err := got.UnmarshalCaddyfile(caddyfile.NewTestDispenser(input)); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s\n got %+v, %v\nwant %+v", input, got, err, want)
+		}
+	}
+	for input, want := range map[string]string{
+		`osa_webhook`:                                            "wrong argument count",
+		`osa_webhook a b`:                                        "wrong argument count",
+		"osa_webhook a {\nstrict_types yes\n}":                   "wrong argument count",
+		"osa_webhook a {\nworkflow_names\n}":                     "wrong argument count",
+		"osa_webhook a {\nunsigned\n}":                           "wrong argument count",
+		"osa_webhook a {\nduplicate_status many\n}":              "not a number",
+		"osa_webhook a {\nstrict_types\nstrict_types\n}":         "already given",
+		"osa_webhook a {\nworkflow_names x\nworkflow_names y\n}": "already given",
+		"osa_webhook a {\nsecret x\n}":                           "unknown option",
+	} {
+		err := new(Handler).UnmarshalCaddyfile(caddyfile.NewTestDispenser(input))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want it to say %q", input, err, want)
+		}
+	}
+}

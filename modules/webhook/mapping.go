@@ -1,0 +1,131 @@
+package webhook
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+	"unsafe"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/osa-edge/osa-gateway/event"
+)
+
+// Mapping reads what the bodies of one kind of sender mean.
+type Mapping interface {
+	// Map fills in what body says of the event, its DedupKey included, and
+	// returns everything that is wrong with it at once. The body is a JSON
+	// object, nested no deeper than maxDepth; e has its BodyDigest. No string
+	// of e may share memory with the body.
+	Map(body []byte, e *event.Event) []Invalid
+}
+
+// Invalid is one thing that is wrong with a body.
+type Invalid struct{ Field, Message string }
+
+// MappingOptions are what a Caddyfile says of a mapping.
+type MappingOptions struct {
+	// StrictTypes refuses event types that the mapping does not know.
+	StrictTypes bool
+	// WorkflowNames are the names that workflow ids are known to begin with.
+	WorkflowNames []string
+}
+
+// mappings are the known ones by name.
+var mappings = map[string]func(MappingOptions) Mapping{
+	"opal": func(o MappingOptions) Mapping { return newOPAL(o) },
+}
+
+// Bounds of what is picked out of a body. Identifiers beyond theirs are refused,
+// because a shortened one would be another; texts are cut.
+const (
+	maxIdentifier   = 256 // characters
+	maxErrorMessage = 4 << 10
+	maxDetail       = 256
+	maxAffected     = 100
+)
+
+const null = "null"
+
+// asString views the body as a string; both must not outlive the mapping.
+func asString(body []byte) string { return unsafe.String(unsafe.SliceData(body), len(body)) }
+
+// present reports whether a raw member has a value: null is the same as absent.
+func present(raw string) bool { return raw != "" && raw != null }
+
+// identifier reads a JSON token that must be a string of at most maxIdentifier
+// characters, none of them a control character. problem says what it is instead.
+func identifier(raw string) (s, problem string) {
+	if raw[0] != '"' {
+		return "", "must be a string"
+	}
+	if s = raw[1 : len(raw)-1]; strings.IndexByte(s, '\\') >= 0 {
+		if loneSurrogate(s) {
+			return "", "must not contain half of a surrogate pair"
+		}
+		s = gjson.Parse(raw).Str
+	}
+	if len(s) > maxIdentifier && utf8.RuneCountInString(s) > maxIdentifier {
+		return "", "must not have more than 256 characters"
+	}
+	if strings.IndexFunc(s, unicode.IsControl) >= 0 {
+		return "", "must not contain control characters"
+	}
+	return strings.Clone(s), ""
+}
+
+// loneSurrogate reports whether the inside of a valid JSON string has an escaped
+// UTF-16 surrogate without its other half: JavaScript can hold such a string,
+// UTF-8 cannot.
+func loneSurrogate(s string) bool {
+	for i := strings.IndexByte(s, '\\'); i >= 0 && i < len(s); i++ {
+		if s[i] != '\\' {
+			continue
+		}
+		if i++; s[i] != 'u' {
+			continue
+		}
+		if s[i+1]|0x20 != 'd' || s[i+2] < '8' {
+			i += 4
+			continue
+		}
+		if !isHighSurrogate(s[i+2]) || len(s) < i+11 || s[i+5:i+7] != `\u` || s[i+7]|0x20 != 'd' || !isLowSurrogate(s[i+8]) {
+			return true
+		}
+		i += 10
+	}
+	return false
+}
+
+// The third hexadecimal digit from the right tells U+D800–DBFF from U+DC00–DFFF.
+func isHighSurrogate(digit byte) bool {
+	return digit == '8' || digit == '9' || digit|0x20 == 'a' || digit|0x20 == 'b'
+}
+
+func isLowSurrogate(digit byte) bool {
+	return digit|0x20 >= 'c' && digit|0x20 <= 'f'
+}
+
+// text reads a JSON token that should be a string, up to limit bytes of it; ""
+// if it is something else. Half surrogate pairs become U+FFFD.
+func text(raw string, limit int) string {
+	if raw == "" || raw[0] != '"' {
+		return ""
+	}
+	s := raw[1 : len(raw)-1]
+	if strings.IndexByte(s, '\\') >= 0 {
+		s = gjson.Parse(raw).Str
+	}
+	return strings.Clone(clip(s, limit))
+}
+
+// clip cuts s to at most limit bytes, between characters.
+func clip(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit]
+}

@@ -1,0 +1,247 @@
+// Package webhook is the handler `osa_webhook`: it turns a webhook whose
+// signature was verified into an event, makes it durable and answers. What a
+// sender's bodies mean is said by a Mapping.
+package webhook
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/modules/osa"
+)
+
+func init() { caddy.RegisterModule(new(Handler)) }
+
+// commitTimeout bounds the wait for the disk. A sender that is told 503 sends
+// the event again, and if it was written after all, learns its id.
+const commitTimeout = 30 * time.Second
+
+// methods are what a receiver answers to.
+var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost}
+
+// Handler receives the webhooks of one source. It answers every request that
+// reaches it, and refuses a POST that no osa_signature has verified.
+type Handler struct {
+	// Source is the sender's name: the source of the events that it stores.
+	Source string `json:"source"`
+	// Mapping is what reads the bodies; default is the one named like the
+	// source.
+	Mapping string `json:"mapping,omitempty"`
+	// StrictTypes refuses event types that the mapping does not know with 400.
+	// Otherwise they are stored and streamed as they came.
+	StrictTypes bool `json:"strict_types,omitempty"`
+	// DuplicateStatus is the status of the answer to an event that the log
+	// already holds: 200, the default, or 409.
+	DuplicateStatus int `json:"duplicate_status,omitempty"`
+	// WorkflowNames are the names that workflow ids are known to begin with;
+	// default strategy_workflow.
+	WorkflowNames []string `json:"workflow_names,omitempty"`
+	// Unsigned is the workspace that events without a signature belong to. It
+	// is accepted in development only.
+	Unsigned string `json:"unsigned,omitempty"`
+
+	ctx     caddy.Context
+	app     *osa.App
+	log     *zap.Logger
+	mapping Mapping
+	metrics sourceMetrics
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.osa_webhook", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision sets defaults.
+func (h *Handler) Provision(ctx caddy.Context) (err error) {
+	h.ctx, h.log = ctx, ctx.Logger()
+	if h.app, err = osa.Of(ctx); err != nil {
+		return err
+	}
+	if h.Mapping == "" {
+		h.Mapping = h.Source
+	}
+	if h.DuplicateStatus == 0 {
+		h.DuplicateStatus = http.StatusOK
+	}
+	if len(h.WorkflowNames) == 0 {
+		h.WorkflowNames = DefaultWorkflowNames
+	}
+	if make, known := mappings[h.Mapping]; known {
+		h.mapping = make(MappingOptions{StrictTypes: h.StrictTypes, WorkflowNames: h.WorkflowNames})
+	}
+	h.metrics = metricsOf(h.Source)
+	return registerMetrics(ctx)
+}
+
+var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,63}$`)
+
+// Validate names everything that is wrong at once.
+func (h *Handler) Validate() error { return osa.AllProblems(h.ctx, h.validate()) }
+
+func (h *Handler) validate() error {
+	var errs []error
+	wrong := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("osa_webhook %s: "+format, append([]any{h.Source}, args...)...))
+	}
+	switch {
+	case !sourceName.MatchString(h.Source):
+		wrong("the source must be a name of lower-case letters, digits, '_', '.' and '-', 64 at most")
+	case h.Source == event.SourceGateway:
+		wrong("the source %q is kept for events that the gateway makes itself", h.Source)
+	case h.mapping == nil:
+		known := make([]string, 0, len(mappings))
+		for name := range mappings {
+			known = append(known, name)
+		}
+		slices.Sort(known)
+		wrong("there is no mapping %q; known: %s", h.Mapping, strings.Join(known, ", "))
+	}
+	if h.DuplicateStatus != http.StatusOK && h.DuplicateStatus != http.StatusConflict {
+		wrong("duplicate_status is %d; it must be 200 or 409", h.DuplicateStatus)
+	}
+	if slices.Contains(h.WorkflowNames, "") {
+		wrong("workflow_names must not be empty: every id begins with nothing")
+	}
+	if h.Unsigned != "" && !h.app.Development() {
+		wrong("unsigned is for development only (OSA_ENV=development): put osa_signature in front")
+	}
+	return errors.Join(errs...)
+}
+
+// ServeHTTP answers a webhook, or tells the receiver's health.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	switch r.Method {
+	case http.MethodPost:
+		return h.receive(w, r)
+	case http.MethodGet, http.MethodHead:
+		return h.health(w, r)
+	}
+	return (&osa.Problem{
+		Status: http.StatusMethodNotAllowed, Code: osa.CodeMethodNotAllowed,
+		Message: "This endpoint answers to GET, HEAD and POST",
+		Header:  http.Header{"Allow": {strings.Join(methods, ", ")}},
+	}).Handler()
+}
+
+func (h *Handler) receive(w http.ResponseWriter, r *http.Request) error {
+	received := osa.ReceivedAt(r)
+	workspace := h.workspace(r)
+	if workspace == "" {
+		h.reject(r, reasonUnsigned)
+		return osa.Unauthenticated(`HMAC realm="osa"`, "hmac").
+			Because(errors.New("no verified signature: osa_signature must come before osa_webhook")).Handler()
+	}
+	body, err := osa.Body(r)
+	if err != nil {
+		h.reject(r, reasonBody)
+		return err
+	}
+	if err := checkBody(body); err != nil {
+		h.reject(r, reasonOf(err))
+		return osa.ValidationFailed(osa.Invalid{Field: "body", Message: err.Error()}).Handler()
+	}
+	e := &event.Event{
+		ReceivedAt:  received.UTC(), // keeps the monotonic reading
+		WorkspaceID: workspace,
+		Source:      h.Source,
+		BodyDigest:  sha256.Sum256(body),
+		Size:        len(body),
+		Body:        body,
+	}
+	if bad := h.mapping.Map(body, e); len(bad) > 0 {
+		h.reject(r, reasonFields)
+		details := make([]osa.Invalid, len(bad))
+		for i, b := range bad {
+			details[i] = osa.Invalid(b)
+		}
+		return osa.ValidationFailed(details...).Handler()
+	}
+	if e.CorrelationID == "" {
+		e.CorrelationID = osa.CorrelationID(r)
+	}
+	return h.store(w, r, e, received)
+}
+
+// workspace is the one that the event belongs to, "" if nothing vouches for it.
+func (h *Handler) workspace(r *http.Request) string {
+	if v := osa.VerifiedOf(r); v != nil && v.SecretID != "" {
+		return v.WorkspaceID
+	}
+	return h.Unsigned
+}
+
+// store makes the event durable and answers.
+func (h *Handler) store(w http.ResponseWriter, r *http.Request, e *event.Event, received time.Time) error {
+	log, err := h.app.Log(r.Context())
+	if err != nil {
+		h.reject(r, reasonUnavailable)
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), commitTimeout)
+	defer cancel()
+	result, err := log.Append(ctx, e)
+	if err != nil {
+		return h.storeFailed(r, err)
+	}
+	took := time.Since(received)
+	status, outcome := http.StatusOK, h.metrics.processed
+	switch {
+	case result.Duplicate:
+		status, outcome = h.DuplicateStatus, h.metrics.duplicate
+	case e.PayloadMismatch:
+		outcome = h.metrics.mismatch
+	}
+	outcome.Inc()
+	h.metrics.duration.Observe(took.Seconds())
+	if c := h.log.Check(zap.DebugLevel, "webhook stored"); c != nil {
+		c.Write(zap.String("source", h.Source), zap.String("id", event.FormatID(result.Seq)),
+			zap.Bool("duplicate", result.Duplicate), zap.String("kind", string(e.Kind)), zap.Int("size", e.Size),
+			zap.Duration("took", took), zap.String("request_id", osa.RequestID(r)))
+	}
+	return answer(w, status, result, e, took)
+}
+
+// statusClientClosed is what the access log says of a sender who did not wait.
+const statusClientClosed = 499
+
+func (h *Handler) storeFailed(r *http.Request, err error) error {
+	switch {
+	case r.Context().Err() != nil:
+		// The sender left; the event may be in the log all the same.
+		h.reject(r, reasonCanceled)
+		return caddyhttp.Error(statusClientClosed, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		h.reject(r, reasonTimeout)
+		return osa.Unavailable("The event could not be confirmed in time; send it again", time.Second).Because(err).Handler()
+	}
+	h.reject(r, reasonOf(err))
+	return osa.LogProblem(err).Handler()
+}
+
+// reject counts a request that left nothing in the log.
+func (h *Handler) reject(r *http.Request, reason string) {
+	h.metrics.rejected(reason).Inc()
+	if c := h.log.Check(zap.DebugLevel, "webhook rejected"); c != nil {
+		c.Write(zap.String("source", h.Source), zap.String("reason", reason), zap.String("request_id", osa.RequestID(r)))
+	}
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.Validator             = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)
