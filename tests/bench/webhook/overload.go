@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/osa-edge/osa-gateway/tests/bench/load"
+)
+
+// overloadPart is how the gateway met more than it can take.
+type overloadPart struct {
+	Capacity    float64 `json:"capacity_per_second"`
+	Connections int     `json:"connections"`
+	Phases      []phase `json:"phases"`
+}
+
+// phase is one open loop.
+type phase struct {
+	Name     string  `json:"name"`
+	Rate     float64 `json:"rate"`
+	Seconds  float64 `json:"seconds"`
+	Accepted int     `json:"accepted"`
+	Refused  int     `json:"refused_503"`
+	// RetryAfter counts refusals that said when to come back, Unsent what found
+	// all connections taken, Errors what had no answer.
+	RetryAfter int     `json:"retry_after"`
+	Unsent     int     `json:"unsent"`
+	Errors     int     `json:"errors"`
+	P50        float64 `json:"p50_ms"`
+	P99        float64 `json:"p99_ms"`
+	Max        float64 `json:"max_ms"`
+	RefusedP99 float64 `json:"refused_p99_ms"`
+	Anonymous  float64 `json:"memory_anonymous_mib"`
+	Peak       float64 `json:"memory_peak_mib"`
+}
+
+func (b *bench) overload(ctx context.Context, out *report) (err error) {
+	p, err := b.start("gateway-overload", gateway, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Stop()) }()
+	if _, err := b.round(ctx, p, max(2000, b.requests/5), ""); err != nil {
+		return err
+	}
+	capacity, err := b.round(ctx, p, b.requests, "")
+	if err != nil {
+		return err
+	}
+	o := &overloadPart{Capacity: capacity.PerSecond, Connections: b.overConns}
+	for _, step := range []struct {
+		name    string
+		factor  float64
+		seconds float64
+	}{
+		{"half of capacity", 0.5, 3}, {"twice capacity", 2, b.overloadSeconds}, {"right after", 0.5, 3},
+	} {
+		ph, err := b.phase(ctx, p, step.name, step.factor*o.Capacity, step.seconds)
+		if err != nil {
+			return err
+		}
+		o.Phases = append(o.Phases, ph)
+	}
+	out.Overload = o
+	return nil
+}
+
+func (b *bench) phase(ctx context.Context, p *peer, name string, rate, seconds float64) (phase, error) {
+	ph := phase{Name: name, Rate: rate, Seconds: seconds}
+	source := load.Prepare(p.target, b.events(), int(rate*seconds)+1)
+	r, err := load.Run(ctx, load.Options{
+		Target: p.target, Source: source, Connections: b.overConns, Rate: rate,
+		Duration: time.Duration(seconds * float64(time.Second)), Patience: 60 * time.Second,
+	})
+	if err != nil {
+		return ph, err
+	}
+	m, err := p.Memory()
+	if err != nil {
+		return ph, err
+	}
+	ph.Accepted, ph.Refused, ph.RetryAfter = r.Status[200], r.Status[503], r.RetryAfter
+	ph.Unsent, ph.Errors = r.Unsent, r.Errors+r.Unanswered
+	ph.P50, ph.P99 = millis(load.Latency(r.Accepted, 50)), millis(load.Latency(r.Accepted, 99))
+	ph.Max, ph.RefusedP99 = float64(r.Accepted.Max())/1000, millis(load.Latency(r.Refused, 99))
+	ph.Anonymous, ph.Peak = mib(m.Anonymous), mib(m.Peak)
+	if other := r.Requests - ph.Accepted - ph.Refused; other > 0 {
+		return ph, fmt.Errorf("%s: %w: %v", name, errAnswers, r.Status)
+	}
+	return ph, nil
+}
+
+func (o *overloadPart) print(out io.Writer) {
+	fmt.Fprintf(out, "\nOverload: capacity %.0f/s, %d connections; latencies count from when a request was due\n\n", o.Capacity, o.Connections)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "phase\tdue/s\taccepted/s\tshare\t503/s\tRetry-After\tunsent/s\terrors\tp50 ms\tp99 ms\tmax ms\t503 p99 ms\tMiB\tpeak MiB\t")
+	for _, p := range o.Phases {
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.2f\t%.0f\t%d\t%.0f\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t%.0f\t%.0f\t\n",
+			p.Name, p.Rate, float64(p.Accepted)/p.Seconds, float64(p.Accepted)/p.Seconds/p.Rate, float64(p.Refused)/p.Seconds,
+			p.RetryAfter, float64(p.Unsent)/p.Seconds, p.Errors, p.P50, p.P99, p.Max, p.RefusedP99, p.Anonymous, p.Peak)
+	}
+	_ = w.Flush()
+}

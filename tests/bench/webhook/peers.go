@@ -1,0 +1,102 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"path/filepath"
+
+	"github.com/osa-edge/osa-gateway/tests/bench/load"
+	"github.com/osa-edge/osa-gateway/tests/bench/server"
+)
+
+// path is that of the receiver, on every server.
+const path = "/api/webhooks/opal-workflow"
+
+// head is what all servers have in common: no access log, no TLS, the admin
+// endpoint on a socket.
+const head = `{
+	admin {$BENCH_ADMIN}
+	persist_config off
+	auto_https off
+	log {
+		level WARN
+	}
+`
+
+// The peers. Plain Caddy has no handler that reads a body and does nothing else.
+// The cheapest way to have it read is a placeholder: {http.request.body} takes
+// the whole body off the connection. With nothing but respond, Caddy's handlers
+// do not look at the body, and net/http reads and discards it after the answer,
+// so that the connection can be used again: the bytes are read in either case.
+const (
+	discarding = head + `}
+http://{$BENCH_ADDRESS} {
+	respond 200
+}
+`
+	reading = head + `}
+http://{$BENCH_ADDRESS} {
+	vars body {http.request.body}
+	respond 200
+}
+`
+	gateway = head + `
+	osa {
+		storage badger {
+			path store
+		}
+	}
+}
+http://{$BENCH_ADDRESS} {
+	osa_guard {
+		max_body 10MB
+		content_types application/json
+	}
+	handle ` + path + ` {
+		osa_signature osa {
+			secret main {env.OSA_WEBHOOK_SHARED_SECRET} {
+				workspace bench
+			}
+			unsigned_methods GET HEAD
+		}
+		osa_webhook opal
+	}
+	handle {
+		error 404
+	}
+	handle_errors {
+		osa_error
+	}
+}
+`
+)
+
+// peer is one server of the comparison.
+type peer struct {
+	Name string
+	*server.Server
+	target load.Target
+	// stores: it answers only once what it was sent.
+	stores bool
+	rounds []round
+}
+
+func (b *bench) start(name, caddyfile string, stores bool) (*peer, error) {
+	s, err := server.Start(server.Options{
+		Binary: b.binary, Caddyfile: caddyfile, Dir: filepath.Join(b.dir, name), CPUs: b.serverCPUs,
+		Env: append(b.serverEnv(), "OSA_WEBHOOK_SHARED_SECRET="+b.secret),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &peer{
+		Name: name, Server: s, stores: stores,
+		target: load.Target{Address: s.Address, Path: path, Secret: b.secret},
+	}, nil
+}
+
+func newSecret() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
