@@ -4,11 +4,11 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/osa-edge/osa-gateway/modules/osa"
 	"github.com/osa-edge/osa-gateway/signature"
 )
 
@@ -59,7 +59,7 @@ func openSecrets(secrets []Secret) (all []opened, problems []error) {
 		ids[s.ID] = true
 
 		value := repl.ReplaceAll(s.Value, "")
-		if err := signature.CheckSecret(describe(s), value); err != nil {
+		if err := signature.CheckSecret(osa.DescribeSetting(fmt.Sprintf("secret %q", s.ID), s.Value), value); err != nil {
 			problems = append(problems, err)
 		} else {
 			// The same secret under two ids would leave open whose it is.
@@ -70,8 +70,8 @@ func openSecrets(secrets []Secret) (all []opened, problems []error) {
 			values[sum] = s.ID
 		}
 
-		o := opened{workspace: workspace(repl, s.Workspace)}
-		if !validWorkspace(o.workspace) {
+		o := opened{workspace: osa.ExpandWorkspace(repl, s.Workspace)}
+		if !osa.ValidWorkspace(o.workspace) {
 			problems = append(problems, fmt.Errorf("secret %q: workspace expands to nothing, to more than 128 characters or to control characters", s.ID))
 		}
 		notBefore, err := parseTime(s.ID, "not_before", s.NotBefore)
@@ -90,37 +90,6 @@ func openSecrets(secrets []Secret) (all []opened, problems []error) {
 		all = append(all, o)
 	}
 	return all, problems
-}
-
-// describe names the secret the way the operator set it.
-func describe(s Secret) string {
-	name := fmt.Sprintf("secret %q", s.ID)
-	if env, ok := placeholder(s.Value, "{env."); ok {
-		return name + " (environment variable " + env + ")"
-	}
-	if file, ok := placeholder(s.Value, "{file."); ok {
-		return name + " (file " + file + ", which may be missing or unreadable)"
-	}
-	return name
-}
-
-func placeholder(value, prefix string) (string, bool) {
-	rest, ok := strings.CutPrefix(value, prefix)
-	if !ok {
-		return "", false
-	}
-	key, tail, ok := strings.Cut(rest, "}")
-	return key, ok && tail == ""
-}
-
-func workspace(repl *caddy.Replacer, value string) string {
-	if value != "" {
-		return repl.ReplaceAll(value, "")
-	}
-	if w := repl.ReplaceAll("{env.OPAL_WORKSPACE_ID}", ""); w != "" {
-		return w
-	}
-	return "default"
 }
 
 func parseTime(id, option, value string) (time.Time, error) {
@@ -142,8 +111,4 @@ func validID(id string) bool {
 		}
 	}
 	return id != "" && len(id) <= 64
-}
-
-func validWorkspace(w string) bool {
-	return w != "" && len(w) <= 128 && !strings.ContainsFunc(w, func(r rune) bool { return r < ' ' || r == 0x7f })
 }

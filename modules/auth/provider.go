@@ -1,0 +1,76 @@
+package auth
+
+import (
+	"time"
+
+	"github.com/osa-edge/osa-gateway/modules/osa"
+)
+
+// Provider checks one kind of credential. Providers are guest modules in the
+// namespace osa.auth and safe for concurrent use.
+type Provider interface {
+	// Method names the kind: "api_key", "jwt".
+	Method() string
+	// Claims reports whether the credential has the shape of this kind. Who
+	// claims a credential decides on it: nothing else is tried.
+	Claims(credential string) bool
+	// Authenticate returns whose credential it is. Otherwise the error is a
+	// Reason.
+	Authenticate(credential string) (*osa.Principal, error)
+	// Check says what is wrong with the configuration. osa_auth asks, and not
+	// Caddy, so that all providers' problems are named at once.
+	Check() error
+}
+
+// Revocations knows the credentials that were taken back before they ended. It
+// is asked at every request, and by open streams: it must be quick.
+type Revocations interface {
+	// Revoked reports whether the credential with that id, a key's id or a
+	// token's jti, was taken back.
+	Revoked(method, id string) bool
+}
+
+// Reason says why a credential was refused: for logs and metrics, not for the
+// client.
+type Reason string
+
+// The reasons.
+const (
+	Missing         Reason = "missing"
+	MultipleHeaders Reason = "multiple_headers"
+	NotBearer       Reason = "not_bearer"
+	Malformed       Reason = "malformed"
+	Unrecognized    Reason = "unrecognized"
+	UnknownKey      Reason = "unknown_key"
+	BadAlgorithm    Reason = "bad_algorithm"
+	BadSignature    Reason = "bad_signature"
+	BadIssuer       Reason = "bad_issuer"
+	BadAudience     Reason = "bad_audience"
+	BadClaims       Reason = "bad_claims"
+	NotYetValid     Reason = "not_yet_valid"
+	Expired         Reason = "expired"
+	Revoked         Reason = "revoked"
+	LacksPermission Reason = "lacks_permission"
+)
+
+func (r Reason) Error() string { return "credential refused: " + string(r) }
+
+// validity is how long a credential holds.
+type validity struct {
+	method, id  string
+	ends        time.Time // zero is never
+	revocations Revocations
+}
+
+func (v *validity) check() error {
+	switch {
+	case !v.ends.IsZero() && !time.Now().Before(v.ends):
+		return Expired
+	case v.revocations != nil && v.revocations.Revoked(v.method, v.id):
+		return Revoked
+	}
+	return nil
+}
+
+// valid is the principal's Valid.
+func (v *validity) valid() bool { return v.check() == nil }
