@@ -119,7 +119,7 @@ func (r Run) observe(own, alias *eventlog.WorkflowState, now time.Time) Run {
 	return r
 }
 
-// with returns the ids of the run's agents of which want holds, sorted.
+// agents returns the ids of the run's agents of which want holds, sorted.
 func (r *Run) agents(want func(event.Status) bool) []string {
 	ids := []string{}
 	for id, a := range r.Agents {

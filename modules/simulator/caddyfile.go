@@ -1,0 +1,112 @@
+package simulator
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// ParseCaddyfile parses the directive osa_simulator.
+func ParseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	s := new(Simulator)
+	if err := s.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+//
+//	osa_simulator {
+//	    auth_key {env.OPAL_STRATEGY_WORKFLOW_AUTH_KEY}   # what triggers must bear
+//	    secret   {env.OSA_WEBHOOK_SHARED_SECRET}         # signs the callbacks
+//	    base_url {env.BASE_URL}     # where callbacks may go, besides this machine
+//	    duration 6s                 # of a whole workflow, under 20s
+//
+//	    slow    <factor>            # multiplies the duration
+//	    fail    <agent...>          # these agents fail
+//	    repeat  <n>                 # sends every callback n times more
+//	    reorder                     # sends callbacks out of order
+//	    drop    <percent>           # leaves callbacks out
+//	    own_ids                     # ids of its own in place of the trigger's
+//	    seed    <number>            # other results, losses and order
+//	}
+//
+// Everything is optional, and nothing goes wrong unless it is told to. A trigger
+// may ask for its own in metadata.simulator, by the same names, with duration_ms
+// for the duration.
+func (s *Simulator) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // directive name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	seen := make(map[string]bool)
+	for d.NextBlock(0) {
+		name := d.Val()
+		if seen[name] {
+			return d.Errf("%s was already given", name)
+		}
+		seen[name] = true
+		if err := s.unmarshalOption(d, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Simulator) unmarshalOption(d *caddyfile.Dispenser, name string) error {
+	args := d.RemainingArgs()
+	switch name {
+	case "reorder", "own_ids":
+		if len(args) != 0 {
+			return d.ArgErr()
+		}
+		s.Reorder = s.Reorder || name == "reorder"
+		s.OwnIDs = s.OwnIDs || name == "own_ids"
+		return nil
+	case "fail":
+		if len(args) == 0 {
+			return d.ArgErr()
+		}
+		s.Fail = args
+		return nil
+	case "auth_key", "secret", "base_url", "duration", "slow", "repeat", "drop", "seed":
+	default:
+		return d.Errf("unknown option %q of osa_simulator: want auth_key, secret, base_url, duration, slow, fail, repeat, reorder, drop, own_ids or seed", name)
+	}
+	if len(args) != 1 {
+		return d.ArgErr()
+	}
+	value := args[0]
+	var err error
+	switch name {
+	case "auth_key":
+		s.AuthKey = value
+	case "secret":
+		s.Secret = value
+	case "base_url":
+		s.BaseURL = value
+	case "duration":
+		var duration time.Duration
+		duration, err = caddy.ParseDuration(value)
+		s.Duration = caddy.Duration(duration)
+	case "slow":
+		s.Slow, err = strconv.ParseFloat(value, 64)
+	case "repeat":
+		s.Repeat, err = strconv.Atoi(value)
+	case "drop":
+		s.Drop, err = strconv.ParseFloat(value, 64)
+	case "seed":
+		s.Seed, err = strconv.ParseUint(value, 10, 64)
+	}
+	if err != nil {
+		return d.Errf("%s: %v", name, err)
+	}
+	return nil
+}
+
+var _ caddyfile.Unmarshaler = (*Simulator)(nil)

@@ -1,0 +1,135 @@
+package simulator
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/osa-edge/osa-gateway/modules/osa"
+)
+
+// maxTrigger bounds a trigger's body.
+const maxTrigger = 1 << 20
+
+// accepted is what a trigger is answered.
+type accepted struct {
+	WorkflowID          string    `json:"workflow_id"`
+	WorkflowName        string    `json:"workflow_name"`
+	Status              string    `json:"status"`
+	AgentsScheduled     []string  `json:"agents_scheduled"`
+	CorrelationID       string    `json:"correlation_id,omitempty"`
+	EstimatedCompletion time.Time `json:"estimated_completion_time"`
+	Simulated           bool      `json:"simulated"`
+}
+
+// about is what GET answers.
+type about struct {
+	Name         string     `json:"name"`
+	Simulated    bool       `json:"simulated"`
+	WorkflowName string     `json:"workflow_name"`
+	Phases       [][]string `json:"phases"`
+	DurationMS   int64      `json:"duration_ms"`
+	Faults       Faults     `json:"faults"`
+	Capacity     int        `json:"capacity"`
+	Running      int        `json:"running"`
+	Workflows    []Workflow `json:"workflows"`
+}
+
+// ServeHTTP answers GET with what runs, and takes triggers by POST.
+func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		return writeJSON(w, http.StatusOK, s.about())
+	case http.MethodPost:
+		return s.trigger(w, r)
+	}
+	p := &osa.Problem{
+		Status: http.StatusMethodNotAllowed, Code: osa.CodeMethodNotAllowed,
+		Message: "This path answers GET and POST", Header: http.Header{"Allow": {"GET, HEAD, POST"}},
+	}
+	return p.Handler()
+}
+
+func (s *Simulator) about() about {
+	a := about{
+		Name: "OPAL simulator", Simulated: true, WorkflowName: WorkflowName, DurationMS: time.Duration(s.Duration).Milliseconds(),
+		Faults: s.Faults, Capacity: maxWorkflows, Workflows: s.runner.Workflows(),
+	}
+	for _, w := range a.Workflows {
+		if w.EndedAt == nil {
+			a.Running++
+		}
+	}
+	for _, agent := range agents {
+		for len(a.Phases) < agent.phase {
+			a.Phases = append(a.Phases, nil)
+		}
+		a.Phases[agent.phase-1] = append(a.Phases[agent.phase-1], agent.id)
+	}
+	return a
+}
+
+func (s *Simulator) trigger(w http.ResponseWriter, r *http.Request) error {
+	if !s.authorized(r) {
+		return osa.Unauthenticated(`Bearer realm="opal-simulator"`, "bearer").Handler()
+	}
+	body, err := osa.Body(r)
+	if err != nil {
+		return err
+	}
+	if len(body) > maxTrigger {
+		p := &osa.Problem{
+			Status: http.StatusRequestEntityTooLarge, Code: osa.CodePayloadTooLarge,
+			Message: "The trigger is larger than the simulator accepts", Members: map[string]any{"max_bytes": maxTrigger},
+		}
+		return p.Handler()
+	}
+	spec, invalid := s.specOf(body, osa.CorrelationID(r))
+	if len(invalid) > 0 {
+		return osa.ValidationFailed(invalid...).Handler()
+	}
+	running, err := s.runner.Start(spec, s.secret)
+	switch {
+	case errors.Is(err, errBusy):
+		return osa.Unavailable("The simulator runs as many workflows as it can", 5*time.Second).Because(err).Handler()
+	case errors.Is(err, errStopped):
+		return osa.Unavailable("The simulator is being stopped", time.Second).Because(err).Handler()
+	case err != nil:
+		return osa.Internal(err).Handler()
+	}
+	return writeJSON(w, http.StatusAccepted, accepted{
+		WorkflowID: running.WorkflowID, WorkflowName: WorkflowName, Status: "initiated",
+		AgentsScheduled: running.Agents, CorrelationID: running.CorrelationID,
+		EstimatedCompletion: running.StartedAt.Add(time.Duration(running.DurationMS) * time.Millisecond), Simulated: true,
+	})
+}
+
+// authorized compares digests, so that neither the key nor its length can be
+// found out by the time it takes.
+func (s *Simulator) authorized(r *http.Request) bool {
+	values := r.Header.Values("Authorization")
+	if len(values) != 1 {
+		return false
+	}
+	scheme, key, ok := strings.Cut(values[0], " ")
+	sent, want := sha256.Sum256([]byte(key)), sha256.Sum256([]byte(s.key))
+	return ok && strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sent[:], want[:]) == 1
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return osa.Internal(err).Handler()
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, err = w.Write(append(body, '\n'))
+	return err
+}

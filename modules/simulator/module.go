@@ -1,0 +1,136 @@
+// Package simulator stands in for the OPAL platform in development: it takes the
+// trigger of a Force Sync, runs the nine agents of strategy_workflow in three
+// phases and sends signed callbacks, rightly or, when told to, wrongly.
+package simulator
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/signature"
+)
+
+func init() { caddy.RegisterModule(new(Simulator)) }
+
+// Defaults of Simulator.
+const (
+	DefaultAuthKey  = "{env.OPAL_STRATEGY_WORKFLOW_AUTH_KEY}"
+	DefaultSecret   = "{env.OSA_WEBHOOK_SHARED_SECRET}"
+	DefaultBaseURL  = "{env.BASE_URL}"
+	DefaultDuration = 6 * time.Second
+)
+
+// Simulator is a stand-in for OPAL. It is refused outside of development.
+type Simulator struct {
+	// AuthKey is the bearer key that triggers must have; default
+	// {env.OPAL_STRATEGY_WORKFLOW_AUTH_KEY}.
+	AuthKey string `json:"auth_key,omitempty"`
+	// Secret signs the callbacks; default {env.OSA_WEBHOOK_SHARED_SECRET}.
+	Secret string `json:"secret,omitempty"`
+	// BaseURL is the gateway's own; besides this machine, callbacks go there
+	// only. Default {env.BASE_URL}.
+	BaseURL string `json:"base_url,omitempty"`
+	// Duration of a whole workflow, under 20 s; default 6s.
+	Duration caddy.Duration `json:"duration,omitempty"`
+	Faults
+
+	key, secret string
+	ownHost     string
+	development bool
+	joined      bool
+	runner      *Runner
+}
+
+// runners holds the process's one runner, counted by the configurations that use
+// it: what runs goes on across a reload.
+var runners = caddy.NewUsagePool()
+
+const runnerKey = "simulator"
+
+// Destruct implements caddy.Destructor.
+func (r *Runner) Destruct() error {
+	r.Stop()
+	return nil
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Simulator) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.osa_simulator", New: func() caddy.Module { return new(Simulator) }}
+}
+
+// Provision sets defaults and joins the runner.
+func (s *Simulator) Provision(ctx caddy.Context) error {
+	app, err := osa.Of(ctx)
+	if err != nil {
+		return err
+	}
+	s.development = app.Development()
+	s.setDefaults(caddy.NewReplacer())
+	value, _, err := runners.LoadOrNew(runnerKey, func() (caddy.Destructor, error) {
+		return NewRunner(caddy.Log().Named("osa.simulator")), nil
+	})
+	if err != nil {
+		return fmt.Errorf("joining the runner: %w", err)
+	}
+	s.runner, s.joined = value.(*Runner), true
+	return nil
+}
+
+func (s *Simulator) setDefaults(repl *caddy.Replacer) {
+	value := func(field *string, fallback string) string {
+		if *field == "" {
+			*field = fallback
+		}
+		return strings.TrimSpace(repl.ReplaceAll(*field, ""))
+	}
+	s.key = value(&s.AuthKey, DefaultAuthKey)
+	s.secret = value(&s.Secret, DefaultSecret)
+	if u, err := url.Parse(value(&s.BaseURL, DefaultBaseURL)); err == nil {
+		s.ownHost = u.Host
+	}
+	if s.Duration == 0 {
+		s.Duration = caddy.Duration(DefaultDuration)
+	}
+}
+
+// Validate names everything that is wrong at once.
+func (s *Simulator) Validate() error {
+	if !s.development {
+		return errors.New("osa_simulator stands in for OPAL and runs in development only: remove it, or set OSA_ENV=development")
+	}
+	errs := []error{
+		signature.CheckSecret("auth_key (OPAL_STRATEGY_WORKFLOW_AUTH_KEY)", s.key),
+		signature.CheckSecret("secret (OSA_WEBHOOK_SHARED_SECRET)", s.secret),
+		s.Check(),
+	}
+	if d := time.Duration(s.Duration); d < 0 || d >= maxConfigured {
+		errs = append(errs, fmt.Errorf("duration is %v; it must be under %v", d, maxConfigured))
+	}
+	return errors.Join(errs...)
+}
+
+// Cleanup leaves the runner, which ends with its last configuration.
+func (s *Simulator) Cleanup() error {
+	if !s.joined {
+		return nil
+	}
+	s.joined = false
+	_, err := runners.Delete(runnerKey)
+	return err
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Simulator)(nil)
+	_ caddy.Validator             = (*Simulator)(nil)
+	_ caddy.CleanerUpper          = (*Simulator)(nil)
+	_ caddy.Destructor            = (*Runner)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Simulator)(nil)
+)
