@@ -234,3 +234,23 @@ func emptyDir(dir string) error {
 	}
 	return err
 }
+
+// CheckBackup reads the segments in r without restoring them and returns the
+// version that they end with: what the next incremental backup begins after.
+func CheckBackup(ctx context.Context, r io.Reader) (version uint64, segments int, err error) {
+	in := bufio.NewReaderSize(r, backupFrame)
+	for {
+		seg, err := openSegment(ctx, in, version)
+		if errors.Is(err, io.EOF) && segments > 0 {
+			return version, segments, nil
+		}
+		if err != nil {
+			return 0, segments, err
+		}
+		if _, err := io.Copy(io.Discard, seg); err != nil {
+			return 0, segments, err
+		}
+		version = seg.next
+		segments++
+	}
+}
