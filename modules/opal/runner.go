@@ -340,8 +340,11 @@ func (r *Runner) change(log *eventlog.Log, syncID string, change func(*Run)) (*R
 	defer cancel()
 	for {
 		run, err := tryChange(ctx, log, r.workspace, syncID, change)
-		if err == nil || errors.Is(err, storage.ErrNotFound) {
+		switch {
+		case err == nil, errors.Is(err, storage.ErrNotFound):
 			return run, nil
+		case errors.Is(err, storage.ErrConflict) && ctx.Err() == nil:
+			continue // whoever follows the run saw its end first
 		}
 		if errors.Is(err, eventlog.ErrClosed) || !pause(ctx, writeRetry) {
 			return nil, err
