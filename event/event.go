@@ -4,6 +4,7 @@
 package event
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"time"
@@ -132,7 +133,14 @@ func (e *Event) MarshalJSON() ([]byte, error) {
 		id := FormatID(e.ReplayOf)
 		r.ReplayOf = &id
 	}
-	return json.Marshal(r)
+	// Whoever encodes around it decides whether HTML is escaped.
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(r); err != nil {
+		return nil, err
+	}
+	return bytes.TrimRight(buf.Bytes(), "\n"), nil
 }
 
 func orNull(s string) *string {

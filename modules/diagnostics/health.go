@@ -1,0 +1,134 @@
+package diagnostics
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/eventlog"
+)
+
+// sampleSize is how many of the newest webhooks say how they fare.
+const sampleSize = 200
+
+// The share of failures, in per cent of the sample, from which webhooks are
+// called degraded and unhealthy. The runbook wants nine runs in ten to succeed.
+const (
+	degradedRate  = 10
+	unhealthyRate = 50
+)
+
+// What a status can be.
+const (
+	healthy   = "healthy"
+	degraded  = "degraded"
+	unhealthy = "unhealthy"
+	unknown   = "unknown"
+)
+
+// lastWebhooks is the runbook's answer (R "Diagnostics").
+type lastWebhooks struct {
+	page
+	SystemHealth systemHealth `json:"system_health"`
+}
+
+// systemHealth is computed from the newest sampleSize webhooks of the workspace,
+// whatever the request filters by. Figures are null where there are none.
+type systemHealth struct {
+	// WebhookStatus is unknown without a webhook, and otherwise goes by the
+	// failure rate and by whether events can be stored.
+	WebhookStatus string `json:"webhook_status"`
+	// RecentFailureRate is the percentage of webhooks that tell of a failure,
+	// a timeout or an error.
+	RecentFailureRate *float64 `json:"recent_failure_rate"`
+	// AvgProcessingTime is what the gateway took for a webhook, in milliseconds.
+	AvgProcessingTime *float64   `json:"avg_processing_time"`
+	LastWebhookAt     *time.Time `json:"last_webhook_at"`
+	SampleSize        int        `json:"sample_size"`
+}
+
+// lastWebhook is the newest webhooks and how they fare.
+func (h *Handler) lastWebhook(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	list, log, ws, err := h.list(ctx, r, defaultLastWebhooks)
+	if err != nil {
+		return err
+	}
+	sample, err := read(ctx, log, listing{
+		filter: event.Filter{WorkspaceID: ws, WebhooksOnly: true},
+		limit:  sampleSize,
+	})
+	if err != nil {
+		return logFailed(r, err)
+	}
+	return answer(w, lastWebhooks{list, assess(sample.Events, writable(log) == nil)})
+}
+
+func assess(newest []*event.Event, writable bool) systemHealth {
+	s := systemHealth{WebhookStatus: unknown, SampleSize: len(newest)}
+	if n := float64(len(newest)); n > 0 {
+		var took time.Duration
+		failures := 0
+		for _, e := range newest {
+			took += e.ProcessingTime
+			if failed(e) {
+				failures++
+			}
+		}
+		rate := round(100 * float64(failures) / n)
+		avg := round(event.Milliseconds(took) / n)
+		at := newest[0].ReceivedAt.Truncate(time.Microsecond)
+		s.RecentFailureRate, s.AvgProcessingTime, s.LastWebhookAt = &rate, &avg, &at
+		switch {
+		case rate >= unhealthyRate:
+			s.WebhookStatus = unhealthy
+		case rate >= degradedRate:
+			s.WebhookStatus = degraded
+		default:
+			s.WebhookStatus = healthy
+		}
+	}
+	if !writable {
+		s.WebhookStatus = unhealthy
+	}
+	return s
+}
+
+func failed(e *event.Event) bool {
+	return e.Kind == event.KindError || e.Status == event.StatusFailed || e.Status == event.StatusTimeout
+}
+
+// round keeps three decimals.
+func round(f float64) float64 { return float64(int64(f*1000+0.5)) / 1000 }
+
+// gatewayHealth is open to all, so it tells no internals.
+type gatewayHealth struct {
+	Status    string    `json:"status"`
+	Message   string    `json:"message,omitempty"`
+	Timestamp time.Time `json:"timestamp"`
+}
+
+// health tells whether the gateway works. That the log is not open, after a
+// bounded wait, is a 503; that it takes no events is degraded.
+func (h *Handler) health(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	log, err := h.app.Log(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := log.Store(); err != nil {
+		return logFailed(r, err)
+	}
+	out := gatewayHealth{Status: healthy, Timestamp: time.Now().UTC().Truncate(time.Millisecond)}
+	if writable(log) != nil {
+		out.Status, out.Message = degraded, "events cannot be stored at the moment"
+	}
+	return answer(w, out)
+}
+
+func writable(log *eventlog.Log) error {
+	store, err := log.Store()
+	if err != nil {
+		return err
+	}
+	return store.Writable()
+}

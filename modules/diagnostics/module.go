@@ -1,0 +1,131 @@
+// Package diagnostics is the handler `osa_diagnostics`: it shows what is in the
+// event log and how the gateway fares.
+package diagnostics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/osa-edge/osa-gateway/modules/osa"
+)
+
+func init() { caddy.RegisterModule(new(Handler)) }
+
+// readTimeout bounds what one request may take of the log.
+const readTimeout = 10 * time.Second
+
+// Handler answers with one view of the gateway. It answers every request that
+// reaches it.
+type Handler struct {
+	// View is what is shown: `events` (the log, filtered), `event` (one event
+	// with its payload; its id is the last part of the path), `last_webhook`
+	// (recent webhooks and how they fare) or `health` (open to all).
+	View string `json:"view"`
+
+	ctx  caddy.Context
+	app  *osa.App
+	view view
+}
+
+// view answers a request. ctx ends with the request, or after readTimeout.
+type view func(h *Handler, ctx context.Context, w http.ResponseWriter, r *http.Request) error
+
+var views = map[string]view{
+	"events":       (*Handler).events,
+	"event":        (*Handler).event,
+	"last_webhook": (*Handler).lastWebhook,
+	"health":       (*Handler).health,
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.osa_diagnostics", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision finds the view and the app.
+func (h *Handler) Provision(ctx caddy.Context) (err error) {
+	h.ctx, h.view = ctx, views[h.View]
+	h.app, err = osa.Of(ctx)
+	return err
+}
+
+// Validate checks the view's name.
+func (h *Handler) Validate() error {
+	if h.view == nil {
+		return osa.AllProblems(h.ctx, fmt.Errorf("osa_diagnostics: there is no view %q; known: %s",
+			h.View, strings.Join(slices.Sorted(maps.Keys(views)), ", ")))
+	}
+	return nil
+}
+
+// ServeHTTP answers GET and HEAD.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return (&osa.Problem{
+			Status: http.StatusMethodNotAllowed, Code: osa.CodeMethodNotAllowed,
+			Message: "This endpoint answers to GET and HEAD",
+			Header:  http.Header{"Allow": {"GET, HEAD"}},
+		}).Handler()
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
+	defer cancel()
+	return h.view(h, ctx, w, r)
+}
+
+// workspace is the one that the request may read, "" for all of them. Errors are
+// ready to be returned.
+func workspace(r *http.Request) (string, error) {
+	p := osa.PrincipalOf(r)
+	if p == nil {
+		return "", osa.Unauthenticated(`Bearer realm="osa"`, "api_key", "jwt").
+			Because(errors.New("no principal: osa_auth must come before osa_diagnostics")).Handler()
+	}
+	ws := p.Workspace()
+	if ws == "" && !p.Has(osa.PermAllWorkspaces) {
+		// Without a workspace a filter would select all of them.
+		return "", osa.AccessDenied([]string{osa.PermAllWorkspaces}, p.Permissions).Handler()
+	}
+	return ws, nil
+}
+
+// statusClientClosed is what the access log says of a client who did not wait.
+const statusClientClosed = 499
+
+// logFailed is what a client sees of an error of the log.
+func logFailed(r *http.Request, err error) error {
+	switch {
+	case r.Context().Err() != nil:
+		return caddyhttp.Error(statusClientClosed, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		p := &osa.Problem{
+			Status: http.StatusGatewayTimeout, Code: osa.CodeTimeout, Message: "Reading the event log took too long",
+			Members: map[string]any{"timeout_details": map[string]any{"timeout_ms": readTimeout.Milliseconds()}}, Err: err,
+		}
+		return p.Handler()
+	}
+	return osa.LogProblem(err).Handler()
+}
+
+func refuse(bad []invalid) error {
+	details := make([]osa.Invalid, len(bad))
+	for i, b := range bad {
+		details[i] = osa.Invalid{Field: b.Field, Message: b.Message}
+	}
+	return osa.ValidationFailed(details...).Handler()
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.Validator             = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)
