@@ -57,8 +57,9 @@ type Subscription struct {
 	cursor uint64
 	place  uint64 // in the group's window; valid once joined
 	joined bool
-	live   bool // had everything once: from here on it can be slow
-	behind bool // counted as behind
+	live   bool   // had everything once: from here on it can be slow
+	head   uint64 // where that was
+	behind bool   // counted as behind
 	policy Policy
 	wake   func()
 	woken  chan struct{} // of Next
@@ -67,7 +68,7 @@ type Subscription struct {
 
 // Subscribe begins a subscription. Close it.
 func (h *Hub) Subscribe(opt SubscribeOptions) (*Subscription, error) {
-	s := &Subscription{hub: h, cursor: opt.After, policy: opt.Policy, wake: opt.Wake, waitAt: -1}
+	s := &Subscription{hub: h, cursor: opt.After, head: h.log.Head(), policy: opt.Policy, wake: opt.Wake, waitAt: -1}
 	if s.wake == nil {
 		s.woken = make(chan struct{}, 1)
 		s.wake = func() {
@@ -136,6 +137,7 @@ func (s *Subscription) Poll(b *Batch, size int) error {
 	if g.closed {
 		return ErrClosed
 	}
+	s.live = s.live || s.cursor >= s.head
 	if s.joined && s.place < g.base && (s.policy == CatchUp || !s.live) {
 		s.joined = false
 	}

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"os"
 	"sync"
@@ -17,7 +18,7 @@ import (
 )
 
 // farewellTimeout bounds a write once the process is exiting.
-const farewellTimeout = 2 * time.Second
+const farewellTimeout = time.Second
 
 // buffers are lent to a stream for as long as one write takes, so that an idle
 // stream holds none.
@@ -49,6 +50,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, s *stream, first
 	setHeader(w.Header())
 	w.WriteHeader(http.StatusOK)
 	end, err := out.run(r.Context(), first)
+	if end == endTimeout && r.ProtoMajor == 1 {
+		abort(w)
+	}
 	metrics.closed.WithLabelValues(end).Inc()
 	if c := h.log.Check(endLevel(end), "stream ended"); c != nil {
 		c.Write(zap.String("reason", end), zap.Duration("duration", time.Since(start)),
@@ -199,4 +203,45 @@ func endLevel(end string) zapcore.Level {
 		return zapcore.ErrorLevel
 	}
 	return zapcore.InfoLevel
+}
+
+// abort closes a connection whose client takes nothing. net/http would try to
+// end it in good order first, which with TLS is another wait of five seconds.
+func abort(w http.ResponseWriter) {
+	if conn, err := takeConn(w); err == nil {
+		reset(conn)
+	}
+}
+
+// takeConn hijacks the connection below whatever wraps the writer, and thus as
+// what it is.
+func takeConn(w http.ResponseWriter) (net.Conn, error) {
+	for {
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		w = u.Unwrap()
+	}
+	h, ok := w.(http.Hijacker)
+	if !ok {
+		return nil, http.ErrNotSupported
+	}
+	conn, _, err := h.Hijack()
+	return conn, err
+}
+
+// reset closes the connection at once and lets the kernel drop what it holds.
+func reset(conn net.Conn) {
+	for {
+		outer, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		conn = outer.NetConn()
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
 }
