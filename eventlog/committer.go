@@ -3,6 +3,9 @@ package eventlog
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -12,12 +15,15 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// What one commit gathers at most. It takes what has arrived and never waits for
-// more: under load a batch fills while the one before it is synced.
+// What one commit gathers at most.
 const (
 	batchEvents = 256
 	batchBytes  = 3 << 19 // 1.5 MiB
 )
+
+// appendTimeout bounds the wait for a commit: a disk that hangs must not collect
+// callers without end.
+const appendTimeout = 30 * time.Second
 
 // pruneInterval and pruneStep pace retention: a step is short enough to stand
 // between two batches.
@@ -40,12 +46,20 @@ type Result struct {
 	Duplicate bool
 }
 
-// pending is an event that waits for its commit.
+// pending is an event that waits for its commit. They are reused, with what they
+// wait with, unless their caller left before the answer.
 type pending struct {
 	event *event.Event
 	since time.Time
 	done  chan outcome // buffered, so that nobody waits for a caller who left
+	timer *time.Timer
 }
+
+var pendings = sync.Pool{New: func() any {
+	p := &pending{done: make(chan outcome, 1), timer: time.NewTimer(appendTimeout)}
+	p.timer.Stop()
+	return p
+}}
 
 type outcome struct {
 	Result
@@ -54,24 +68,43 @@ type outcome struct {
 
 // Append makes the event durable and returns its place in the log. When it
 // returns without an error the event has been synced to disk. The event must not
-// be changed afterwards, and its strings must not share memory with its body.
+// be changed afterwards, and its strings must not share memory with its body,
+// which the log lets go of.
 //
-// If ctx ends first the event may still be committed.
+// If ctx ends first, or nothing is heard of the commit for half a minute, the
+// event may still be committed.
 func (l *Log) Append(ctx context.Context, e *event.Event) (Result, error) {
-	p := &pending{event: e, since: time.Now(), done: make(chan outcome, 1)}
+	p := pendings.Get().(*pending)
+	p.event, p.since = e, time.Now()
 	if err := l.enqueue(p); err != nil {
+		p.reuse()
 		l.opt.Observer.Refused(err)
 		return Result{}, err
 	}
+	// A timer of our own: a context with a deadline is made, registered with its
+	// parent and taken out again for ten times the price.
+	p.timer.Reset(appendTimeout)
 	select {
 	case o := <-p.done:
+		p.timer.Stop()
+		p.reuse()
 		if o.err != nil {
 			l.opt.Observer.Refused(o.err)
 		}
 		return o.Result, o.err
 	case <-ctx.Done():
 		return Result{}, ctx.Err()
+	case <-p.timer.C:
+		err := fmt.Errorf("%w: %w", ErrOutcomeUnknown, context.DeadlineExceeded)
+		l.opt.Observer.Refused(err)
+		return Result{}, err
 	}
+}
+
+// reuse gives back a pending that nobody else holds any more.
+func (p *pending) reuse() {
+	p.event = nil
+	pendings.Put(p)
 }
 
 func (l *Log) enqueue(p *pending) error {
@@ -134,6 +167,7 @@ func (l *Log) commitLoop() {
 // commit gathers a batch that begins with first and makes it durable.
 func (l *Log) commit(b *batch, first *pending) {
 	b.reset()
+	l.gather()
 	for p := first; p != nil; {
 		l.queued.Add(-int64(len(p.event.Body)))
 		b.add(p)
@@ -171,6 +205,9 @@ func (l *Log) commit(b *batch, first *pending) {
 	failpoint.Hit("log.committed")
 	written := b.settle(outcomes)
 	if n := len(written); n > 0 {
+		for _, e := range written {
+			e.Body = nil // whoever wants it reads it from the store
+		}
 		l.tail.append(written)
 		l.head.advance(written[n-1].Seq)
 		for _, e := range written {
@@ -181,6 +218,17 @@ func (l *Log) commit(b *batch, first *pending) {
 	}
 	l.opt.Observer.Committed(len(written), len(b.all)-len(written), start.Sub(first.since), time.Since(start), len(l.queue))
 	b.reply()
+}
+
+// gather lets those that are on their way join the batch. It waits for nobody:
+// it yields while that brings more, which goroutines that are about to append
+// need only be let run for, and where there are none takes no time. A sync costs
+// the same for one event as for a hundred.
+func (l *Log) gather() {
+	for n := -1; n != len(l.queue) && len(l.queue) < batchEvents; {
+		n = len(l.queue)
+		runtime.Gosched()
+	}
 }
 
 // reopen closes a store whose state is in doubt and opens it again. What waits

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -84,7 +85,7 @@ func (w *WorkflowState) Counts() (completed, failed int) {
 // stateKey is the document key of a workflow or an agent. The workspace is
 // length-prefixed so that no two pairs run together.
 func stateKey(workspace, id string) string {
-	return fmt.Sprintf("%d:%s%s", len(workspace), workspace, id)
+	return strconv.Itoa(len(workspace)) + ":" + workspace + id
 }
 
 // apply takes the next event of the run into account. An agent's or a run's

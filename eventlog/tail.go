@@ -28,11 +28,11 @@ func (t *tail) reset(last uint64) {
 	t.ring, t.start, t.before, t.last = nil, 0, last, last
 }
 
+// append takes events that have let go of their bodies.
 func (t *tail) append(events []*event.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, e := range events {
-		e = e.WithoutBody()
 		if len(t.ring) < tailEvents {
 			t.ring = append(t.ring, e)
 		} else {

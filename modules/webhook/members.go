@@ -219,7 +219,7 @@ const maxMilliseconds = 1e15
 // setFloat takes a number from 0 to limit.
 func setFloat(dst **float64, raw string, limit float64) {
 	if f, ok := number(raw); ok && f >= 0 && f <= limit {
-		*dst = &f
+		*dst = new(f) // not &f, which would make an f of every member that is absent
 	}
 }
 
@@ -228,8 +228,7 @@ const maxCount = 1<<53 - 1
 
 func setCount(dst **int64, raw string) {
 	if f, ok := number(raw); ok && f >= 0 && f <= maxCount && f == math.Trunc(f) {
-		n := int64(f)
-		*dst = &n
+		*dst = new(int64(f))
 	}
 }
 

@@ -24,10 +24,6 @@ import (
 
 func init() { caddy.RegisterModule(new(Handler)) }
 
-// commitTimeout bounds the wait for the disk. A sender that is told 503 sends
-// the event again, and if it was written after all, learns its id.
-const commitTimeout = 30 * time.Second
-
 // methods are what a receiver answers to.
 var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost}
 
@@ -190,9 +186,7 @@ func (h *Handler) store(w http.ResponseWriter, r *http.Request, e *event.Event, 
 		h.reject(r, reasonUnavailable)
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), commitTimeout)
-	defer cancel()
-	result, err := log.Append(ctx, e)
+	result, err := log.Append(r.Context(), e)
 	if err != nil {
 		return h.storeFailed(r, err)
 	}
@@ -224,6 +218,8 @@ func (h *Handler) storeFailed(r *http.Request, err error) error {
 		h.reject(r, reasonCanceled)
 		return caddyhttp.Error(statusClientClosed, err)
 	case errors.Is(err, context.DeadlineExceeded):
+		// The disk hangs. A sender that is told 503 sends the event again, and if
+		// it was written after all, learns its id.
 		h.reject(r, reasonTimeout)
 		return osa.Unavailable("The event could not be confirmed in time; send it again", time.Second).Because(err).Handler()
 	}
