@@ -39,15 +39,20 @@ func (b *bench) compare(ctx context.Context, out *report) (err error) {
 			err = errors.Join(err, p.Stop())
 		}
 	}()
-	for _, p := range []struct {
-		name, caddyfile string
-		stores          bool
-	}{
-		{"caddy-respond", discarding, false},
-		{"caddy-read-respond", reading, false},
-		{"gateway", gateway, true},
-	} {
-		started, err := b.start(p.name, p.caddyfile, p.stores)
+	type candidate struct {
+		name, binary, caddyfile string
+		stores                  bool
+	}
+	candidates := []candidate{
+		{"caddy-respond", b.binary, discarding, false},
+		{"caddy-read-respond", b.binary, reading, false},
+		{"gateway", b.binary, gateway, true},
+	}
+	for _, o := range b.others {
+		candidates = append(candidates, candidate{o.name, o.binary, gateway, true})
+	}
+	for _, p := range candidates {
+		started, err := b.start(p.name, p.binary, p.caddyfile, p.stores)
 		if err != nil {
 			return fmt.Errorf("starting %s: %w", p.name, err)
 		}
@@ -61,7 +66,7 @@ func (b *bench) compare(ctx context.Context, out *report) (err error) {
 	for i := range b.rounds {
 		for _, p := range peers {
 			profile := ""
-			if p.stores && b.profiles != "" {
+			if b.profiles != "" {
 				profile = fmt.Sprintf("%s-%d", p.Name, i+1)
 			}
 			r, err := b.round(ctx, p, b.requests, profile)
@@ -165,7 +170,7 @@ func (b *bench) profile(ctx context.Context, p *peer, name string) <-chan error 
 	go func() {
 		err := os.MkdirAll(b.profiles, 0o700)
 		for _, kind := range []struct{ name, path string }{
-			{"cpu", "/debug/pprof/profile?seconds=2"}, {"allocs", "/debug/pprof/allocs"},
+			{"cpu", fmt.Sprintf("/debug/pprof/profile?seconds=%d", b.profileSeconds)}, {"allocs", "/debug/pprof/allocs"},
 		} {
 			var data []byte
 			if err == nil {

@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -25,14 +26,32 @@ import (
 type bench struct {
 	binary, dir, profiles      string
 	rounds, requests, procs    int
+	profileSeconds             int
 	connections, overConns     int
 	bodySize                   int
 	serverCPUs, generatorCPUs  string
 	withOverload, asJSON, keep bool
 	overloadSeconds            float64
 
+	others otherBuilds
+
 	secret string
 	seed   uint64
+}
+
+// otherBuilds are binaries of other versions of the gateway by name.
+type otherBuilds []struct{ name, binary string }
+
+func (o *otherBuilds) String() string { return "" }
+
+func (o *otherBuilds) Set(s string) error {
+	name, binary, ok := strings.Cut(s, "=")
+	if !ok {
+		return errors.New("want name=path of a binary")
+	}
+	binary, err := filepath.Abs(binary)
+	*o = append(*o, struct{ name, binary string }{name, binary})
+	return err
 }
 
 func main() {
@@ -49,7 +68,9 @@ func main() {
 	flag.BoolVar(&b.withOverload, "overload", false, "afterwards send twice what the gateway can take")
 	flag.IntVar(&b.overConns, "overload-connections", 6000, "connections of the overload: more than its queue holds")
 	flag.Float64Var(&b.overloadSeconds, "overload-seconds", 10, "how long the overload lasts")
-	flag.StringVar(&b.profiles, "profiles", "", "directory for CPU and allocation profiles of the gateway")
+	flag.StringVar(&b.profiles, "profiles", "", "directory for CPU and allocation profiles of the servers")
+	flag.IntVar(&b.profileSeconds, "profile-seconds", 5, "how long a CPU profile is taken; rounds should last longer")
+	flag.Var(&b.others, "other", "compare with another build of the gateway as well, `name=binary`; may be repeated")
 	flag.BoolVar(&b.asJSON, "json", false, "print JSON")
 	flag.BoolVar(&b.keep, "keep", false, "keep the directory")
 	flag.Parse()

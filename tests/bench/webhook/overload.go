@@ -39,7 +39,7 @@ type phase struct {
 }
 
 func (b *bench) overload(ctx context.Context, out *report) (err error) {
-	p, err := b.start("gateway-overload", gateway, true)
+	p, err := b.start("gateway-overload", b.binary, gateway, true)
 	if err != nil {
 		return err
 	}

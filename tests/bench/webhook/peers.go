@@ -48,22 +48,13 @@ http://{$BENCH_ADDRESS} {
 	}
 }
 http://{$BENCH_ADDRESS} {
-	osa_guard {
-		max_body 10MB
-		content_types application/json
-	}
-	handle ` + path + ` {
-		osa_signature osa {
-			secret main {env.OSA_WEBHOOK_SHARED_SECRET} {
-				workspace bench
-			}
-			unsigned_methods GET HEAD
+	osa_guard
+	osa_signature osa {
+		secret main {env.OSA_WEBHOOK_SHARED_SECRET} {
+			workspace bench
 		}
-		osa_webhook opal
 	}
-	handle {
-		error 404
-	}
+	osa_webhook opal
 	handle_errors {
 		osa_error
 	}
@@ -81,9 +72,9 @@ type peer struct {
 	rounds []round
 }
 
-func (b *bench) start(name, caddyfile string, stores bool) (*peer, error) {
+func (b *bench) start(name, binary, caddyfile string, stores bool) (*peer, error) {
 	s, err := server.Start(server.Options{
-		Binary: b.binary, Caddyfile: caddyfile, Dir: filepath.Join(b.dir, name), CPUs: b.serverCPUs,
+		Binary: binary, Caddyfile: caddyfile, Dir: filepath.Join(b.dir, name), CPUs: b.serverCPUs,
 		Env: append(b.serverEnv(), "OSA_WEBHOOK_SHARED_SECRET="+b.secret),
 	})
 	if err != nil {

@@ -16,7 +16,7 @@ type report struct {
 	Requests    int           `json:"requests_a_round"`
 	BodySize    int           `json:"body_bytes"`
 	Peers       []peerReport  `json:"servers"`
-	Ratios      []ratio       `json:"gateway_against"`
+	Ratios      []ratio       `json:"ratios"`
 	Overload    *overloadPart `json:"overload,omitempty"`
 }
 
@@ -31,6 +31,7 @@ type peerReport struct {
 // ratio is the gateway's median by a peer's: of requests a second, and of what a
 // microsecond of CPU does.
 type ratio struct {
+	Gateway    string  `json:"gateway"`
 	Peer       string  `json:"peer"`
 	Throughput float64 `json:"throughput"`
 	CPU        float64 `json:"cpu"`
@@ -46,7 +47,7 @@ func (r *report) add(p *peer, m server.Memory) {
 	last := len(r.Peers) - 1
 	for _, other := range r.Peers[:last] {
 		r.Ratios = append(r.Ratios, ratio{
-			Peer:       other.Name,
+			Gateway: p.Name, Peer: other.Name,
 			Throughput: r.Peers[last].median(perSecond) / other.median(perSecond),
 			CPU:        other.median(cpu) / r.Peers[last].median(cpu),
 		})
@@ -97,7 +98,7 @@ func (r *report) print(out io.Writer) {
 	_ = w.Flush()
 	fmt.Fprintln(out)
 	for _, x := range r.Ratios {
-		fmt.Fprintf(out, "gateway / %-20s %.2f by requests a second, %.2f by CPU a request\n", x.Peer, x.Throughput, x.CPU)
+		fmt.Fprintf(out, "%s / %s: %.2f by requests a second, %.2f by CPU a request\n", x.Gateway, x.Peer, x.Throughput, x.CPU)
 	}
 	if r.Overload != nil {
 		r.Overload.print(out)
