@@ -14,9 +14,12 @@ func ParseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
 //
-//	osa_diagnostics [<matcher>] events|event|last_webhook|health
+//	osa_diagnostics [<matcher>] events|event|last_webhook|health {
+//	    anonymous_workspace <workspace>
+//	}
 //
-// All views but health need an osa_auth in front.
+// All views but health need an osa_auth in front, unless anonymous_workspace
+// says what a request without a principal may read.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // directive name
 	if !d.NextArg() {
@@ -27,7 +30,21 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	for d.NextBlock(0) {
-		return d.Errf("unknown option %q: osa_diagnostics has none", d.Val())
+		if d.Val() != "anonymous_workspace" {
+			return d.Errf("unknown option %q of osa_diagnostics: want anonymous_workspace", d.Val())
+		}
+		if h.AnonymousWorkspace != "" {
+			return d.Err("anonymous_workspace was already given")
+		}
+		if !d.NextArg() {
+			return d.ArgErr()
+		}
+		if h.AnonymousWorkspace = d.Val(); h.AnonymousWorkspace == "" {
+			return d.Err("anonymous_workspace must not be empty")
+		}
+		if d.NextArg() {
+			return d.ArgErr()
+		}
 	}
 	return nil
 }

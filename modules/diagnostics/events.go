@@ -35,7 +35,7 @@ func (h *Handler) events(ctx context.Context, w http.ResponseWriter, r *http.Req
 
 // list answers the parameters of a list. Errors are ready to be returned.
 func (h *Handler) list(ctx context.Context, r *http.Request, limit int) (page, *eventlog.Log, string, error) {
-	ws, err := workspace(r)
+	ws, err := h.workspace(r)
 	if err != nil {
 		return page{}, nil, "", err
 	}
@@ -84,7 +84,7 @@ func read(ctx context.Context, log *eventlog.Log, l listing) (page, error) {
 
 // event is one record with its payload, sensitive members masked.
 func (h *Handler) event(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
-	ws, err := workspace(r)
+	ws, err := h.workspace(r)
 	if err != nil {
 		return err
 	}

@@ -30,10 +30,15 @@ type Handler struct {
 	// with its payload; its id is the last part of the path), `last_webhook`
 	// (recent webhooks and how they fare) or `health` (open to all).
 	View string `json:"view"`
+	// AnonymousWorkspace is the workspace that requests without a principal may
+	// read. Without it they are refused; give it only where something else,
+	// such as a list of networks, decides who may read.
+	AnonymousWorkspace string `json:"anonymous_workspace,omitempty"`
 
-	ctx  caddy.Context
-	app  *osa.App
-	view view
+	ctx       caddy.Context
+	app       *osa.App
+	view      view
+	anonymous string
 }
 
 // view answers a request. ctx ends with the request, or after readTimeout.
@@ -54,17 +59,28 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision finds the view and the app.
 func (h *Handler) Provision(ctx caddy.Context) (err error) {
 	h.ctx, h.view = ctx, views[h.View]
+	h.anonymous = caddy.NewReplacer().ReplaceAll(h.AnonymousWorkspace, "")
 	h.app, err = osa.Of(ctx)
 	return err
 }
 
-// Validate checks the view's name.
-func (h *Handler) Validate() error {
+// Validate names everything that is wrong at once.
+func (h *Handler) Validate() error { return osa.AllProblems(h.ctx, h.validate()) }
+
+func (h *Handler) validate() error {
+	var errs []error
 	if h.view == nil {
-		return osa.AllProblems(h.ctx, fmt.Errorf("osa_diagnostics: there is no view %q; known: %s",
+		errs = append(errs, fmt.Errorf("osa_diagnostics: there is no view %q; known: %s",
 			h.View, strings.Join(slices.Sorted(maps.Keys(views)), ", ")))
 	}
-	return nil
+	switch {
+	case h.AnonymousWorkspace == "":
+	case h.View == "health":
+		errs = append(errs, errors.New("osa_diagnostics health: anonymous_workspace has no meaning: health is open and shows no workspace"))
+	case !osa.ValidWorkspace(h.anonymous):
+		errs = append(errs, fmt.Errorf("osa_diagnostics %s: anonymous_workspace %q does not name a workspace", h.View, h.AnonymousWorkspace))
+	}
+	return errors.Join(errs...)
 }
 
 // ServeHTTP answers GET and HEAD.
@@ -83,9 +99,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 
 // workspace is the one that the request may read, "" for all of them. Errors are
 // ready to be returned.
-func workspace(r *http.Request) (string, error) {
+func (h *Handler) workspace(r *http.Request) (string, error) {
 	p := osa.PrincipalOf(r)
 	if p == nil {
+		if h.anonymous != "" {
+			return h.anonymous, nil
+		}
 		return "", osa.Unauthenticated(`Bearer realm="osa"`, "api_key", "jwt").
 			Because(errors.New("no principal: osa_auth must come before osa_diagnostics")).Handler()
 	}

@@ -378,4 +378,32 @@ func TestValidate(t *testing.T) {
 			t.Errorf("view %q: %v", name, err)
 		}
 	}
+	for name, ws := range map[string]string{"health": "acme", "events": "{env.SET_BY_NOBODY}"} {
+		if _, err := g.Load(id, map[string]any{"view": name, "anonymous_workspace": ws}); err == nil || !strings.Contains(err.Error(), "anonymous_workspace") {
+			t.Errorf("%s with anonymous_workspace %q: %v", name, ws, err)
+		}
+	}
+}
+
+func TestAnonymousWorkspace(t *testing.T) {
+	g := osatest.New(t, nil)
+	fill(t, g)
+	for name, want := range map[string]string{"events": "8", "last_webhook": "8"} {
+		h := g.MustLoad(id, map[string]any{"view": name, "anonymous_workspace": "globex"})
+		get := func(prepare ...func(*http.Request)) osatest.Response {
+			return osatest.Serve(h, httptest.NewRequest(http.MethodGet, "/", nil), prepare...)
+		}
+		if got := decode[list](t, get()); got.ids() != want {
+			t.Errorf("%s without a principal: %s", name, got.ids())
+		}
+		if got := decode[list](t, get(acme)); got.ids() == want {
+			t.Errorf("%s: a principal reads the anonymous workspace", name)
+		}
+	}
+	h := g.MustLoad(id, map[string]any{"view": "event", "anonymous_workspace": "globex"})
+	for path, want := range map[string]int{"/evt_8": 200, "/evt_1": 404} {
+		if r := osatest.Serve(h, httptest.NewRequest(http.MethodGet, path, nil)); r.Status() != want {
+			t.Errorf("%s: %d", path, r.Status())
+		}
+	}
 }

@@ -48,11 +48,12 @@ type Handler struct {
 	// is accepted in development only.
 	Unsigned string `json:"unsigned,omitempty"`
 
-	ctx     caddy.Context
-	app     *osa.App
-	log     *zap.Logger
-	mapping Mapping
-	metrics sourceMetrics
+	ctx      caddy.Context
+	app      *osa.App
+	log      *zap.Logger
+	mapping  Mapping
+	metrics  sourceMetrics
+	unsigned string
 }
 
 // CaddyModule returns the Caddy module information.
@@ -78,6 +79,7 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 	if make, known := mappings[h.Mapping]; known {
 		h.mapping = make(MappingOptions{StrictTypes: h.StrictTypes, WorkflowNames: h.WorkflowNames})
 	}
+	h.unsigned = caddy.NewReplacer().ReplaceAll(h.Unsigned, "")
 	h.metrics = metricsOf(h.Source)
 	return registerMetrics(ctx)
 }
@@ -110,6 +112,9 @@ func (h *Handler) validate() error {
 	}
 	if slices.Contains(h.WorkflowNames, "") {
 		wrong("workflow_names must not be empty: every id begins with nothing")
+	}
+	if h.Unsigned != "" && !osa.ValidWorkspace(h.unsigned) {
+		wrong("unsigned %q does not name a workspace", h.Unsigned)
 	}
 	if h.Unsigned != "" && !h.app.Development() {
 		wrong("unsigned is for development only (OSA_ENV=development): put osa_signature in front")
@@ -176,7 +181,7 @@ func (h *Handler) workspace(r *http.Request) string {
 	if v := osa.VerifiedOf(r); v != nil && v.SecretID != "" {
 		return v.WorkspaceID
 	}
-	return h.Unsigned
+	return h.unsigned
 }
 
 // store makes the event durable and answers.

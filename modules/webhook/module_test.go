@@ -178,6 +178,9 @@ func TestUnsignedInDevelopmentOnly(t *testing.T) {
 		t.Errorf("production accepts unsigned: %v", err)
 	}
 	g := osatest.New(t, map[string]any{"environment": osa.Development})
+	if _, err := g.Load(id, map[string]any{"source": "opal", "unsigned": "{env.SET_BY_NOBODY}"}); err == nil || !strings.Contains(err.Error(), "name a workspace") {
+		t.Errorf("a workspace that expands to nothing: %v", err)
+	}
 	h := g.MustLoad(id, config)
 	decode[reply](t, osatest.Serve(h, post(body)))
 	decode[reply](t, osatest.Serve(h, post(`{"workflow_id":"w","type":"started"}`), signed("acme")))
