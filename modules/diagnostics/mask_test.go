@@ -52,7 +52,7 @@ func TestAppendMaskedLarge(t *testing.T) {
 			t.Errorf("%s: %.20s", name, got)
 		}
 	}
-	wide := []byte(`{"rows":[` + strings.Repeat(`{"id":1,"secret":"s3cr3t"},`, 300_000) + `{}]}`)
+	wide := []byte(`{"rows":[` + strings.Repeat(`{"id":1,"secret":"s3cr3t"},`, 50_000) + `{}]}`)
 	got := appendMasked(nil, wide)
 	if !json.Valid(got) || bytes.Contains(got, []byte("s3cr3t")) {
 		t.Error("wide body: not masked")

@@ -290,12 +290,12 @@ func TestEvent(t *testing.T) {
 
 func TestEventLarge(t *testing.T) {
 	g := osatest.New(t, nil)
-	put(t, g.Log(), event.Event{Body: []byte(`{"secret":"hush","pad":"` + strings.Repeat("x", 10<<20) + `"}`)})
+	pad := strings.Repeat("x", 10<<20)
+	put(t, g.Log(), event.Event{Body: []byte(`{"secret":"hush","pad":"` + pad + `"}`)})
 	put(t, g.Log(), event.Event{Body: []byte(strings.Repeat("[", 10<<20))})
 	get := view(g, t, "event")
-	got := decode[struct{ Payload map[string]string }](t, get("/evt_1", acme))
-	if got.Payload["secret"] != "***" || len(got.Payload["pad"]) != 10<<20 {
-		t.Errorf("secret is %q, pad has %d bytes", got.Payload["secret"], len(got.Payload["pad"]))
+	if r := get("/evt_1", acme); r.Err != nil || !strings.HasSuffix(r.Body.String(), `,"payload":{"secret":"***","pad":"`+pad+`"}}`) {
+		t.Errorf("ten megabytes: %v, %d bytes", r.Err, r.Body.Len())
 	}
 	if got := decode[map[string]any](t, get("/evt_2", acme)); got["payload"] != nil {
 		t.Error("ten million brackets are shown")
