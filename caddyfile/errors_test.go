@@ -1,0 +1,172 @@
+package caddyfile_test
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestSyntaxErrors has every way in which a directive can be written wrong, with
+// what the user is told. A directive is written as in a site block.
+func TestSyntaxErrors(t *testing.T) {
+	tests := map[string][]struct{ in, want string }{
+		"osa_guard": {
+			{`osa_guard x y`, `wrong argument count or unexpected line ending after 'x'`},
+			{`osa_guard { bogus 1 }`, `unknown option "bogus" of osa_guard`},
+			{`osa_guard { max_body }`, `wrong argument count`},
+			{`osa_guard { max_body 1MB 2MB }`, `wrong argument count`},
+			{`osa_guard { max_body lots }`, `max_body: `},
+			{`osa_guard { max_body 0 }`, `max_body: "0" is out of range`},
+			{`osa_guard { max_body 1MB; max_body 2MB }`, `max_body was already given`},
+			{`osa_guard { max_inflight -1 }`, `max_inflight: `},
+			{`osa_guard { content_types }`, `wrong argument count`},
+			{`osa_guard { content_types a/b; content_types c/d }`, `content_types was already given`},
+		},
+		"osa_auth": {
+			{`osa_auth x y`, `wrong argument count`},
+			{`osa_auth { bogus 1 }`, `unknown option "bogus" of osa_auth: want require or a provider: jwt, key`},
+			{`osa_auth { require }`, `wrong argument count`},
+			{`osa_auth { require a; require b }`, `require was already given`},
+			{`osa_auth { key { prefix a; }; key { prefix b; } }`, `key was already given`},
+			{`osa_auth { key x }`, `wrong argument count`},
+			{`osa_auth { key { bogus 1 } }`, `unknown option "bogus" of key: want prefix, pepper, file or key`},
+			{`osa_auth { key { prefix } }`, `wrong argument count`},
+			{`osa_auth { key { pepper a b } }`, `wrong argument count`},
+			{`osa_auth { key { file a; file b } }`, `file was already given`},
+			{`osa_auth { key { key ci } }`, `wrong argument count`},
+			{`osa_auth { key { key ci h; key ci g } }`, `key ci was already given`},
+			{`osa_auth { key { key ci h { bogus 1 } } }`, `unknown option "bogus" of key ci: want name, workspace, permissions or expires`},
+			{`osa_auth { key { key ci h { permissions } } }`, `wrong argument count`},
+			{`osa_auth { key { key ci h { expires soon } } }`, `expires: "soon" is not a time`},
+			{`osa_auth { jwt { bogus 1 } }`, `unknown option "bogus" of jwt`},
+			{`osa_auth { jwt { public_key } }`, `wrong argument count`},
+			{`osa_auth { jwt { issuer a; issuer b } }`, `issuer was already given`},
+		},
+		"osa_diagnostics": {
+			{`osa_diagnostics`, `wrong argument count`},
+			{`osa_diagnostics events event`, `wrong argument count`},
+			{`osa_diagnostics events { bogus 1 }`, `unknown option "bogus"`},
+		},
+		"osa_simulator": {
+			{`osa_simulator x y`, `wrong argument count`},
+			{`osa_simulator { bogus 1 }`, `unknown option "bogus" of osa_simulator`},
+			{`osa_simulator { secret }`, `wrong argument count`},
+			{`osa_simulator { secret a b }`, `wrong argument count`},
+			{`osa_simulator { secret a; secret b }`, `secret was already given`},
+			{`osa_simulator { duration soon }`, `duration: `},
+			{`osa_simulator { slow down }`, `slow: `},
+			{`osa_simulator { fail }`, `wrong argument count`},
+			{`osa_simulator { repeat often }`, `repeat: `},
+			{`osa_simulator { reorder well }`, `wrong argument count`},
+			{`osa_simulator { drop most }`, `drop: `},
+			{`osa_simulator { seed -1 }`, `seed: `},
+		},
+		"osa_signature": {
+			{`osa_signature`, `wrong argument count`},
+			{`osa_signature osa osa`, `wrong argument count`},
+			{`osa_signature rot13`, `unknown signature scheme "rot13": want one of osa`},
+			{`osa_signature osa { secret a }`, `wrong argument count`},
+			{`osa_signature osa { secret a b c }`, `wrong argument count`},
+			{`osa_signature osa { secret a b; secret a c }`, `secret a was already given`},
+			{`osa_signature osa { secret a b { bogus 1 } }`, `unknown option "bogus" of secret: want workspace, not_before or not_after`},
+			{`osa_signature osa { secret a b { workspace } }`, `wrong argument count`},
+			{`osa_signature osa { secret a b { workspace x; workspace y } }`, `workspace was already given`},
+			{`osa_signature osa { unsigned_methods }`, `wrong argument count`},
+			{`osa_signature osa { unsigned_methods GET; unsigned_methods HEAD }`, `unsigned_methods was already given`},
+			{`osa_signature osa { tolerance }`, `wrong argument count`},
+			{`osa_signature osa { tolerance soon }`, `tolerance: `},
+			{`osa_signature osa { tolerance -1s }`, `tolerance must be positive`},
+			{`osa_signature osa { tolerance 1s; tolerance 2s }`, `tolerance was already given`},
+			{`osa_signature osa { bogus 1 }`, `unknown option "bogus" of osa_signature osa: want secret, unsigned_methods or tolerance`},
+		},
+		"osa_webhook": {
+			{`osa_webhook`, `wrong argument count`},
+			{`osa_webhook opal opal`, `wrong argument count`},
+			{`osa_webhook opal { bogus 1 }`, `unknown option "bogus" of osa_webhook`},
+			{`osa_webhook opal { strict_types yes }`, `wrong argument count`},
+			{`osa_webhook opal { strict_types; strict_types }`, `strict_types was already given`},
+			{`osa_webhook opal { duplicate_status }`, `wrong argument count`},
+			{`osa_webhook opal { duplicate_status maybe }`, `duplicate_status: "maybe" is not a number`},
+			{`osa_webhook opal { workflow_names }`, `wrong argument count`},
+			{`osa_webhook opal { mapping a b }`, `wrong argument count`},
+			{`osa_webhook opal { unsigned }`, `wrong argument count`},
+		},
+		"osa_stream": {
+			{`osa_stream now then`, `wrong argument count`},
+			{`osa_stream { bogus 1 }`, `unknown option "bogus" of osa_stream`},
+			{`osa_stream { heartbeat }`, `wrong argument count`},
+			{`osa_stream { heartbeat 1s 2s }`, `wrong argument count`},
+			{`osa_stream { heartbeat soon }`, `"soon" is not a positive duration`},
+			{`osa_stream { heartbeat 1s; heartbeat 2s }`, `heartbeat is given twice`},
+			{`osa_stream { write_timeout 0s }`, `"0s" is not a positive duration`},
+			{`osa_stream { max_streams many }`, `"many" is not a positive number`},
+			{`osa_stream { max_streams_per_principal 0 }`, `"0" is not a positive number`},
+			{`osa_stream { on_slow sleep }`, `unknown on_slow "sleep": want catch_up, latest or disconnect`},
+			{`osa_stream { anonymous }`, `wrong argument count`},
+		},
+		"osa_sync": {
+			{`osa_sync now then`, `wrong argument count`},
+			{`osa_sync { bogus 1 }`, `unknown option "bogus" of osa_sync`},
+			{`osa_sync { webhook_url }`, `wrong argument count`},
+			{`osa_sync { webhook_url a b }`, `wrong argument count`},
+			{`osa_sync { base_url a; base_url b }`, `base_url was already given`},
+			{`osa_sync { answer_after soon }`, `answer_after: `},
+			{`osa_sync { run_timeout soon }`, `run_timeout: `},
+		},
+		"osa_error": {
+			{`osa_error x y`, `wrong argument count`},
+			{`osa_error { bogus 1 }`, `unknown option "bogus" of osa_error`},
+			{`osa_error { service_name }`, `wrong argument count`},
+			{`osa_error { service_name a b }`, `wrong argument count`},
+			{`osa_error { service_name a; service_name b }`, `service_name was already given`},
+		},
+	}
+	for directive, cases := range tests {
+		t.Run(directive, func(t *testing.T) {
+			for _, tt := range cases {
+				wantError(t, ":80 {\n"+lines(tt.in)+"\n}\n", tt.in, tt.want)
+			}
+		})
+	}
+}
+
+// TestGlobalOptionErrors does the same for the global option.
+func TestGlobalOptionErrors(t *testing.T) {
+	for _, tt := range []struct{ in, want string }{
+		{`osa on`, `wrong argument count`},
+		{`osa { bogus 1 }`, `unknown option "bogus" of osa`},
+		{`osa { retention }`, `wrong argument count`},
+		{`osa { retention 1d 2d }`, `wrong argument count`},
+		{`osa { retention long }`, `retention: `},
+		{`osa { retention 1d; retention 2d }`, `retention was already given`},
+		{`osa { open_timeout long }`, `open_timeout: `},
+		{`osa { queue_events many }`, `queue_events: "many" is not a number`},
+		{`osa { queue_bytes many }`, `queue_bytes: `},
+		{`osa { storage }`, `wrong argument count`},
+		{`osa { storage punchcards }`, `osa.storage.punchcards`},
+		{`osa { storage badger { bogus 1 } }`, `unknown option "bogus" of storage badger: want path, reserve or ballast`},
+		{`osa { storage badger { path } }`, `wrong argument count`},
+		{`osa { storage badger { path a; path b } }`, `path was already given`},
+		{`osa { storage badger { reserve much } }`, `reserve: `},
+		{`osa { storage badger twice }`, `wrong argument count`},
+		{`osa { }; osa { }`, `the osa option was already given`},
+	} {
+		wantError(t, "{\n"+lines(tt.in)+"\n}\n:80\n", tt.in, tt.want)
+	}
+}
+
+func wantError(t *testing.T, caddyfile, in, want string) {
+	t.Helper()
+	_, err := adapt(caddyfile)
+	if err == nil {
+		t.Errorf("%s\n\tadapts, want %q", in, want)
+		return
+	}
+	if !strings.Contains(err.Error(), want) {
+		t.Errorf("%s\n\tsays %q\n\twant %q", in, err, want)
+	}
+}
+
+// lines turns the one-line form of the tables into a Caddyfile's lines.
+func lines(s string) string {
+	return strings.NewReplacer("{ ", "{\n", " }", "\n}", "; ", "\n", ";", "").Replace(s)
+}

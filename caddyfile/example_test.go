@@ -1,0 +1,209 @@
+package caddyfile_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// TestExampleTree writes Caddyfile.example down as the routes that it adapts to,
+// in the order in which they are tried, in both environments.
+func TestExampleTree(t *testing.T) {
+	for _, env := range []string{"production", "development"} {
+		t.Run(env, func(t *testing.T) {
+			t.Setenv("OSA_ENV", env)
+			got := exampleTree(t)
+			golden := "testdata/example." + env + ".txt"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("the tree is\n%s\nwant\n%s", got, want)
+			}
+			if simulated := strings.Contains(got, "osa_simulator"); simulated != (env == "development") {
+				t.Errorf("the simulator being there is %v", simulated)
+			}
+		})
+	}
+}
+
+// Somebody who misspells the environment is told, and not given production.
+func TestExampleKnowsNoOtherEnvironment(t *testing.T) {
+	t.Setenv("OSA_ENV", "prod")
+	if _, err := adaptExample(); err == nil || !strings.Contains(err.Error(), "only_in_prod") {
+		t.Errorf("adapts OSA_ENV=prod: %v", err)
+	}
+}
+
+func adaptExample() (string, error) {
+	b, err := os.ReadFile("../Caddyfile.example")
+	if err != nil {
+		return "", err
+	}
+	return adapt(string(b))
+}
+
+func exampleTree(t *testing.T) string {
+	t.Helper()
+	adapted, err := adaptExample()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config struct {
+		Apps struct {
+			HTTP struct {
+				Servers map[string]struct {
+					Routes []route `json:"routes"`
+					Errors struct {
+						Routes []route `json:"routes"`
+					} `json:"errors"`
+				} `json:"servers"`
+			} `json:"http"`
+		} `json:"apps"`
+	}
+	if err := json.Unmarshal([]byte(adapted), &config); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(config.Apps.HTTP.Servers); n != 1 {
+		t.Fatalf("%d servers, want one", n)
+	}
+	var b strings.Builder
+	for _, srv := range config.Apps.HTTP.Servers {
+		writeTree(&b, srv.Routes, "")
+		b.WriteString("errors\n")
+		writeTree(&b, srv.Errors.Routes, "  ")
+	}
+	return b.String()
+}
+
+type route struct {
+	Group  string                       `json:"group"`
+	Match  []map[string]json.RawMessage `json:"match"`
+	Handle []map[string]json.RawMessage `json:"handle"`
+}
+
+func writeTree(b *strings.Builder, routes []route, indent string) {
+	for _, r := range routes {
+		match, _ := json.Marshal(r.Match)
+		if r.Match == nil {
+			match = nil
+		}
+		fmt.Fprintf(b, "%s- %s\n", indent, match)
+		for _, h := range r.Handle {
+			name := strings.Trim(string(h["handler"]), `"`)
+			detail := ""
+			for _, key := range []string{"require", "view", "source", "status_code"} {
+				if v, ok := h[key]; ok {
+					detail += " " + string(compact(v))
+				}
+			}
+			if name == "subroute" {
+				var nested []route
+				_ = json.Unmarshal(h["routes"], &nested)
+				writeTree(b, nested, indent+"  ")
+				continue
+			}
+			fmt.Fprintf(b, "%s  %s%s\n", indent, name, detail)
+		}
+	}
+}
+
+func compact(raw json.RawMessage) []byte {
+	var v any
+	_ = json.Unmarshal(raw, &v)
+	b, _ := json.Marshal(v)
+	return b
+}
+
+// TestExampleValidates provisions the example as `caddy validate` does.
+func TestProductionNamesEveryProblem(t *testing.T) {
+	for _, name := range []string{
+		"OSA_WEBHOOK_SHARED_SECRET", "OSA_KEY_PEPPER", "OSA_KEYS_FILE", "OSA_JWT_PUBLIC_KEY",
+		"OPAL_WEBHOOK_URL", "OPAL_STRATEGY_WORKFLOW_AUTH_KEY", "OPAL_WORKSPACE_ID", "BASE_URL", "NODE_ENV",
+	} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("OSA_ENV", "production")
+	adapted, err := adaptExample()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config caddy.Config
+	if err := json.Unmarshal([]byte(adapted), &config); err != nil {
+		t.Fatal(err)
+	}
+	config.Logging = nil
+	err = caddy.Validate(&config)
+	if err == nil {
+		t.Fatal("starts without anything")
+	}
+	for _, want := range []string{"OSA_WEBHOOK_SHARED_SECRET", "OSA_KEY_PEPPER", "OSA_KEYS_FILE", "OSA_JWT_PUBLIC_KEY"} {
+		if n := strings.Count(err.Error(), want); n != 1 {
+			t.Errorf("%s is named %d times, want once:\n%v", want, n, err)
+		}
+	}
+	// What only Force Sync needs does not stop the start.
+	if strings.Contains(err.Error(), "OPAL_") {
+		t.Errorf("OPAL's variables stop the start:\n%v", err)
+	}
+}
+
+var caddyfileBlock = regexp.MustCompile("(?s)```caddyfile\n(.*?)```")
+
+// TestDocs adapts every Caddyfile in the documentation.
+func TestDocs(t *testing.T) {
+	pages := []string{"../README.md"}
+	directives, err := filepath.Glob("../docs/directives/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := 0
+	for _, page := range append(pages, directives...) {
+		b, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range caddyfileBlock.FindAllStringSubmatch(string(b), -1) {
+			blocks++
+			if _, err := adapt(m[1]); err != nil {
+				t.Errorf("%s: %v\n%s", page, err, m[1])
+			}
+		}
+	}
+	if blocks == 0 {
+		t.Error("the documentation has no Caddyfile")
+	}
+	// Every directive has its page.
+	for _, name := range directiveNames(t) {
+		if _, err := os.Stat("../docs/directives/" + name + ".md"); err != nil {
+			t.Errorf("%s has no page: %v", name, err)
+		}
+	}
+}
+
+// directiveNames are the directives that have golden files: all of them.
+func directiveNames(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("testdata/adapt/osa_*.caddyfiletest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range files {
+		names = append(names, strings.TrimSuffix(filepath.Base(f), ".caddyfiletest"))
+	}
+	return names
+}

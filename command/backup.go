@@ -1,0 +1,220 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/osa-edge/osa-gateway/storage/badger"
+)
+
+type backupFlags struct {
+	admin, store string
+	full, asJSON bool
+}
+
+func backupCommand() *cobra.Command {
+	var f backupFlags
+	cmd := &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Writes a backup of a running gateway's store",
+		Long: `Writes a backup of a running gateway's store to a file, over Caddy's admin endpoint.
+The gateway goes on taking events meanwhile; what is in the backup is the store
+as it was at one moment.
+
+Where FILE exists, only what changed since is appended to it. Before that the
+file is read and checked, and if anything breaks off it is cut back to what it
+was. With --full it is replaced.`,
+		Example: `  osa-gateway osa backup /backup/osa.bak
+  osa-gateway osa backup --admin unix//run/osa-gateway/admin.sock /backup/osa.bak`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runBackup(cmd.Context(), cmd.OutOrStdout(), args[0], &f)
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.admin, "admin", adminAddress(), "address of the gateway's admin endpoint; default is OSA_ADMIN_ENDPOINT, then Caddy's")
+	fl.StringVar(&f.store, "store", "", "path of the store, where the gateway has several open")
+	fl.BoolVar(&f.full, "full", false, "replace FILE with a full backup")
+	fl.BoolVar(&f.asJSON, "json", false, "print the outcome as one JSON object")
+	return cmd
+}
+
+func adminAddress() string {
+	if a := os.Getenv("OSA_ADMIN_ENDPOINT"); a != "" {
+		return a
+	}
+	return "localhost:2019"
+}
+
+func runBackup(ctx context.Context, out io.Writer, file string, f *backupFlags) error {
+	start := time.Now()
+	since, size, err := backupEnd(ctx, file, f.full)
+	if err != nil {
+		return err
+	}
+	name := file
+	if since == 0 {
+		name = file + ".partial"
+	}
+	version, n, err := fetchBackup(name, since, size, f)
+	if err != nil {
+		return err
+	}
+	if name != file {
+		if err := os.Rename(name, file); err != nil {
+			return err
+		}
+	}
+	if err := syncDirectory(filepath.Dir(file)); err != nil {
+		return err
+	}
+	return printOutcome(out, f.asJSON, fmt.Sprintf("%s: %s written in %s (version %d)", file, humanize.IBytes(uint64(n)),
+		time.Since(start).Round(time.Millisecond), version), map[string]any{
+		"file": file, "bytes": n, "since": since, "version": version, "duration_ms": time.Since(start).Milliseconds(),
+	})
+}
+
+// backupEnd reads what the file holds already: the version to go on from, and
+// its size.
+func backupEnd(ctx context.Context, file string, full bool) (since uint64, size int64, err error) {
+	if full {
+		return 0, 0, nil
+	}
+	in, err := os.Open(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, 0, nil
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	defer in.Close()
+	since, _, err = badger.CheckBackup(ctx, in)
+	if err != nil {
+		return 0, 0, fmt.Errorf("%s: %w: take a new one with --full", file, err)
+	}
+	info, err := in.Stat()
+	if err != nil {
+		return 0, 0, err
+	}
+	return since, info.Size(), nil
+}
+
+// fetchBackup appends what changed since to the file, which has that size. If it
+// breaks off, the file is cut back.
+func fetchBackup(name string, since uint64, size int64, f *backupFlags) (version uint64, n int64, err error) {
+	flags := os.O_WRONLY | os.O_CREATE
+	if since == 0 {
+		flags |= os.O_TRUNC
+	}
+	file, err := os.OpenFile(name, flags, 0o600)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, file.Truncate(size))
+		}
+		err = errors.Join(err, file.Close())
+		if err != nil && since == 0 {
+			_ = os.Remove(name)
+		}
+	}()
+	if _, err := file.Seek(size, io.SeekStart); err != nil {
+		return 0, 0, err
+	}
+	uri := "/osa/backup?since=" + strconv.FormatUint(since, 10)
+	if f.store != "" {
+		uri += "&store=" + f.store
+	}
+	resp, err := caddycmd.AdminAPIRequest(f.admin, http.MethodGet, uri, nil, nil)
+	if err != nil {
+		return 0, 0, fmt.Errorf("asking the gateway at %s (another one? --admin): %w", f.admin, err)
+	}
+	defer resp.Body.Close()
+	if n, err = io.Copy(file, resp.Body); err != nil {
+		return 0, 0, fmt.Errorf("the backup broke off: %w", err)
+	}
+	if version, err = strconv.ParseUint(resp.Trailer.Get("Osa-Backup-Version"), 10, 64); err != nil {
+		return 0, 0, errors.New("the backup broke off: the gateway did not say how it ends")
+	}
+	return version, n, file.Sync()
+}
+
+type restoreFlags struct {
+	to            string
+	check, asJSON bool
+}
+
+func restoreCommand() *cobra.Command {
+	var f restoreFlags
+	cmd := &cobra.Command{
+		Use:   "restore --to DIR FILE…",
+		Short: "Makes a store of a backup",
+		Long: `Makes a store of a backup, in a directory that does not exist or is empty. The gateway
+must not run on it meanwhile. Several files are read one after the other, as if
+they were one.
+
+The restored store goes on with ids far beyond any that the store which was
+backed up can have given out since. So no id is ever used twice; to streams that
+come back with an older id of after the backup it says stream_reset.`,
+		Example: `  osa-gateway osa restore --to /var/lib/osa-gateway/store /backup/osa.bak
+  osa-gateway osa restore --check /backup/osa.bak`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runRestore(cmd.Context(), cmd.OutOrStdout(), args, &f)
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.to, "to", "", "the store's directory")
+	fl.BoolVar(&f.check, "check", false, "only read the backup and say whether it is whole")
+	fl.BoolVar(&f.asJSON, "json", false, "print the outcome as one JSON object")
+	return cmd
+}
+
+func runRestore(ctx context.Context, out io.Writer, files []string, f *restoreFlags) error {
+	if f.check == (f.to != "") {
+		return errors.New("say where the store goes with --to DIR, or only read the backup with --check")
+	}
+	var readers []io.Reader
+	for _, name := range files {
+		file, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		readers = append(readers, file)
+	}
+	in := io.MultiReader(readers...)
+	if f.check {
+		version, segments, err := badger.CheckBackup(ctx, in)
+		if err != nil {
+			return err
+		}
+		return printOutcome(out, f.asJSON, fmt.Sprintf("whole: %d segments, up to version %d", segments, version),
+			map[string]any{"segments": segments, "version": version})
+	}
+	if err := badger.Restore(ctx, in, f.to, badger.Options{}); err != nil {
+		return err
+	}
+	return printOutcome(out, f.asJSON, "restored to "+f.to, map[string]any{"store": f.to})
+}
+
+// syncDirectory makes a rename durable.
+func syncDirectory(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,155 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/caddyserver/certmagic"
+)
+
+// readyTimeout is how long a gateway may take to open its store.
+const readyTimeout = 30 * time.Second
+
+// run starts Caddy in this process, as `caddy run` does. It returns once the
+// configuration runs; signals end the process from then on.
+func runCaddy(configFile string) error {
+	caddy.TrapSignals()
+	// What is logged before the configuration says where goes there in the end.
+	_, original, _ := caddy.BufferedLog()
+	defer caddy.UnbufferDefaultLogger(original)
+
+	// These two were made from the environment before we set it.
+	caddy.ConfigAutosavePath = filepath.Join(caddy.AppConfigDir(), "autosave.json")
+	caddy.DefaultStorage = &certmagic.FileStorage{Path: caddy.AppDataDir()}
+
+	config, err := loadConfig(configFile)
+	if err != nil {
+		return err
+	}
+	if configFile != "" {
+		// SIGUSR1 reads the file again.
+		caddy.SetLastConfig(configFile, "", func(file, _ string) error {
+			config, err := loadConfig(file)
+			if err != nil {
+				return err
+			}
+			return caddy.Load(config, true)
+		})
+	}
+	return caddy.Load(config, true)
+}
+
+// loadConfig reads the file, or the example that is part of the binary.
+func loadConfig(file string) ([]byte, error) {
+	if file != "" {
+		adapter := "caddyfile"
+		if filepath.Ext(file) == ".json" {
+			adapter = ""
+		}
+		config, _, _, err := caddycmd.LoadConfig(file, adapter)
+		return config, err
+	}
+	if len(exampleCaddyfile) == 0 {
+		return nil, errors.New("this binary has no Caddyfile.example in it: name one with --config")
+	}
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(exampleCaddyfile, map[string]any{"filename": "Caddyfile.example"})
+	return config, err
+}
+
+// waitReady asks for the gateway's health until it is ready.
+func waitReady(ctx context.Context, a *address) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	// Straight to the address that was bound: no proxy, no name resolution.
+	host := a.bind[0]
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+		if ip.To4() == nil {
+			host = "::1"
+		}
+	}
+	url := "http://" + net.JoinHostPort(host, strconv.Itoa(a.port)) + "/api/health"
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	var last error
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := client.Do(req)
+		if err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+			err = fmt.Errorf("%s answers %d", url, resp.StatusCode)
+		}
+		if ctx.Err() == nil {
+			last = err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the gateway did not become ready within %v: %w", readyTimeout, last)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// maxSocketPath is what the smallest of the systems takes (macOS: 104 bytes with
+// the end mark).
+const maxSocketPath = 103
+
+// adminSocket is where this gateway's admin endpoint goes: a socket in the
+// private directory, or in a private temporary one where the path would be too
+// long for a socket.
+func adminSocket(dir string) (path string, elsewhere bool, err error) {
+	path = filepath.Join(dir, "admin.sock")
+	if len(path) <= maxSocketPath {
+		return path, false, nil
+	}
+	tmp, err := os.MkdirTemp("", "osa-dev-") // 0700
+	if err != nil {
+		return "", false, err
+	}
+	path = filepath.Join(tmp, "admin.sock")
+	if len(path) > maxSocketPath {
+		_ = os.Remove(tmp)
+		return "", false, fmt.Errorf("no place is short enough for a socket: set TMPDIR to a shorter path than %s", os.TempDir())
+	}
+	caddy.OnExit(func(context.Context) { _ = os.RemoveAll(tmp) })
+	return path, true, nil
+}
+
+// inUse tells whether a process answers on the socket: one that a killed process
+// left behind does not.
+func inUse(socket string) bool {
+	conn, err := net.DialTimeout("unix", socket, time.Second)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
+}
+
+// bindArgs are the addresses as the Caddyfile's bind wants them.
+func (a *address) bindArgs() string {
+	out := make([]string, len(a.bind))
+	for i, host := range a.bind {
+		out[i] = host
+		if strings.Contains(host, ":") {
+			out[i] = "[" + host + "]"
+		}
+	}
+	return strings.Join(out, " ")
+}
