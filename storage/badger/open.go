@@ -24,6 +24,9 @@ func Open(dir string, opt Options) (*Store, error) {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	sp := openSpace(dir, opt)
+	if err := removeEmpty(dir, opt.Logger); err != nil {
+		return nil, fmt.Errorf("store %s: removing what a crash left: %w", dir, err)
+	}
 	if err := syncLeftovers(dir); err != nil {
 		return nil, fmt.Errorf("store %s: syncing what a crash left: %w", dir, err)
 	}
