@@ -19,6 +19,9 @@ func hasBody(r *http.Request) bool {
 // osa.Body and as the request's Body, for handlers that know nothing of us.
 func (g *Guard) takeBody(r *http.Request, w *writer) error {
 	if r.ContentLength > g.MaxBody {
+		// Otherwise net/http, which does not know the body behind Caddy's idle
+		// timeouts, waits for the first 256 KiB of it before it answers.
+		w.Header().Set("Connection", "close")
 		_, _, err := osa.ReadBodyWithin(r, g.MaxBody, &bodies, g.MaxInflight) // the 413, reading nothing
 		return err
 	}
