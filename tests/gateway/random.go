@@ -1,0 +1,5 @@
+package gateway
+
+import "math/rand/v2"
+
+func randomBelow(n int) int { return rand.IntN(n) }
