@@ -114,10 +114,11 @@ func (g *Gateway) Start() {
 // Log is the app's open log.
 func (g *Gateway) Log() *eventlog.Log {
 	g.t.Helper()
-	log, err := g.App.Log(g.t.Context())
+	log, done, err := g.App.Log(g.t.Context())
 	if err != nil {
 		g.t.Fatal(err)
 	}
+	done()
 	return log
 }
 

@@ -44,10 +44,11 @@ func (h *Handler) list(ctx context.Context, r *http.Request, limit int) (page, *
 		return page{}, nil, "", refuse(bad)
 	}
 	l.filter.WorkspaceID = ws
-	log, err := h.app.Log(ctx)
+	log, done, err := h.app.Log(ctx)
 	if err != nil {
 		return page{}, nil, "", err
 	}
+	defer done()
 	list, err := read(ctx, log, l)
 	if err != nil {
 		return page{}, nil, "", logFailed(r, err)
@@ -99,10 +100,11 @@ func (h *Handler) event(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if err != nil {
 		return missing
 	}
-	log, err := h.app.Log(ctx)
+	log, done, err := h.app.Log(ctx)
 	if err != nil {
 		return err
 	}
+	defer done()
 	e, err := log.Get(ctx, seq)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):

@@ -111,10 +111,11 @@ type gatewayHealth struct {
 // health tells whether the gateway works. That the log is not open, after a
 // bounded wait, is a 503; that it takes no events is degraded.
 func (h *Handler) health(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
-	log, err := h.app.Log(ctx)
+	log, done, err := h.app.Log(ctx)
 	if err != nil {
 		return err
 	}
+	defer done()
 	if _, err := log.Store(); err != nil {
 		return logFailed(r, err)
 	}

@@ -46,10 +46,11 @@ func (s *Sync) get(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Sync) current(ctx context.Context) (*Run, error) {
-	log, err := s.app.Log(ctx)
+	log, done, err := s.app.Log(ctx)
 	if err != nil {
 		return nil, err
 	}
+	defer done()
 	entry, err := s.runner.Current(ctx, log)
 	if err != nil {
 		return nil, err
@@ -84,10 +85,11 @@ func (s *Sync) post(w http.ResponseWriter, r *http.Request) error {
 	if rep := s.settings.Report(); !rep.Valid {
 		return configurationError(rep.Problems).Handler()
 	}
-	log, err := s.app.Log(r.Context())
+	log, done, err := s.app.Log(r.Context())
 	if err != nil {
 		return err
 	}
+	defer done()
 	return s.start(w, r, log, Order{
 		Request: req, Settings: s.settings, CorrelationID: osa.CorrelationID(r), StartedBy: principal.ID,
 		ReceivedAt: osa.ReceivedAt(r), RunTimeout: time.Duration(s.RunTimeout),

@@ -115,7 +115,7 @@ func newGatewayOver(t *testing.T, store *memstore.Store, opalURL string, transpo
 	return g
 }
 
-func (g *gateway) Log(context.Context) (*eventlog.Log, error) { return g.log, nil }
+func (g *gateway) Log(context.Context) (*eventlog.Log, func(), error) { return g.log, func() {}, nil }
 
 // close ends the gateway as the end of its process would, save that what it
 // does in the background is waited for.

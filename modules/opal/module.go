@@ -68,7 +68,7 @@ type Sync struct {
 
 // app is what of the osa app is used.
 type app interface {
-	Log(context.Context) (*eventlog.Log, error)
+	Log(context.Context) (log *eventlog.Log, done func(), err error)
 }
 
 // runners are the runners of this process, counted by the configurations that
@@ -168,9 +168,10 @@ func (s *Sync) join(store string) error {
 // resume waits for the log, which `caddy validate` never opens: Cleanup ends it.
 func (s *Sync) resume(ctx context.Context) {
 	for {
-		log, err := s.app.Log(ctx)
+		log, done, err := s.app.Log(ctx)
 		if err == nil {
 			err = s.runner.Resume(ctx, log)
+			done()
 		}
 		if err == nil || errors.Is(err, eventlog.ErrClosed) || !pause(ctx, time.Second) {
 			return

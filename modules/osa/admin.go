@@ -50,7 +50,8 @@ func serveBackup(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	defer rt.Use()()
+	rt.uses.Add(1)
+	defer rt.done()
 	store, err := rt.Log.Store()
 	if err != nil {
 		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}

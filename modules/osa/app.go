@@ -79,9 +79,11 @@ type Runtime struct {
 	Log *eventlog.Log
 	Hub *hub.Hub
 
+	key     string
 	options string
 	logger  *zap.Logger
-	uses    atomic.Int64
+	uses    atomic.Int64 // requests in flight
+	done    func()       // ends one use
 	closing sync.Once
 }
 
@@ -157,17 +159,20 @@ func (a *App) Validate() error {
 // Development reports whether the gateway runs in development.
 func (a *App) Development() bool { return a.Environment == Development }
 
-// Log returns the open event log, waiting for it no longer than OpenTimeout.
-// Errors are ready to be returned by a handler.
-func (a *App) Log(ctx context.Context) (*eventlog.Log, error) {
+// Log returns the open event log, waiting for it no longer than OpenTimeout. Until
+// done is called, the log is not closed because no configuration uses it any
+// more. Errors are ready to be returned by a handler.
+func (a *App) Log(ctx context.Context) (log *eventlog.Log, done func(), err error) {
 	rt, err := a.open(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return rt.Log, nil
+	rt.uses.Add(1)
+	return rt.Log, rt.done, nil
 }
 
-// Hub returns the open hub, waiting for it no longer than OpenTimeout.
+// Hub returns the open hub, waiting for it no longer than OpenTimeout. Streams do
+// not keep it open: it sends them away when it closes.
 func (a *App) Hub(ctx context.Context) (*hub.Hub, error) {
 	rt, err := a.open(ctx)
 	if err != nil {

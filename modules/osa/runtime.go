@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,7 +39,7 @@ func (a *App) Start() error {
 	if err != nil {
 		return err
 	}
-	value, loaded, err := runtimes.LoadOrNew(key, func() (caddy.Destructor, error) { return a.openRuntime() })
+	value, loaded, err := runtimes.LoadOrNew(key, func() (caddy.Destructor, error) { return a.openRuntime(key) })
 	if err != nil {
 		return explainOpen(err)
 	}
@@ -77,7 +78,8 @@ func (a *App) runtimeOptions() string {
 		a.engine.StoreOptions(), a.Retention, a.QueueEvents, a.QueueBytes)
 }
 
-func (a *App) openRuntime() (*Runtime, error) {
+func (a *App) openRuntime(key string) (*Runtime, error) {
+	closeLeaving(func(rt *Runtime) bool { return rt.key == key })
 	// The log outlives the configuration that opened it, and so its logger.
 	logger := caddy.Log().Named("osa")
 	log, err := eventlog.Open(eventlog.Options{
@@ -91,7 +93,8 @@ func (a *App) openRuntime() (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	rt := &Runtime{Log: log, Hub: hub.New(log, hub.Options{}), options: a.runtimeOptions(), logger: logger}
+	rt := &Runtime{Log: log, Hub: hub.New(log, hub.Options{Logger: logger.Named("hub")}), key: key, options: a.runtimeOptions(), logger: logger}
+	rt.done = func() { rt.uses.Add(-1) }
 	logger.Info("event log open", zap.Uint64("head", log.Head()))
 	return rt, nil
 }
@@ -106,12 +109,6 @@ func explainOpen(err error) error {
 	return fmt.Errorf("opening the event log: %w", err)
 }
 
-// Use marks a request in flight: the log is not closed before done was called.
-func (rt *Runtime) Use() (done func()) {
-	rt.uses.Add(1)
-	return func() { rt.uses.Add(-1) }
-}
-
 // Destruct is called when no configuration uses the log any more. It must not
 // close what requests in flight still use: at exit it is closed once the servers
 // have stopped, otherwise when the last request is done.
@@ -120,6 +117,7 @@ func (rt *Runtime) Destruct() error {
 	leaving.runtimes = append(leaving.runtimes, rt)
 	leaving.Unlock()
 	if !caddy.Exiting() {
+		// This goroutine ends with drainTimeout at the latest.
 		go rt.drain()
 	}
 	return nil
@@ -139,7 +137,7 @@ func (rt *Runtime) drain() {
 		case <-ctx.Done():
 			rt.logger.Warn("closing the event log with requests in flight", zap.Int64("requests", rt.uses.Load()))
 		}
-		rt.close()
+		closeLeaving(func(other *Runtime) bool { return other == rt })
 		return
 	}
 }
@@ -156,11 +154,18 @@ func (rt *Runtime) close() {
 }
 
 // closeAtExit runs after all apps have stopped.
-func closeAtExit(context.Context) {
+func closeAtExit(context.Context) { closeLeaving(func(*Runtime) bool { return true }) }
+
+// closeLeaving closes those of the logs that wait for requests in flight: all of
+// them at exit, and the one that a new configuration is about to open again.
+func closeLeaving(which func(*Runtime) bool) {
 	leaving.Lock()
 	defer leaving.Unlock()
-	for _, rt := range leaving.runtimes {
+	leaving.runtimes = slices.DeleteFunc(leaving.runtimes, func(rt *Runtime) bool {
+		if !which(rt) {
+			return false
+		}
 		rt.close()
-	}
-	leaving.runtimes = nil
+		return true
+	})
 }

@@ -34,10 +34,11 @@ type signature struct {
 }
 
 func (h *Handler) health(w http.ResponseWriter, r *http.Request) error {
-	log, err := h.app.Log(r.Context())
+	log, done, err := h.app.Log(r.Context())
 	if err != nil {
 		return err
 	}
+	defer done()
 	ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
 	defer cancel()
 	answer := health{

@@ -186,11 +186,12 @@ func (h *Handler) workspace(r *http.Request) string {
 
 // store makes the event durable and answers.
 func (h *Handler) store(w http.ResponseWriter, r *http.Request, e *event.Event, received time.Time) error {
-	log, err := h.app.Log(r.Context())
+	log, done, err := h.app.Log(r.Context())
 	if err != nil {
 		h.reject(r, reasonUnavailable)
 		return err
 	}
+	defer done()
 	result, err := log.Append(r.Context(), e)
 	if err != nil {
 		return h.storeFailed(r, err)
