@@ -162,8 +162,21 @@ func (s *Server) Send(method, path string, header http.Header, body io.Reader) R
 	return s.read(resp)
 }
 
-// SendRaw writes a request as it stands, for what no client would send.
+// SendRaw writes a request as it stands, for what no client would send, and ends
+// it there.
 func (s *Server) SendRaw(request string) Response {
+	s.t.Helper()
+	return s.sendRaw(request, true)
+}
+
+// SendRawAndWait is SendRaw of a client that waits for the answer before it
+// sends the rest.
+func (s *Server) SendRawAndWait(request string) Response {
+	s.t.Helper()
+	return s.sendRaw(request, false)
+}
+
+func (s *Server) sendRaw(request string, end bool) Response {
 	s.t.Helper()
 	conn, err := s.dial(s.t.Context(), "", "")
 	if err != nil {
@@ -174,7 +187,7 @@ func (s *Server) SendRaw(request string) Response {
 	if _, err := io.WriteString(conn, request); err != nil {
 		s.t.Fatal(err)
 	}
-	if c, ok := conn.(*net.UnixConn); ok {
+	if c, ok := conn.(*net.UnixConn); ok && end {
 		_ = c.CloseWrite()
 	}
 	method, _, _ := strings.Cut(request, " ")

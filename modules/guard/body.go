@@ -18,10 +18,16 @@ func hasBody(r *http.Request) bool {
 // takeBody reads the body whole and leaves it to those that follow, both as
 // osa.Body and as the request's Body, for handlers that know nothing of us.
 func (g *Guard) takeBody(r *http.Request, w *writer) error {
+	length := r.ContentLength
+	err := g.readBody(r, w)
+	if err != nil && (length < 0 || length > worthDraining) {
+		leaveRest(w)
+	}
+	return err
+}
+
+func (g *Guard) readBody(r *http.Request, w *writer) error {
 	if r.ContentLength > g.MaxBody {
-		// Otherwise net/http, which does not know the body behind Caddy's idle
-		// timeouts, waits for the first 256 KiB of it before it answers.
-		w.Header().Set("Connection", "close")
 		_, _, err := osa.ReadBodyWithin(r, g.MaxBody, &bodies, g.MaxInflight) // the 413, reading nothing
 		return err
 	}
@@ -57,6 +63,27 @@ func (g *Guard) takeBody(r *http.Request, w *writer) error {
 	r.ContentLength = int64(len(body))
 	r.TransferEncoding = nil
 	return nil
+}
+
+// worthDraining is how much of a refused body is read and thrown away, so that
+// the connection can be used again.
+const worthDraining = 64 << 10
+
+// leaveRest has net/http answer at once and end the connection. By itself it
+// would wait for 256 KiB of the body first, which may never come: it does not
+// know the body behind Caddy's idle timeouts. That it then lingers, so that the
+// sender gets the answer before the connection breaks, it does for
+// http.MaxBytesReader only: hence one that is over its limit already.
+func leaveRest(w http.ResponseWriter) {
+	for {
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		w = wrapper.Unwrap()
+	}
+	over := http.MaxBytesReader(w, io.NopCloser(strings.NewReader("x")), 0)
+	_, _ = over.Read(make([]byte, 1))
 }
 
 func (g *Guard) unsupported() error {

@@ -105,6 +105,9 @@ func TestEveryStatus(t *testing.T) {
 			})
 		}
 	}
+	if strings.Contains(s.Log(), "error handling handler error") {
+		t.Error("osa_error returned an error itself")
+	}
 	for _, tt := range []struct {
 		path, code string
 		status     int

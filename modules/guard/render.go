@@ -54,9 +54,7 @@ func write(w http.ResponseWriter, r *http.Request, p *osa.Problem, requestID str
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	h["Vary"] = append(h["Vary"], "Accept")
 	w.WriteHeader(p.Status)
-	if r.Method != http.MethodHead {
-		_, err = w.Write(body)
-	}
+	_, err = w.Write(body) // of which net/http sends nothing in answer to HEAD
 	return err
 }
 
