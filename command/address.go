@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -70,14 +71,14 @@ func (a *address) site() string { return "http://:" + strconv.Itoa(a.port) }
 // claim finds out whether the port is free, on every address it will be bound
 // to. Caddy cannot tell: it shares ports with other Caddys of the same user.
 // Port 0 becomes one that is free.
-func (a *address) claim() error {
+func (a *address) claim(ctx context.Context) error {
 	candidates := []string{a.host}
 	if a.host == "localhost" {
 		candidates = []string{"127.0.0.1", "::1"}
 	}
 	var lastErr error
 	for _, host := range candidates {
-		ln, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(a.port)))
+		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(a.port)))
 		if err != nil {
 			// A machine without IPv6 is no reason to stop; a taken port is.
 			if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {

@@ -80,7 +80,7 @@ func runDev(cmd *cobra.Command, f *devFlags) error {
 	addr, err := parseAddress(f.address)
 	if err != nil {
 		wrong.add("%w", err)
-	} else if err := addr.claim(); err != nil {
+	} else if err := addr.claim(cmd.Context()); err != nil {
 		wrong.add("%w", err)
 	}
 	if sock := filepath.Join(dir, "admin.sock"); inUse(sock) {

@@ -98,7 +98,7 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 func (g *Guard) finish(w *writer, r *http.Request, err *error) {
 	bodies.Release(w.held)
 	if v := recover(); v != nil {
-		if v == http.ErrAbortHandler {
+		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			panic(v)
 		}
 		g.log.Error("handler panicked", zap.Any("panic", v), zap.String("request_id", osa.RequestID(r)),

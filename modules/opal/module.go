@@ -103,7 +103,7 @@ func (s *Sync) Provision(ctx caddy.Context) error {
 		ctx.Logger().Warn("force sync is not ready", zap.String("problem", problem))
 	}
 	if checkWorkspace(s.settings.WorkspaceID) != nil {
-		return nil // GET and POST say so
+		return nil //nolint:nilerr // GET and POST say so
 	}
 	store, err := app.StoreKey()
 	if err != nil {

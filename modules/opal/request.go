@@ -24,7 +24,7 @@ const (
 	secondsPerDay = 24 * 60 * 60
 )
 
-// ErrOtherWorkflow: the request names a workflow that may not run.
+// ErrOtherWorkflow means that the request names a workflow that may not run.
 var ErrOtherWorkflow = errors.New("only " + WorkflowName + " is permitted")
 
 // Request is the body of a Force Sync: every field of both documents, each of
@@ -62,7 +62,7 @@ func ParseRequest(body []byte) (*Request, []osa.Invalid, error) {
 		return req, nil, nil
 	}
 	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
+	if json.Unmarshal(body, &fields) != nil || fields == nil {
 		return nil, []osa.Invalid{{Field: "body", Message: "must be a JSON object"}}, nil
 	}
 	p := requestParser{fields: fields}

@@ -218,7 +218,7 @@ func (r *Runner) decide(ctx context.Context, log *eventlog.Log, o Order) (Decisi
 	r.follow(log, next) // first, so that it sees OPAL's id
 	c := r.launch(log, next, o.Settings, body)
 	if c == nil {
-		r.change(log, next.SyncID, func(run *Run) { run.end(PhaseFailed, time.Now(), errStopped.Error()) })
+		_, _ = r.change(log, next.SyncID, func(run *Run) { run.end(PhaseFailed, time.Now(), errStopped.Error()) })
 		return Decision{}, errStopped
 	}
 	r.log.Info("force sync started", zap.String("sync_id", next.SyncID), zap.String("correlation_id", next.CorrelationID))

@@ -82,7 +82,7 @@ func (s *Simulator) specOf(body []byte, correlationID string) (Spec, []osa.Inval
 // faultsFor are the configured duration and faults with what one trigger asks for
 // in their place.
 func (s *Simulator) faultsFor(raw json.RawMessage) (time.Duration, Faults, error) {
-	asked := perTrigger{Faults: s.Faults.clone()}
+	asked := perTrigger{Faults: s.clone()}
 	if len(raw) > 0 {
 		dec := json.NewDecoder(bytes.NewReader(raw))
 		dec.DisallowUnknownFields()

@@ -62,7 +62,7 @@ func New(t testing.TB, opt Options) *Gateway {
 		g.Credentials = NewCredentials(t)
 	}
 	keys := filepath.Join(g.Dir, "keys.json")
-	g.must(os.WriteFile(keys, g.Credentials.keysFile, 0o600))
+	g.must(os.WriteFile(keys, g.keysFile, 0o600))
 	g.Addr = fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	g.Client = newClient(t, "http://"+g.Addr, g.Credentials)
 	g.env = map[string]string{

@@ -224,7 +224,7 @@ func (s *Stream) WaitEnd(within time.Duration) error {
 	}
 }
 
-// Data decodes the message's data.
+// JSON decodes the message's data.
 func (m Message) JSON() (map[string]any, error) {
 	var v map[string]any
 	err := json.Unmarshal([]byte(m.Data), &v)
