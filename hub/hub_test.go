@@ -110,7 +110,7 @@ func (w *world) take(s *Subscription) (frames []string) {
 	for {
 		err := s.Poll(&b, 1<<20)
 		if errors.Is(err, ErrBehind) {
-			if err = s.Fetch(context.Background(), &b); err == nil && len(b.Frames) == 0 {
+			if err = s.Fetch(context.Background(), &b, 1<<18); err == nil && len(b.Frames) == 0 {
 				s.Advance(&b, 0)
 				continue
 			}

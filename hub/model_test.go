@@ -71,7 +71,7 @@ func TestEverySequenceEqualsTheFilteredLog(t *testing.T) {
 		read := func(c *client, size int) bool {
 			err := c.sub.Poll(&b, size)
 			if errors.Is(err, ErrBehind) {
-				err = c.sub.Fetch(context.Background(), &b)
+				err = c.sub.Fetch(context.Background(), &b, size)
 			}
 			if err != nil {
 				t.Fatalf("reading: %v", err)

@@ -181,6 +181,19 @@ func (s *Subscription) Poll(b *Batch, size int) error {
 	return nil
 }
 
+// Pending reports whether Poll would find something; if not, Wake will be called.
+func (s *Subscription) Pending() bool {
+	g := s.group
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed || !s.joined || s.place < g.end() {
+		return true
+	}
+	s.live = true
+	g.wait(s)
+	return false
+}
+
 // Advance says that the first n frames of the last batch are on their way, and
 // what is left of it comes again.
 func (s *Subscription) Advance(b *Batch, n int) {
@@ -198,18 +211,19 @@ func (s *Subscription) Advance(b *Batch, n int) {
 	}
 }
 
-// Bounds of what one Fetch takes from the log.
+// What one Fetch takes from the log.
 const (
 	fetchEvents = 512
-	fetchBytes  = 256 << 10
+	// eventBytes is about what an event takes on a stream.
+	eventBytes = 256
 	// scanWithin is how far from the head a filtered subscription reads the log
 	// itself, most of which is in memory, and not the index.
 	scanWithin = 4096
 )
 
-// Fetch fills the batch from the log. An empty batch without an error is
-// progress too: Advance, then Poll again.
-func (s *Subscription) Fetch(ctx context.Context, b *Batch) error {
+// Fetch fills the batch from the log, with about size bytes. An empty batch
+// without an error is progress too: Advance, then Poll again.
+func (s *Subscription) Fetch(ctx context.Context, b *Batch, size int) error {
 	b.Reset()
 	h := s.hub
 	if !h.reading() {
@@ -232,9 +246,9 @@ func (s *Subscription) Fetch(ctx context.Context, b *Batch) error {
 	g := s.group
 	head := h.log.Head()
 	if len(g.clauses) > 0 && head > s.cursor+scanWithin {
-		return s.fetchIndexed(ctx, b, head)
+		return s.fetchIndexed(ctx, b, size, head)
 	}
-	events, err := h.log.Read(ctx, s.cursor, fetchEvents)
+	events, err := h.log.Read(ctx, s.cursor, fetchLimit(size))
 	if err != nil {
 		return err
 	}
@@ -244,7 +258,7 @@ func (s *Subscription) Fetch(ctx context.Context, b *Batch) error {
 	}
 	var terms [9]event.Term
 	for _, e := range events {
-		if b.size >= fetchBytes {
+		if b.size >= size {
 			break
 		}
 		b.through = e.Seq
@@ -256,10 +270,13 @@ func (s *Subscription) Fetch(ctx context.Context, b *Batch) error {
 	return nil
 }
 
+// fetchLimit is how many events to read for size bytes.
+func fetchLimit(size int) int { return min(fetchEvents, 1+size/eventBytes) }
+
 // fetchIndexed reads through the log's indexes, for a filter far from the head.
-func (s *Subscription) fetchIndexed(ctx context.Context, b *Batch, head uint64) error {
+func (s *Subscription) fetchIndexed(ctx context.Context, b *Batch, size int, head uint64) error {
 	page, err := s.hub.log.Query(ctx, storage.Query{
-		Filter: s.group.filter, Ascending: true, After: s.cursor, Limit: fetchEvents,
+		Filter: s.group.filter, Ascending: true, After: s.cursor, Limit: fetchLimit(size),
 	})
 	if err != nil {
 		return err
@@ -270,7 +287,7 @@ func (s *Subscription) fetchIndexed(ctx context.Context, b *Batch, head uint64) 
 		b.through = head
 	}
 	for _, e := range page.Events {
-		if b.size >= fetchBytes {
+		if b.size >= size {
 			b.through = b.seqs[len(b.seqs)-1]
 			break
 		}
@@ -285,7 +302,7 @@ func (s *Subscription) Next(ctx context.Context, b *Batch, size int) error {
 	for {
 		err := s.Poll(b, size)
 		if errors.Is(err, ErrBehind) {
-			if err = s.Fetch(ctx, b); err == nil && len(b.Frames) == 0 {
+			if err = s.Fetch(ctx, b, size); err == nil && len(b.Frames) == 0 {
 				s.Advance(b, 0)
 				continue
 			}

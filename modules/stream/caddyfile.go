@@ -24,6 +24,7 @@ func ParseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    max_streams_per_principal <number>
 //	    on_slow                   catch_up|latest|disconnect
 //	    anonymous                 <workspace>|*
+//	    keep_connections
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // directive name
@@ -37,6 +38,13 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return d.Errf("%s is given twice", option)
 		}
 		seen[option] = true
+		if option == "keep_connections" {
+			h.KeepConnections = true
+			if d.NextArg() {
+				return d.ArgErr()
+			}
+			continue
+		}
 		var value string
 		if !d.Args(&value) {
 			return d.ArgErr()

@@ -42,23 +42,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	if err := the.admit(owner, events, h.MaxStreams, h.MaxStreamsPerPrincipal); err != nil {
 		return refusal(err)
 	}
-	defer the.release(owner, events)
-
 	s := &stream{
+		owner: owner, handler: h, request: osa.RequestID(r),
 		hub: events, workspace: workspace, metrics: p.metrics, principal: osa.PrincipalOf(r),
 		interval: time.Duration(h.Heartbeat), timeout: time.Duration(h.WriteTimeout), place: -1,
 	}
 	first, err := s.begin(r.Context(), &p)
 	if err != nil {
+		the.release(owner, events)
 		if r.Context().Err() != nil {
-			return nil // the client has left
+			return nil //nolint:nilerr // the client has left
 		}
 		if errors.Is(err, hub.ErrClosed) {
 			return osa.Unavailable("The event stream is being reopened", 2*time.Second).Handler()
 		}
 		return osa.LogProblem(err).Handler()
 	}
-	defer s.sub.Close()
 	return h.serve(w, r, s, first)
 }
 
@@ -118,15 +117,14 @@ func (s *stream) begin(ctx context.Context, p *params) ([][]byte, error) {
 		metrics.deliveries.Add(float64(len(frames)))
 		first, after = append(first, frames...), through
 	}
-	woken := make(chan struct{}, 1)
-	s.woken = woken
-	s.wake = func() {
+	s.woken = make(chan struct{}, 1)
+	s.setWake(func() {
 		select {
-		case woken <- struct{}{}:
+		case s.woken <- struct{}{}:
 		default:
 		}
-	}
-	sub, err := s.hub.Subscribe(hub.SubscribeOptions{Filter: p.filter, After: after, Policy: p.policy, Wake: func() { s.wake() }})
+	})
+	sub, err := s.hub.Subscribe(hub.SubscribeOptions{Filter: p.filter, After: after, Policy: p.policy, Wake: s.look})
 	s.sub = sub
 	return first, err
 }

@@ -121,8 +121,10 @@ func (a *testAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyh
 		return nil
 	case "/publish": // for processes other than the test's own
 		n, _ := strconv.Atoi(r.URL.Query().Get("n"))
+		size, _ := strconv.Atoi(r.URL.Query().Get("size"))
 		for range n {
-			if _, err := appendEvent(&event.Event{WorkflowID: "wf", AgentID: "geo_audit", Type: "agent_status_update"}); err != nil {
+			e := &event.Event{WorkflowID: "wf", AgentID: "geo_audit", Type: "agent_status_update", ErrorMessage: strings.Repeat("x", size)}
+			if _, err := appendEvent(e); err != nil {
 				return err
 			}
 		}
@@ -184,12 +186,6 @@ func newSite(t testing.TB, change func(*site)) *site {
 }
 
 func loadErr(s *site) error { return caddy.Load(s.config(), true) }
-
-func (t *station) count() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.open
-}
 
 func (s *site) config() []byte {
 	if s.server["routes"] == nil {
@@ -260,10 +256,11 @@ func appendEvent(e *event.Event) (uint64, error) {
 	}
 	e.ReceivedAt = time.Now().UTC()
 	e.DedupKey = event.DedupKey(fmt.Sprint(published.Add(1)))
-	log, err := testApp.Load().Log(context.Background())
+	log, done, err := testApp.Load().Log(context.Background())
 	if err != nil {
 		return 0, err
 	}
+	defer done()
 	r, err := log.Append(context.Background(), e)
 	return r.Seq, err
 }

@@ -142,7 +142,7 @@ func TestAFailedReloadChangesNothing(t *testing.T) {
 func TestStoreChangedByReload(t *testing.T) {
 	s := newSite(t, nil)
 	r := s.open("")
-	s.osa["storage"].(map[string]any)["name"] = t.Name() + "/other"
+	s.osa["storage"].(map[string]any)["name"] = fmt.Sprintf("%s/other/%d", t.Name(), sites.Add(1))
 	s.load()
 	if rest := r.ended(); len(rest) != 1 || rest[0].retry == "" {
 		t.Errorf("ended with %+v", rest)

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -13,7 +14,11 @@ import (
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
-func init() { caddy.RegisterModule(new(Handler)) }
+func init() {
+	caddy.RegisterModule(new(Handler))
+	// Streams may outlive the last configuration that had this handler.
+	caddy.OnExit(func(ctx context.Context) { _ = serverStopped(ctx) })
+}
 
 // Defaults of a Handler.
 const (
@@ -46,6 +51,11 @@ type Handler struct {
 	// Anonymous lets requests in that no osa_auth has authenticated, and shows
 	// them this workspace; `*` is all of them.
 	Anonymous string `json:"anonymous,omitempty"`
+	// KeepConnections leaves HTTP/1.1 connections with Caddy. Otherwise they are
+	// taken over once the stream is live, which costs a fraction of the memory
+	// and time; Caddy then writes its access log line at that moment, and the
+	// end of the stream is logged by this handler.
+	KeepConnections bool `json:"keep_connections,omitempty"`
 
 	app    *osa.App
 	log    *zap.Logger
@@ -84,6 +94,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.app = app
 	if srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
 		srv.RegisterOnShutdown(serverShutdown)
+		srv.RegisterOnStop(serverStopped)
 	}
 	return osa.RegisterCollectors(ctx, metrics.open, metrics.deliveries, metrics.resets, metrics.closed, metrics.refused, metrics.lag)
 }
@@ -94,6 +105,16 @@ func serverShutdown() {
 	if caddy.Exiting() {
 		the.drain()
 	}
+}
+
+// serverStopped runs when a server has stopped. It did not wait for connections
+// that were taken over, so that is done here.
+func serverStopped(ctx context.Context) error {
+	if caddy.Exiting() {
+		the.drain()
+		the.wait(ctx)
+	}
+	return nil
 }
 
 // Validate names everything that is wrong at once.

@@ -112,7 +112,7 @@ func parseParams(header http.Header, query string, policy hub.Policy) (params, [
 		priority = *f.MinPriority
 	}
 	if priority != "" || f.MinPriority != nil {
-		known := false
+		var known bool
 		if p.filter.MinPriority, known = event.LookupPriority(priority); !known {
 			bad("min_priority", "want low, medium, high or critical")
 		}

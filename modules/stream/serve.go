@@ -10,11 +10,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-
 	"github.com/osa-edge/osa-gateway/hub"
-	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
 // farewellTimeout bounds a write once the process is exiting.
@@ -36,29 +32,47 @@ func returnBuffer(b *[]byte) {
 
 var batches = sync.Pool{New: func() any { return new(hub.Batch) }}
 
-// serve drives the stream from the handler's goroutine, until it ends.
+// serve drives the stream: from the handler's goroutine until it ends, or, where
+// the connection can be taken over, until the client has everything there is.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, s *stream, first [][]byte) error {
 	out := newResponse(w, r, s)
-	defer out.close()
+	out.mayLeave = !h.KeepConnections && r.ProtoMajor == 1 && r.TLS == nil && fleetSupported
 
-	metrics.open.Inc()
-	defer metrics.open.Dec()
-	start := time.Now()
-	the.add(s)
-	defer the.remove(s)
-
+	s.opened()
 	setHeader(w.Header())
+	if out.mayLeave && r.ProtoAtLeast(1, 1) {
+		// The body is then not chunked and ends with the connection, which is
+		// what goes on after net/http has let go of it.
+		w.Header().Set("Transfer-Encoding", "identity")
+	}
 	w.WriteHeader(http.StatusOK)
 	end, err := out.run(r.Context(), first)
+	out.close()
+	if end == endLeave {
+		return h.leave(w, s)
+	}
 	if end == endTimeout && r.ProtoMajor == 1 {
 		abort(w)
 	}
-	metrics.closed.WithLabelValues(end).Inc()
-	if c := h.log.Check(endLevel(end), "stream ended"); c != nil {
-		c.Write(zap.String("reason", end), zap.Duration("duration", time.Since(start)),
-			zap.String("request_id", osa.RequestID(r)), zap.Uint64("cursor", s.sub.Cursor()), zap.Error(err))
-	}
+	s.ended(end, err)
 	return nil // the response has begun: there is nothing else to answer
+}
+
+// endLeave is no end: the stream goes on without its handler.
+const endLeave = "leave"
+
+// leave hands the stream's connection to the fleet.
+func (h *Handler) leave(w http.ResponseWriter, s *stream) error {
+	conn, err := takeConn(w)
+	if err != nil {
+		s.ended(endError, err)
+		return nil
+	}
+	if err := sail(s, conn); err != nil {
+		_ = conn.Close()
+		s.ended(endError, err)
+	}
+	return nil
 }
 
 // response writes a stream through net/http: any version of HTTP, with a
@@ -71,6 +85,8 @@ type response struct {
 	// from another goroutine.
 	conn *http.ResponseController
 	undo func()
+	// mayLeave: once the client has everything, run returns with endLeave.
+	mayLeave bool
 }
 
 func newResponse(w http.ResponseWriter, r *http.Request, s *stream) *response {
@@ -117,6 +133,9 @@ func (out *response) run(ctx context.Context, first [][]byte) (end string, err e
 		if !idle {
 			continue
 		}
+		if out.mayLeave && !buffered(out.w) {
+			return endLeave, nil
+		}
 		select {
 		case <-out.s.woken:
 		case <-ctx.Done():
@@ -149,7 +168,7 @@ func (out *response) step(ctx context.Context) (idle bool, end string, err error
 		return false, failure(err), err
 	}
 	s.sub.Advance(b, len(b.Frames))
-	metrics.deliveries.Add(float64(b.Events))
+	s.wrote(0, b.Events)
 	return false, end, nil
 }
 
@@ -176,6 +195,7 @@ func (out *response) write(control []byte, frames [][]byte) error {
 	if _, err := out.w.Write(b); err != nil {
 		return err
 	}
+	out.s.wrote(len(b), 0)
 	if err := out.ctrl.Flush(); err != nil {
 		return err
 	}
@@ -192,17 +212,6 @@ func failure(err error) string {
 		return endTimeout
 	}
 	return endClient
-}
-
-// endLevel is how loud the end of a stream is.
-func endLevel(end string) zapcore.Level {
-	switch end {
-	case endClient, endShutdown:
-		return zapcore.DebugLevel
-	case endError:
-		return zapcore.ErrorLevel
-	}
-	return zapcore.InfoLevel
 }
 
 // abort closes a connection whose client takes nothing. net/http would try to
@@ -229,6 +238,21 @@ func takeConn(w http.ResponseWriter) (net.Conn, error) {
 	}
 	conn, _, err := h.Hijack()
 	return conn, err
+}
+
+// buffered tells whether something before this handler keeps the response back,
+// to do something with it when the handler returns.
+func buffered(w http.ResponseWriter) bool {
+	for {
+		if b, ok := w.(interface{ Buffered() bool }); ok && b.Buffered() {
+			return true
+		}
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return false
+		}
+		w = u.Unwrap()
+	}
 }
 
 // reset closes the connection at once and lets the kernel drop what it holds.

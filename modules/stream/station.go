@@ -2,6 +2,7 @@ package stream
 
 import (
 	"container/heap"
+	"context"
 	"errors"
 	"sync"
 	"time"
@@ -26,6 +27,10 @@ var (
 // streams hear of it sooner, through their server; those whose server's last
 // configuration had no stream any more hear of it here.
 const exitPoll = time.Second
+
+// stuckPoll is how often connections that were taken over are looked through for
+// those that take nothing any more.
+const stuckPoll = 250 * time.Millisecond
 
 // station counts streams and sends heartbeats to all of them from one timer. Its
 // goroutine lives while there is a stream.
@@ -104,6 +109,14 @@ func (t *station) remove(s *stream) {
 	}
 }
 
+// pollEvery is how long the station may sleep.
+func pollEvery() time.Duration {
+	if anyStuck() {
+		return stuckPoll
+	}
+	return exitPoll
+}
+
 func (t *station) poke() {
 	select {
 	case t.kick <- struct{}{}:
@@ -119,6 +132,7 @@ func (t *station) drain() {
 	for _, s := range t.queue {
 		s.tell(tellShutdown)
 	}
+	t.poke()
 }
 
 // run is the one timer of all streams.
@@ -127,6 +141,7 @@ func (t *station) run(finished chan struct{}) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var due []*stream
+	var checked time.Time
 	for {
 		now := time.Now()
 		t.mu.Lock()
@@ -143,10 +158,14 @@ func (t *station) run(finished chan struct{}) {
 			heap.Fix(&t.queue, 0)
 			due = append(due, s)
 		}
-		timer.Reset(min(exitPoll, time.Until(t.queue[0].due)))
+		timer.Reset(min(pollEvery(), time.Until(t.queue[0].due)))
 		t.mu.Unlock()
 		if leave {
 			t.drain()
+		}
+		if now.Sub(checked) >= stuckPoll {
+			checked = now
+			checkStuck(now)
 		}
 		for i, s := range due {
 			s.tell(s.verdict(now))
@@ -204,6 +223,30 @@ func (q *dueQueue) Pop() any {
 	*q = old[:last]
 	s.place = -1
 	return s
+}
+
+// exitTimeout is how long an exit waits for streams to be gone.
+const exitTimeout = 3 * time.Second
+
+// wait returns when every stream is gone, or after exitTimeout.
+func (t *station) wait(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, exitTimeout)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for t.count() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (t *station) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.open
 }
 
 // used are the hubs that have streams.

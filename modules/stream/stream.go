@@ -9,6 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/eventlog"
 	"github.com/osa-edge/osa-gateway/hub"
 	"github.com/osa-edge/osa-gateway/modules/osa"
@@ -44,7 +48,7 @@ const reopenPoll = 250 * time.Millisecond
 var heartbeat = []byte(": heartbeat\n\n")
 
 // batchBytes is about how much one write takes.
-const batchBytes = 64 << 10
+const batchBytes = 32 << 10
 
 // stream is one open stream, whoever drives it: what it sends next, and when it
 // has to end.
@@ -57,10 +61,17 @@ type stream struct {
 	interval  time.Duration
 	timeout   time.Duration // of a write
 
+	owner   string
+	handler *Handler
+	request string // its id, for the log
+	start   time.Time
+	events  uint64 // written
+	bytes   uint64
+
 	told atomic.Uint32
-	// wake makes the driver look again. It does not block.
-	wake  func()
-	woken chan struct{} // of the driver in the handler's goroutine
+	// wake makes the driver look again; woken is that of the handler's goroutine.
+	wake  atomic.Pointer[func()]
+	woken chan struct{}
 
 	due   time.Time // of the next beat; guarded by the station, as is
 	place int       // in its heap, or -1
@@ -72,7 +83,7 @@ type stream struct {
 // tell makes the driver look at what happened.
 func (s *stream) tell(what uint32) {
 	s.told.Or(what)
-	s.wake()
+	s.look()
 	if what == tellShutdown {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -81,6 +92,11 @@ func (s *stream) tell(what uint32) {
 		}
 	}
 }
+
+// look makes the driver look again. It does not block.
+func (s *stream) look() { (*s.wake.Load())() }
+
+func (s *stream) setWake(wake func()) { s.wake.Store(&wake) }
 
 func (s *stream) setCut(cut func()) {
 	s.mu.Lock()
@@ -125,7 +141,7 @@ func appendFarewell(dst []byte) []byte {
 func (s *stream) fill(ctx context.Context, b *hub.Batch, dst []byte) (_ []byte, end string, err error) {
 	err = s.sub.Poll(b, batchBytes)
 	for errors.Is(err, hub.ErrBehind) {
-		if err = s.sub.Fetch(ctx, b); err != nil || len(b.Frames) > 0 {
+		if err = s.sub.Fetch(ctx, b, batchBytes); err != nil || len(b.Frames) > 0 {
 			break
 		}
 		s.sub.Advance(b, 0)
@@ -134,6 +150,11 @@ func (s *stream) fill(ctx context.Context, b *hub.Batch, dst []byte) (_ []byte, 
 		}
 		err = s.sub.Poll(b, batchBytes)
 	}
+	return s.judge(err, dst)
+}
+
+// judge says what an error of Poll or Fetch means for the stream.
+func (s *stream) judge(err error, dst []byte) (_ []byte, end string, _ error) {
 	switch {
 	case err == nil:
 		return dst, "", nil
@@ -143,8 +164,50 @@ func (s *stream) fill(ctx context.Context, b *hub.Batch, dst []byte) (_ []byte, 
 		return appendFarewell(dst), endLogClosed, nil
 	case errors.Is(err, eventlog.ErrUnavailable), errors.Is(err, eventlog.ErrOverloaded):
 		// The store is being reopened: the stream waits for it.
-		time.AfterFunc(reopenPoll, s.wake)
+		time.AfterFunc(reopenPoll, s.look)
 		return dst, "", nil
 	}
 	return dst, "", err
+}
+
+// opened counts the stream in, where it is sure that it will be answered as one.
+func (s *stream) opened() {
+	metrics.open.Inc()
+	s.start = time.Now()
+	the.add(s)
+}
+
+// ended lets go of everything that the stream holds.
+func (s *stream) ended(reason string, err error) {
+	the.remove(s)
+	metrics.open.Dec()
+	metrics.closed.WithLabelValues(reason).Inc()
+	cursor := s.sub.Cursor()
+	s.sub.Close()
+	the.release(s.owner, s.hub)
+	if c := s.handler.log.Check(endLevel(reason), "stream ended"); c != nil {
+		c.Write(zap.String("reason", reason), zap.Duration("duration", time.Since(s.start)),
+			zap.Uint64("events", s.events), zap.Uint64("bytes", s.bytes), zap.String("request_id", s.request),
+			zap.String("owner", s.owner), zap.String("cursor", event.FormatID(cursor)), zap.Error(err))
+	}
+}
+
+// wrote counts what has gone out.
+func (s *stream) wrote(bytes, events int) {
+	s.bytes += uint64(bytes)
+	if events > 0 {
+		s.events += uint64(events)
+		metrics.deliveries.Add(float64(events))
+	}
+}
+
+// endLevel is how loud the end of a stream is.
+func endLevel(reason string) zapcore.Level {
+	switch reason {
+	case endClient, endShutdown:
+		return zapcore.DebugLevel
+	case endError:
+		return zapcore.ErrorLevel
+	}
+	return zapcore.InfoLevel
 }
