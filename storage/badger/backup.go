@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -85,7 +84,7 @@ func (f *frameWriter) Write(p []byte) (int, error) {
 
 func (f *frameWriter) frame(data []byte) error {
 	head := binary.BigEndian.AppendUint32(make([]byte, 0, 8), uint32(len(data)))
-	head = binary.BigEndian.AppendUint32(head, crc32.Checksum(data, castagnoli))
+	head = binary.BigEndian.AppendUint32(head, checksum(data))
 	if _, err := f.w.Write(head); err != nil {
 		return err
 	}
@@ -101,7 +100,7 @@ func (f *frameWriter) finish(version uint64) error {
 	}
 	end := binary.BigEndian.AppendUint64(nil, version)
 	head := binary.BigEndian.AppendUint32(make([]byte, 0, 8), 0)
-	head = binary.BigEndian.AppendUint32(head, crc32.Checksum(end, castagnoli))
+	head = binary.BigEndian.AppendUint32(head, checksum(end))
 	_, err := f.w.Write(append(head, end...))
 	return err
 }
@@ -165,7 +164,7 @@ func (s *segmentReader) fill() error {
 	if _, err := io.ReadFull(s.r, data); err != nil {
 		return fmt.Errorf("%w: cut off", ErrBackup)
 	}
-	if crc32.Checksum(data, castagnoli) != sum {
+	if checksum(data) != sum {
 		return fmt.Errorf("%w: damaged", ErrBackup)
 	}
 	if s.done {
@@ -212,6 +211,9 @@ func loadSegments(ctx context.Context, db *bdg.DB, r *bufio.Reader) error {
 		seg, err := openSegment(ctx, r, version)
 		if errors.Is(err, io.EOF) && n > 0 {
 			return nil
+		}
+		if errors.Is(err, io.EOF) {
+			return fmt.Errorf("%w: nothing in it", ErrBackup)
 		}
 		if err != nil {
 			return err

@@ -59,6 +59,7 @@ type blockWriter struct {
 	refs   []staged
 	raw    []byte
 	packed []byte
+	out    []byte // of all blocks of a batch
 }
 
 func (w *blockWriter) reset() {
@@ -78,9 +79,9 @@ func (w *blockWriter) add(meta, body []byte, refs ...staged) {
 	w.ends = append(w.ends, uint32(len(w.metas)), uint32(len(w.bodies)))
 }
 
-// finish appends the block's value to dst; separate are the bodies where they
-// need an entry of their own, and nil otherwise.
-func (w *blockWriter) finish(dst []byte) (block, separate []byte) {
+// finish returns the block's value, and the bodies where they need an entry of
+// their own, else nil. Both stay as they are until out is used again.
+func (w *blockWriter) finish() (block, separate []byte) {
 	w.raw = w.raw[:0]
 	for _, end := range w.ends {
 		w.raw = binary.BigEndian.AppendUint32(w.raw, end)
@@ -92,27 +93,30 @@ func (w *blockWriter) finish(dst []byte) (block, separate []byte) {
 		w.raw = binary.AppendUvarint(w.raw, uint64(r.size))
 	}
 	w.raw = append(w.raw, w.metas...)
+	w.packed = appendSection(w.packed[:0], w.raw)
 
-	start := len(dst)
+	// Where out has to grow, what it gave out before stays in its old array.
+	start := len(w.out)
 	var flags byte
 	if len(w.bodies) <= inlineBodies {
 		flags = flagBodies
 	}
-	dst = append(dst, blockVersion, flags, 0, 0, 0, 0)
-	dst = binary.AppendUvarint(dst, uint64(w.count()))
-	w.packed = appendSection(w.packed[:0], w.raw)
-	dst = binary.AppendUvarint(dst, uint64(len(w.packed)))
-	dst = append(dst, w.packed...)
+	w.out = append(w.out, blockVersion, flags, 0, 0, 0, 0)
+	w.out = binary.AppendUvarint(w.out, uint64(w.count()))
+	w.out = binary.AppendUvarint(w.out, uint64(len(w.packed)))
+	w.out = append(w.out, w.packed...)
 	if flags&flagBodies != 0 {
-		dst = appendSection(dst, w.bodies)
+		w.out = appendSection(w.out, w.bodies)
 	}
-	block = dst[start:]
-	binary.BigEndian.PutUint32(block[2:], crc32.Checksum(block[blockHeader:], castagnoli))
-	if flags&flagBodies == 0 {
-		separate = append(make([]byte, 0, 8+s2.MaxEncodedLen(len(w.bodies))), 0, 0, 0, 0)
-		separate = appendSection(separate, w.bodies)
-		binary.BigEndian.PutUint32(separate, crc32.Checksum(separate[4:], castagnoli))
+	block = w.out[start:len(w.out):len(w.out)]
+	binary.BigEndian.PutUint32(block[2:], checksum(block[blockHeader:]))
+	if flags&flagBodies != 0 {
+		return block, nil
 	}
+	start = len(w.out)
+	w.out = appendSection(append(w.out, 0, 0, 0, 0), w.bodies)
+	separate = w.out[start:len(w.out):len(w.out)]
+	binary.BigEndian.PutUint32(separate, checksum(separate[4:]))
 	return block, separate
 }
 
@@ -133,7 +137,7 @@ func (b *block) parse(last uint64, v []byte) error {
 	if len(v) < blockHeader || v[0] != blockVersion {
 		return corrupt("block version")
 	}
-	if crc32.Checksum(v[blockHeader:], castagnoli) != binary.BigEndian.Uint32(v[2:]) {
+	if checksum(v[blockHeader:]) != binary.BigEndian.Uint32(v[2:]) {
 		return corrupt("block checksum")
 	}
 	b.bodiesHere = v[1]&flagBodies != 0
@@ -272,8 +276,10 @@ func readSection(buf *[]byte, packed []byte) ([]byte, error) {
 
 // readBodies unpacks the separate bodies of a block.
 func readBodies(buf *[]byte, v []byte) ([]byte, error) {
-	if len(v) < 5 || crc32.Checksum(v[4:], castagnoli) != binary.BigEndian.Uint32(v) {
+	if len(v) < 5 || checksum(v[4:]) != binary.BigEndian.Uint32(v) {
 		return nil, corrupt("bodies checksum")
 	}
 	return readSection(buf, v[4:])
 }
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }

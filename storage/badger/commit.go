@@ -117,6 +117,7 @@ func (s *Store) commitBatch(batch []*event.Event) ([]storage.Outcome, error) {
 		s.broken = err
 		return nil, err
 	}
+	s.fillSieve()
 	failpoint.Hit("commit.synced")
 
 	for _, w := range c.writes {
@@ -175,9 +176,12 @@ func (c *committing) set(key, value []byte) error {
 // the entry outlives the events that it speaks of, which are pruned oldest first.
 func (c *committing) admit(e *event.Event, seq uint64) (original uint64, err error) {
 	key := c.key(func(dst []byte) []byte { return appendDedupKey(dst, kindDedup, e) })
-	digest, newest, err := c.lookup(key)
-	if err != nil {
-		return 0, err
+	var digest event.Digest
+	newest := uint64(0)
+	if c.s.sieve.admit(&e.DedupKey) {
+		if digest, newest, err = c.lookup(key); err != nil {
+			return 0, err
+		}
 	}
 	mismatch := newest != 0
 	if mismatch {
@@ -270,6 +274,7 @@ func (c *committing) stageLarge() error {
 
 func (c *committing) writeBlocks() error {
 	b := &c.block
+	b.out = b.out[:0]
 	b.reset()
 	for i, w := range c.writes {
 		b.add(w.meta, w.body, w.refs...)
@@ -281,7 +286,7 @@ func (c *committing) writeBlocks() error {
 		if !full {
 			continue
 		}
-		block, bodies := b.finish(nil)
+		block, bodies := b.finish()
 		if err := c.set(c.key(func(dst []byte) []byte { return appendSeqKey(dst, kindBlock, w.seq) }), block); err != nil {
 			return err
 		}

@@ -43,7 +43,8 @@ type Store struct {
 	first, last, issued, projected, variant atomic.Uint64
 
 	numbers numbers
-	broken  error    // why nothing more can be committed, guarded by front
+	broken  error // why nothing more can be committed, guarded by front
+	sieve   sieve
 	scratch scratch  // of CommitBatch
 	bucket  *buckets // of Project
 }

@@ -45,9 +45,8 @@ func (f *fixture) kept(events []*event.Event) {
 		f.Fatalf("bounds %+v, want %d to %d", b, events[0].Seq, events[len(events)-1].Seq)
 	}
 	f.sameAll(f.scan(0, math.MaxUint64), events)
-	f.expect(events, event.Filter{}, 100)
-	f.expect(events, event.Filter{WorkspaceID: "ws_main"}, 100)
-	f.expect(events, event.Filter{AgentIDs: Agents[:2]}, 100)
+	f.expect(events, event.Filter{WorkspaceID: "ws_main"}, 1000)
+	f.expect(events, event.Filter{AgentIDs: Agents[:2]}, 300)
 }
 
 func testPruneFront(t *testing.T, open Opener) {

@@ -1,0 +1,133 @@
+package badger
+
+import (
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/storage"
+	"github.com/osa-edge/osa-gateway/storage/storagetest"
+)
+
+// disk is a file system whose free space the test sets.
+type disk struct{ free atomic.Int64 }
+
+func (d *disk) options() Options {
+	return Options{Reserve: 80 << 20, Ballast: 1 << 20, freeSpace: func(string) (int64, error) { return d.free.Load(), nil }}
+}
+
+func ballastOf(t *testing.T, dir string) int64 {
+	t.Helper()
+	info, err := os.Stat(filepath.Join(dir, ballastName))
+	if os.IsNotExist(err) {
+		return 0
+	}
+	must(t, err)
+	return allocated(info)
+}
+
+func TestSpace(t *testing.T) {
+	var d disk
+	d.free.Store(1 << 30)
+	dir := t.TempDir()
+	s, err := Open(dir, d.options())
+	must(t, err)
+	defer closed(t, s)
+	gen := storagetest.NewGenerator(1, benchStart)
+	commit := func() error {
+		_, err := s.CommitBatch(t.Context(), []*event.Event{gen.Next()})
+		return err
+	}
+	put := func() error {
+		_, err := s.PutDocument(t.Context(), storage.Document{Collection: "c", Key: "k", Version: storage.AnyVersion})
+		return err
+	}
+	project := func() error {
+		return s.Project(t.Context(), storage.Projection{From: s.projected.Load(), Through: s.projected.Load()})
+	}
+	for _, step := range []struct {
+		name           string
+		free           int64
+		commits, write error
+		ballast        int64
+	}{
+		{"plenty", 1 << 30, nil, nil, 1 << 20},
+		{"at the reserve", 80 << 20, nil, nil, 1 << 20},
+		{"below it", 80<<20 - 1, storage.ErrNoSpace, nil, 1 << 20},
+		{"above it, but not by much", 85 << 20, storage.ErrNoSpace, nil, 1 << 20},
+		{"well above it", 90 << 20, nil, nil, 1 << 20},
+		{"nearly full", 39 << 20, storage.ErrNoSpace, storage.ErrNoSpace, 0},
+		{"the ballast is no recovery", 40 << 20, storage.ErrNoSpace, storage.ErrNoSpace, 0},
+		{"something came free", 50 << 20, storage.ErrNoSpace, nil, 0},
+		{"enough but for the ballast", 90<<20 + 1<<19, storage.ErrNoSpace, nil, 0},
+		{"enough", 91 << 20, nil, nil, 1 << 20},
+	} {
+		d.free.Store(step.free)
+		s.space.look() // what the ticker does
+		last := s.last.Load()
+		for name, errs := range map[string][2]error{
+			"Writable": {s.Writable(), step.commits}, "CommitBatch": {commit(), step.commits},
+			"PutDocument": {put(), step.write}, "Project": {project(), step.write},
+		} {
+			if errs[1] == nil {
+				must(t, errs[0])
+			} else if wantErr(t, errs[0], errs[1]); name == "CommitBatch" && s.last.Load() != last {
+				t.Fatalf("%s: something was written", step.name)
+			}
+		}
+		if got := ballastOf(t, dir); got < step.ballast || got > 0 && step.ballast == 0 {
+			t.Fatalf("%s: ballast of %d bytes, want %d", step.name, got, step.ballast)
+		}
+	}
+}
+
+// A burst between two looks at the disk cannot eat the reserve.
+func TestSpaceBurst(t *testing.T) {
+	var d disk
+	d.free.Store(1 << 30)
+	s, err := Open(t.TempDir(), d.options())
+	must(t, err)
+	defer closed(t, s)
+	d.free.Store(60 << 20)
+	for n := 0; ; n++ {
+		if err := s.space.admit(1<<20, spaceLow); err != nil {
+			wantErr(t, err, storage.ErrNoSpace)
+			return
+		}
+		if n > spaceBurst>>20 {
+			t.Fatal("nobody looked")
+		}
+	}
+}
+
+// The watcher finds out by itself, both ways.
+func TestSpaceWatch(t *testing.T) {
+	var d disk
+	d.free.Store(1 << 30)
+	s, err := Open(t.TempDir(), d.options())
+	must(t, err)
+	defer closed(t, s)
+	d.free.Store(0)
+	eventually(t, func() bool { return s.Writable() != nil })
+	d.free.Store(1 << 30)
+	eventually(t, func() bool { return s.Writable() == nil })
+}
+
+func TestOpenWithoutSpace(t *testing.T) {
+	var d disk
+	dir := t.TempDir()
+	d.free.Store(1 << 30)
+	s, err := Open(dir, d.options())
+	must(t, err)
+	closed(t, s)
+	d.free.Store(10 << 20)
+	s, err = Open(dir, d.options())
+	must(t, err)
+	defer closed(t, s)
+	wantErr(t, s.Writable(), storage.ErrNoSpace)
+	if ballastOf(t, dir) != 0 {
+		t.Fatal("Badger opened a nearly full disk and the ballast stood beside it")
+	}
+}
