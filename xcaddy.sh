@@ -34,17 +34,19 @@ command -v go >/dev/null || die "Go is not installed: get it from https://go.dev
 # The version is the commit that the tree stands on; a tree without git has none.
 version=$(git describe --tags --always --dirty 2>/dev/null || echo unknown)
 caddy=$(go list -m -f '{{.Version}}' github.com/caddyserver/caddy/v2)
-ldflags="-s -w -X github.com/caddyserver/caddy/v2.CustomVersion=$version+caddy-$caddy -X github.com/caddyserver/caddy/v2.CustomBinaryName=$BINARY"
+ldflags="-s -w -X github.com/caddyserver/caddy/v2.CustomVersion=$version -X github.com/caddyserver/caddy/v2.CustomBinaryName=$BINARY"
+# As xcaddy does: databases that Caddy could keep certificates' authorities in.
+tags=nobadger,nomysql,nopgx
 export CGO_ENABLED=${CGO_ENABLED:-0}
 
 if command -v xcaddy >/dev/null; then
   say "building $BINARY $version on Caddy $caddy with xcaddy"
   plugins=(--with "$MODULE=$PWD")
   for m in ${with[@]+"${with[@]}"}; do plugins+=(--with "$m"); done
-  XCADDY_GO_BUILD_FLAGS="-trimpath -ldflags '$ldflags'" xcaddy build "$caddy" --output "./$BINARY" "${plugins[@]}"
+  XCADDY_GO_BUILD_FLAGS="-trimpath -tags $tags -ldflags '$ldflags'" xcaddy build "$caddy" --output "./$BINARY" "${plugins[@]}"
 elif ((${#with[@]} == 0)); then
   say "building $BINARY $version on Caddy $caddy with go build (a first build takes a few minutes)"
-  go build -trimpath -ldflags "$ldflags" -o "./$BINARY" ./cmd/osa-gateway
+  go build -trimpath -tags "$tags" -ldflags "$ldflags" -o "./$BINARY" ./cmd/osa-gateway
 else
   # What xcaddy does: a main package of its own that imports the plugins beside
   # this module, whose go.mod stays as it is.
@@ -70,7 +72,7 @@ else
       go get "$m"
     done
     go mod tidy
-    go build -trimpath -ldflags "$ldflags" -o "$out" .
+    go build -trimpath -tags "$tags" -ldflags "$ldflags" -o "$out" .
   )
 fi
 say "built ./$BINARY"

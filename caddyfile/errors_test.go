@@ -44,7 +44,10 @@ func TestSyntaxErrors(t *testing.T) {
 		"osa_diagnostics": {
 			{`osa_diagnostics`, `wrong argument count`},
 			{`osa_diagnostics events event`, `wrong argument count`},
-			{`osa_diagnostics events { bogus 1 }`, `unknown option "bogus"`},
+			{`osa_diagnostics events { bogus 1 }`, `unknown option "bogus" of osa_diagnostics: want anonymous_workspace`},
+			{`osa_diagnostics events { anonymous_workspace }`, `wrong argument count`},
+			{`osa_diagnostics events { anonymous_workspace a b }`, `wrong argument count`},
+			{`osa_diagnostics events { anonymous_workspace a; anonymous_workspace b }`, `anonymous_workspace was already given`},
 		},
 		"osa_simulator": {
 			{`osa_simulator x y`, `wrong argument count`},

@@ -248,7 +248,8 @@ func (l *listener) take(m message) error {
 			return permanent{fmt.Errorf("the gateway ended the stream: %s", end.Reason)}
 		}
 	}
-	if m.ownID {
+	// What speaks of the stream itself carries an id, and is no event of the log.
+	if m.ownID && m.event != "stream_reset" && m.event != "gap" {
 		if l.seen++; l.max > 0 && l.seen >= l.max {
 			return errDone
 		}

@@ -2,6 +2,8 @@ package command_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -28,7 +30,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		// A script that fails leaves its gateway to be ended by this.
 		Deadline: time.Now().Add(2 * time.Minute),
-		Cmds:     map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "mode": mode, "secret": secret},
+		Cmds:     map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "mode": mode, "secret": secret, "ask": ask},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("NO_COLOR", "1")
@@ -44,9 +46,30 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			env.Setenv("CADDYFILE", example)
-			return nil
+			return writeOpened(example, filepath.Join(env.WorkDir, "opened"))
 		},
 	})
+}
+
+// writeOpened writes the example with the block that it has in a comment, which
+// opens last-webhook to a list of networks, in place of the one that is closed.
+func writeOpened(example, path string) error {
+	b, err := os.ReadFile(example)
+	if err != nil {
+		return err
+	}
+	const begin = "handle /api/diagnostics/last-webhook {"
+	text := string(b)
+	_, opened, ok1 := strings.Cut(text, "\n#\t"+begin)
+	opened, _, ok2 := strings.Cut(opened, "\n\n")
+	head, tail, ok3 := strings.Cut(text, "\n\t"+begin)
+	_, tail, ok4 := strings.Cut(tail, "\n\t}\n")
+	if !ok1 || !ok2 || !ok3 || !ok4 {
+		return errors.New("the example does not show how to open a read")
+	}
+	opened = strings.ReplaceAll(begin+opened, "\n#", "\n")
+	opened = strings.ReplaceAll(opened, "10.20.0.0/16", "{$TEST_NETWORK}")
+	return os.WriteFile(path, []byte(head+"\n"+opened+"\n"+tail), 0o600)
 }
 
 // ready waits until the gateway that wrote an environment file answers, and sets
@@ -76,6 +99,23 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	ts.Fatalf("the gateway is not ready")
+}
+
+// ask prints the answer to a request, with a bearer credential or without.
+func ask(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: ask METHOD URL [CREDENTIAL]")
+	}
+	req, err := http.NewRequest(args[0], args[1], nil)
+	ts.Check(err)
+	if len(args) == 3 {
+		req.Header.Set("Authorization", "Bearer "+args[2])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	defer resp.Body.Close()
+	_, err = io.Copy(ts.Stdout(), resp.Body)
+	ts.Check(err)
 }
 
 // mode checks a file's permissions.
