@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -55,11 +53,11 @@ type pending struct {
 	timer *time.Timer
 }
 
-var pendings = sync.Pool{New: func() any {
+func newPending() any {
 	p := &pending{done: make(chan outcome, 1), timer: time.NewTimer(appendTimeout)}
 	p.timer.Stop()
 	return p
-}}
+}
 
 type outcome struct {
 	Result
@@ -74,10 +72,10 @@ type outcome struct {
 // If ctx ends first, or nothing is heard of the commit for half a minute, the
 // event may still be committed.
 func (l *Log) Append(ctx context.Context, e *event.Event) (Result, error) {
-	p := pendings.Get().(*pending)
+	p := l.pendings.Get().(*pending)
 	p.event, p.since = e, time.Now()
 	if err := l.enqueue(p); err != nil {
-		p.reuse()
+		l.reuse(p)
 		l.opt.Observer.Refused(err)
 		return Result{}, err
 	}
@@ -87,7 +85,7 @@ func (l *Log) Append(ctx context.Context, e *event.Event) (Result, error) {
 	select {
 	case o := <-p.done:
 		p.timer.Stop()
-		p.reuse()
+		l.reuse(p)
 		if o.err != nil {
 			l.opt.Observer.Refused(o.err)
 		}
@@ -102,9 +100,9 @@ func (l *Log) Append(ctx context.Context, e *event.Event) (Result, error) {
 }
 
 // reuse gives back a pending that nobody else holds any more.
-func (p *pending) reuse() {
+func (l *Log) reuse(p *pending) {
 	p.event = nil
-	pendings.Put(p)
+	l.pendings.Put(p)
 }
 
 func (l *Log) enqueue(p *pending) error {
@@ -127,6 +125,12 @@ func (l *Log) enqueue(p *pending) error {
 	}
 	select {
 	case l.queue <- p:
+		if n := l.awaited.Load(); n > 0 && int64(len(l.queue)) >= n {
+			select {
+			case l.arrived <- struct{}{}:
+			default:
+			}
+		}
 		return nil
 	default:
 		l.queued.Add(-size)
@@ -167,7 +171,7 @@ func (l *Log) commitLoop() {
 // commit gathers a batch that begins with first and makes it durable.
 func (l *Log) commit(b *batch, first *pending) {
 	b.reset()
-	l.gather()
+	l.gather(b, first)
 	for p := first; p != nil; {
 		l.queued.Add(-int64(len(p.event.Body)))
 		b.add(p)
@@ -218,17 +222,7 @@ func (l *Log) commit(b *batch, first *pending) {
 	}
 	l.opt.Observer.Committed(len(written), len(b.all)-len(written), start.Sub(first.since), time.Since(start), len(l.queue))
 	b.reply()
-}
-
-// gather lets those that are on their way join the batch. It waits for nobody:
-// it yields while that brings more, which goroutines that are about to append
-// need only be let run for, and where there are none takes no time. A sync costs
-// the same for one event as for a hundred.
-func (l *Log) gather() {
-	for n := -1; n != len(l.queue) && len(l.queue) < batchEvents; {
-		n = len(l.queue)
-		runtime.Gosched()
-	}
+	b.ended, b.expected = time.Now(), len(b.all)+len(l.queue)
 }
 
 // reopen closes a store whose state is in doubt and opens it again. What waits
@@ -310,75 +304,5 @@ func (l *Log) prune(again chan<- struct{}) {
 		case again <- struct{}{}:
 		default:
 		}
-	}
-}
-
-// batch gathers events and resolves the duplicates among them.
-type batch struct {
-	all    []*pending
-	events []*event.Event // those of all that go to the engine
-	index  []int          // all[i] is, or is a duplicate of, events[index[i]]
-	seen   map[identity]int
-	result []outcome
-	bytes  int
-}
-
-// identity is what makes an event unique.
-type identity struct {
-	workspace, source string
-	key, body         event.Digest
-}
-
-func newBatch() *batch { return &batch{seen: make(map[identity]int, batchEvents)} }
-
-func (b *batch) reset() {
-	clear(b.all) // so that the backing arrays hold on to nothing
-	clear(b.events)
-	clear(b.seen)
-	b.all, b.events, b.index, b.result, b.bytes = b.all[:0], b.events[:0], b.index[:0], b.result[:0], 0
-}
-
-func (b *batch) add(p *pending) {
-	e := p.event
-	id := identity{e.WorkspaceID, e.Source, e.DedupKey, e.BodyDigest}
-	i, dup := b.seen[id]
-	if !dup {
-		i = len(b.events)
-		b.seen[id] = i
-		b.events = append(b.events, e)
-		b.bytes += len(e.Body)
-	}
-	b.all = append(b.all, p)
-	b.index = append(b.index, i)
-}
-
-// settle works out everyone's result from the engine's outcomes and returns the
-// events that were written.
-func (b *batch) settle(outcomes []storage.Outcome) []*event.Event {
-	for i, p := range b.all {
-		o := outcomes[b.index[i]]
-		// A duplicate inside the batch answers as if it had come later.
-		dup := o.Duplicate || b.events[b.index[i]] != p.event
-		b.result = append(b.result, outcome{Result: Result{Seq: o.Seq, Duplicate: dup}})
-	}
-	written := b.events[:0:0]
-	for i, e := range b.events {
-		if !outcomes[i].Duplicate {
-			written = append(written, e)
-		}
-	}
-	return written
-}
-
-func (b *batch) reply() {
-	for i, p := range b.all {
-		failpoint.Hit("log.reply")
-		p.done <- b.result[i]
-	}
-}
-
-func (b *batch) fail(err error) {
-	for _, p := range b.all {
-		p.done <- outcome{err: err}
 	}
 }

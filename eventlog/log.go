@@ -78,6 +78,11 @@ type Log struct {
 	queue  chan *pending
 	queued atomic.Int64 // bytes in queue
 
+	pendings sync.Pool // of *pending
+
+	awaited atomic.Int64  // how long a queue the committer waits for; 0: it does not
+	arrived chan struct{} // the queue is that long
+
 	head      watermark // last committed sequence number
 	projected watermark // last projected sequence number
 	tail      tail      // recent events without bodies
@@ -119,6 +124,9 @@ func Open(opt Options) (*Log, error) {
 		queue: make(chan *pending, opt.QueueEvents),
 		kick:  make(chan struct{}, 1),
 		stop:  make(chan struct{}),
+
+		pendings: sync.Pool{New: newPending},
+		arrived:  make(chan struct{}, 1),
 	}
 	l.stopped, l.cancel = context.WithCancel(context.Background())
 	if err := l.openStore(); err != nil {
