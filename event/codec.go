@@ -57,7 +57,11 @@ func (e *Event) DecodeBinary(b []byte) (rest []byte, err error) {
 	copy(e.DedupKey[:], r.take(len(e.DedupKey)))
 	copy(e.BodyDigest[:], r.take(len(e.BodyDigest)))
 	e.ReplayOf = r.uvarint()
-	e.Size = int(r.uvarint())
+	size := r.uvarint()
+	if size > math.MaxInt {
+		r.fail()
+	}
+	e.Size = int(size)
 	e.ProcessingTime = time.Duration(r.varint())
 	e.Details.decode(&r)
 	if r.failed {

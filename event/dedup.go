@@ -58,7 +58,7 @@ func DedupKey(parts ...string) Digest {
 // valid JSON scalar token.
 func appendJSStringify(dst []byte, token string) []byte {
 	switch c := token[0]; {
-	case c == '"':
+	case c == '"' && len(token) > 1:
 		return appendJSString(dst, token[1:len(token)-1])
 	case c == '-' || (c >= '0' && c <= '9'):
 		return appendJSNumber(dst, token)

@@ -60,7 +60,7 @@ func (c Cursor) String() string {
 	return base64.RawURLEncoding.EncodeToString([]byte(order + strconv.FormatUint(c.Seq, 10)))
 }
 
-// ParseCursor reads what String writes.
+// ParseCursor reads what String writes, and nothing else.
 func ParseCursor(s string) (Cursor, error) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil || len(raw) < 2 || (raw[0] != 'a' && raw[0] != 'd') {
@@ -70,5 +70,9 @@ func ParseCursor(s string) (Cursor, error) {
 	if err != nil {
 		return Cursor{}, ErrBadCursor
 	}
-	return Cursor{Seq: seq, Ascending: raw[0] == 'a'}, nil
+	c := Cursor{Seq: seq, Ascending: raw[0] == 'a'}
+	if c.String() != s {
+		return Cursor{}, ErrBadCursor // base64 overlooks line breaks
+	}
+	return c, nil
 }
