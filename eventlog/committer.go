@@ -13,9 +13,12 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// What one commit gathers at most.
+// What one commit gathers at most. When there is more to do than the processor
+// can, whoever has blocked waits behind everybody who can run, and the committer
+// blocks once a commit: its share is then a number of commits a second, and only
+// large ones keep up.
 const (
-	batchEvents = 256
+	batchEvents = 2048
 	batchBytes  = 3 << 19 // 1.5 MiB
 )
 

@@ -6,10 +6,12 @@ import (
 )
 
 // gatherTime is how long a commit waits at most for those that it expects, and
-// gatherMin how many they must be.
+// gatherMin how many they must be. It waits for no more than gatherEnough: over
+// so many, what a commit costs for itself does not matter any more.
 const (
-	gatherTime = 2 * time.Millisecond
-	gatherMin  = 4
+	gatherTime   = 2 * time.Millisecond
+	gatherMin    = 4
+	gatherEnough = 128
 )
 
 // gather lets those that are on their way join the batch that begins with first.
@@ -24,11 +26,11 @@ const (
 // there is nobody to wait for. A sender alone is never made to wait, nor are a
 // few. PostgreSQL's commit_delay with commit_siblings is the same bargain.
 func (l *Log) gather(b *batch, first *pending) {
-	for n := -1; n != len(l.queue) && len(l.queue) < batchEvents; {
+	for n := -1; n != len(l.queue) && len(l.queue) < gatherEnough; {
 		n = len(l.queue)
 		runtime.Gosched()
 	}
-	awaited := min(b.expected, batchEvents) - 1 // first has left the queue
+	awaited := min(b.expected, gatherEnough) - 1 // first has left the queue
 	if b.expected < gatherMin || first.since.Sub(b.ended) > gatherTime || len(l.queue) >= awaited ||
 		l.queued.Load() >= batchBytes {
 		return
