@@ -87,7 +87,8 @@ type Log struct {
 	projected watermark // last projected sequence number
 	tail      tail      // recent events without bodies
 
-	kick chan struct{} // somebody waits for the projector
+	kick    chan struct{} // somebody waits for the projector
+	stalled atomic.Bool   // the projector has no disk space to write with
 
 	closing  sync.RWMutex // held for reading while enqueuing
 	closed   bool
@@ -250,7 +251,8 @@ func (l *Log) Get(ctx context.Context, seq uint64) (*event.Event, error) {
 }
 
 // Query lists events. It first waits until everything that was committed before
-// the call can be found.
+// the call can be found. On a full disk the indexes stand still: then it lists
+// what they have.
 func (l *Log) Query(ctx context.Context, q storage.Query) (storage.Page, error) {
 	if err := l.WaitProjected(ctx, l.head.load()); err != nil {
 		return storage.Page{}, err
@@ -263,7 +265,7 @@ func (l *Log) Query(ctx context.Context, q storage.Query) (storage.Page, error) 
 	return page, unavailable(err)
 }
 
-// WaitProjected returns once the projector has passed seq.
+// WaitProjected returns once the projector has passed seq, or stalls on a full disk.
 func (l *Log) WaitProjected(ctx context.Context, seq uint64) error {
 	if l.projected.load() >= seq {
 		return nil
@@ -275,8 +277,20 @@ func (l *Log) WaitProjected(ctx context.Context, seq uint64) error {
 	if seq == 0 {
 		return nil
 	}
-	_, err := l.projected.wait(ctx, seq-1)
-	return err
+	for {
+		changed, err := l.projected.changed()
+		if err != nil {
+			return err
+		}
+		if l.projected.load() >= seq || l.stalled.Load() {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // unavailable turns the engine's closed error, which a reader meets while the

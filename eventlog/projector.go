@@ -61,6 +61,7 @@ func (l *Log) projectLoop() {
 		switch {
 		case err == nil:
 			limit = projectMax
+			l.stalled.Store(false)
 		case errors.Is(err, storage.ErrTooLarge) && limit > 1:
 			limit /= 2
 		case l.stopped.Err() != nil:
@@ -68,7 +69,7 @@ func (l *Log) projectLoop() {
 		default:
 			p.workflows.drop()
 			p.agents.drop()
-			if !errors.Is(err, ErrUnavailable) && !errors.Is(err, storage.ErrClosed) {
+			if !l.stall(err) && !errors.Is(err, ErrUnavailable) && !errors.Is(err, storage.ErrClosed) {
 				l.log.Error("projecting", zap.Error(err))
 			}
 			if !l.pause(projectRetry) {
@@ -76,6 +77,19 @@ func (l *Log) projectLoop() {
 			}
 		}
 	}
+}
+
+// stall tells readers not to wait for a projector that has no space to write
+// with, and tells whether that is what err says. It says so in the log once.
+func (l *Log) stall(err error) bool {
+	if !errors.Is(err, storage.ErrNoSpace) {
+		return false
+	}
+	if !l.stalled.Swap(true) {
+		l.log.Warn("indexes stand still until there is disk space", zap.Error(err))
+		l.projected.nudge()
+	}
+	return true
 }
 
 // awaitWork returns the head once there is something to project and it has

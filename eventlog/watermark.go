@@ -42,6 +42,26 @@ func (w *watermark) wake() {
 	}
 }
 
+// changed is closed at the next rise or nudge.
+func (w *watermark) changed() (<-chan struct{}, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return nil, ErrClosed
+	}
+	if w.rise == nil {
+		w.rise = make(chan struct{})
+	}
+	return w.rise, nil
+}
+
+// nudge has everyone who waits look again.
+func (w *watermark) nudge() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wake()
+}
+
 // wait returns the value as soon as it is beyond after.
 func (w *watermark) wait(ctx context.Context, after uint64) (uint64, error) {
 	for {

@@ -1,0 +1,73 @@
+package eventlog_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/internal/memstore"
+	"github.com/osa-edge/osa-gateway/storage"
+)
+
+// crowded has no space for projections while full.
+type crowded struct {
+	storage.Store
+	full atomic.Bool
+}
+
+func (c *crowded) Project(ctx context.Context, p storage.Projection) error {
+	if c.full.Load() {
+		return storage.ErrNoSpace
+	}
+	return c.Store.Project(ctx, p)
+}
+
+// TestFullDiskStillLists: a projector without space keeps nobody waiting, and
+// catches up by itself.
+func TestFullDiskStillLists(t *testing.T) {
+	store := &crowded{Store: memstore.New()}
+	l, err := eventlog.Open(eventlog.Options{Open: func() (storage.Store, error) { return store, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	list := func() int {
+		t.Helper()
+		page, err := l.Query(ctx, storage.Query{Limit: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(page.Events)
+	}
+	if _, err := l.Append(ctx, newEvent("before", "1")); err != nil {
+		t.Fatal(err)
+	}
+	if n := list(); n != 1 {
+		t.Fatalf("%d events are listed, want 1", n)
+	}
+	store.full.Store(true)
+	if _, err := l.Append(ctx, newEvent("meanwhile", "2")); err != nil {
+		t.Fatal(err)
+	}
+	if n := list(); n != 1 {
+		t.Errorf("on a full disk %d events are listed, want the one that was indexed", n)
+	}
+	store.full.Store(false)
+	for list() != 2 {
+		if ctx.Err() != nil {
+			t.Fatal("the projector does not catch up")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	// And reads see writes again.
+	if _, err := l.Append(ctx, newEvent("after", "3")); err != nil {
+		t.Fatal(err)
+	}
+	if n := list(); n != 3 {
+		t.Errorf("%d events are listed, want 3", n)
+	}
+}
