@@ -134,7 +134,9 @@ func adminSocket(dir string) (path string, elsewhere bool, err error) {
 // inUse tells whether a process answers on the socket: one that a killed process
 // left behind does not.
 func inUse(socket string) bool {
-	conn, err := net.DialTimeout("unix", socket, time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 	if err != nil {
 		return false
 	}

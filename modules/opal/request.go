@@ -63,7 +63,7 @@ func ParseRequest(body []byte) (*Request, []osa.Invalid, error) {
 	}
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(body, &fields) != nil || fields == nil {
-		return nil, []osa.Invalid{{Field: "body", Message: "must be a JSON object"}}, nil
+		return nil, []osa.Invalid{{Field: "body", Message: "must be a JSON object"}}, nil //nolint:nilerr // said in words
 	}
 	p := requestParser{fields: fields}
 	var name string

@@ -175,7 +175,7 @@ func (c *committing) set(key, value []byte) error {
 // bodies stand aside under their digests. So one look finds most originals, and
 // the entry outlives the events that it speaks of, which are pruned oldest first.
 func (c *committing) admit(e *event.Event, seq uint64) (original uint64, err error) {
-	key := c.key(func(dst []byte) []byte { return appendDedupKey(dst, kindDedup, e) })
+	key := c.key(func(dst []byte) []byte { return appendDedupKey(dst, e) })
 	var digest event.Digest
 	newest := uint64(0)
 	if c.s.sieve.admit(&e.DedupKey) {

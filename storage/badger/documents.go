@@ -74,12 +74,14 @@ func (s *Store) writeDocument(txn *bdg.Txn, d storage.Document) error {
 		return err
 	}
 	value := binary.BigEndian.AppendUint64(make([]byte, 0, documentHeader+len(d.Value)), version)
-	entry := bdg.NewEntry(documentKey(d.Collection, d.Key), nil)
 	if d.Value == nil {
-		entry.Value = append(value, flagDeleted)
-		entry = entry.WithTTL(tombstoneLife)
+		value = append(value, flagDeleted)
 	} else {
-		entry.Value = append(append(value, 0), d.Value...)
+		value = append(append(value, 0), d.Value...)
+	}
+	entry := bdg.NewEntry(documentKey(d.Collection, d.Key), value)
+	if d.Value == nil {
+		entry = entry.WithTTL(tombstoneLife)
 	}
 	return txn.SetEntry(entry)
 }

@@ -127,8 +127,8 @@ func parseTermsKey(key []byte) (bucket uint64, err error) {
 	return binary.BigEndian.Uint64(key[1:]), nil
 }
 
-func appendDedupKey(dst []byte, kind byte, e *event.Event) []byte {
-	dst = append(dst, kind)
+func appendDedupKey(dst []byte, e *event.Event) []byte {
+	dst = append(dst, kindDedup)
 	dst = appendPart(dst, e.WorkspaceID)
 	dst = appendPart(dst, e.Source)
 	return append(dst, e.DedupKey[:]...)

@@ -9,8 +9,7 @@ import (
 // the event bucket*bucketSize+n.
 type bitmap [bucketSize / 64]uint64
 
-func (b *bitmap) set(n uint64)      { b[n/64] |= 1 << (n % 64) }
-func (b *bitmap) has(n uint64) bool { return b[n/64]&(1<<(n%64)) != 0 }
+func (b *bitmap) set(n uint64) { b[n/64] |= 1 << (n % 64) }
 
 func (b *bitmap) count() int {
 	n := 0

@@ -123,7 +123,7 @@ func (p *pruning) block(b *blocks, before time.Time) (expired bool, err error) {
 		if !e.ReceivedAt.Before(before) {
 			return false, nil
 		}
-		key := appendDedupKey(nil, kindDedup, e)
+		key := appendDedupKey(nil, e)
 		if p.careful {
 			newest := uint64(0)
 			err := getValue(p.txn, key, func(v []byte) (err error) {
