@@ -143,13 +143,20 @@ func privateDir(dir string) error {
 	return os.Chmod(dir, 0o700)
 }
 
+// plainConsole is Caddy's console format without the colours that it would write
+// into files too.
+const plainConsole = "console {\nlevel_format upper\n}"
+
 // devEnvironment is what Caddyfile.example reads. It is set whole: a production
 // variable that happens to be in the shell must not send a development gateway
 // to the real OPAL.
 func devEnvironment(s *devState, addr *address, socket string, verbose bool) []variable {
-	output := `file "` + filepath.Join(s.dir, "gateway.log") + `"`
+	output, format := `file "`+filepath.Join(s.dir, "gateway.log")+`"`, plainConsole
 	if verbose {
 		output = "stderr"
+		if painterFor(os.Stderr).on {
+			format = "console"
+		}
 	}
 	env := []variable{
 		{name: "OSA_ENV", value: osa.Development},
@@ -158,7 +165,7 @@ func devEnvironment(s *devState, addr *address, socket string, verbose bool) []v
 		{name: "OSA_BIND", value: addr.bindArgs()},
 		{name: "OSA_ADMIN_ENDPOINT", value: "unix/" + socket + "|0600"},
 		{name: "OSA_LOG_OUTPUT", value: output},
-		{name: "OSA_LOG_FORMAT", value: "console"},
+		{name: "OSA_LOG_FORMAT", value: format},
 		{name: "XDG_DATA_HOME", value: filepath.Join(s.dir, "data")},
 		{name: "XDG_CONFIG_HOME", value: filepath.Join(s.dir, "config")},
 		{name: "XDG_CACHE_HOME", value: filepath.Join(s.dir, "cache")},

@@ -10,7 +10,15 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
+
+// noLeaks checks at the end of the test that nothing of it goes on.
+func noLeaks(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+}
 
 // testListener follows the server, with waits too short to notice.
 func testListener(url string, seen *[]message) *listener {
@@ -32,6 +40,7 @@ func stream(w http.ResponseWriter, frames ...string) {
 func frame(n int) string { return fmt.Sprintf("id: evt_%d\ndata: {\"n\":%d}\n\n", n, n) }
 
 func TestListenResumes(t *testing.T) {
+	noLeaks(t)
 	var cursors []string
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		cursors = append(cursors, r.Header.Get("Last-Event-ID")+" "+r.URL.RawQuery)
@@ -91,6 +100,7 @@ func TestListenEnds(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
+			noLeaks(t)
 			var calls atomic.Int32
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				calls.Add(1)
@@ -110,6 +120,7 @@ func TestListenEnds(t *testing.T) {
 }
 
 func TestListenNoticesSilence(t *testing.T) {
+	noLeaks(t)
 	var calls atomic.Int32
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if calls.Add(1) == 1 {
@@ -129,6 +140,7 @@ func TestListenNoticesSilence(t *testing.T) {
 }
 
 func TestListenStopsWithItsContext(t *testing.T) {
+	noLeaks(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		stream(w, frame(1))

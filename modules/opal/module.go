@@ -58,6 +58,7 @@ type Sync struct {
 	// RunTimeout ends a run that nothing was heard of; default 10m.
 	RunTimeout caddy.Duration `json:"run_timeout,omitempty"`
 
+	ctx      caddy.Context
 	settings Settings
 	app      app
 	runner   *Runner
@@ -91,6 +92,7 @@ func (*Sync) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets defaults and joins the runner of the workspace.
 func (s *Sync) Provision(ctx caddy.Context) error {
+	s.ctx = ctx
 	app, err := osa.Of(ctx)
 	if err != nil {
 		return err
@@ -191,7 +193,10 @@ func (s *Sync) Validate() error {
 	if !strings.HasPrefix(s.CallbackPath, "/") || strings.ContainsAny(s.CallbackPath, "?# ") {
 		errs = append(errs, fmt.Errorf("callback_path is %q; it must be a path that begins with /", s.CallbackPath))
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return osa.AllProblems(s.ctx, fmt.Errorf("osa_sync: %w", err))
+	}
+	return nil
 }
 
 // Cleanup leaves the runner, which ends with its last configuration. Requests of

@@ -43,6 +43,7 @@ type Simulator struct {
 
 	key, secret string
 	ownHost     string
+	ctx         caddy.Context
 	development bool
 	joined      bool
 	runner      *Runner
@@ -67,6 +68,7 @@ func (*Simulator) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets defaults and joins the runner.
 func (s *Simulator) Provision(ctx caddy.Context) error {
+	s.ctx = ctx
 	app, err := osa.Of(ctx)
 	if err != nil {
 		return err
@@ -103,7 +105,7 @@ func (s *Simulator) setDefaults(repl *caddy.Replacer) {
 // Validate names everything that is wrong at once.
 func (s *Simulator) Validate() error {
 	if !s.development {
-		return errors.New("osa_simulator stands in for OPAL and runs in development only: remove it, or set OSA_ENV=development")
+		return osa.AllProblems(s.ctx, errors.New("osa_simulator stands in for OPAL and runs in development only: remove it, or set OSA_ENV=development"))
 	}
 	errs := []error{
 		signature.CheckSecret("auth_key (OPAL_STRATEGY_WORKFLOW_AUTH_KEY)", s.key),
@@ -113,7 +115,10 @@ func (s *Simulator) Validate() error {
 	if d := time.Duration(s.Duration); d < 0 || d >= maxConfigured {
 		errs = append(errs, fmt.Errorf("duration is %v; it must be under %v", d, maxConfigured))
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return osa.AllProblems(s.ctx, fmt.Errorf("osa_simulator: %w", err))
+	}
+	return nil
 }
 
 // Cleanup leaves the runner, which ends with its last configuration.

@@ -57,6 +57,7 @@ type Handler struct {
 	// end of the stream is logged by this handler.
 	KeepConnections bool `json:"keep_connections,omitempty"`
 
+	ctx    caddy.Context
 	app    *osa.App
 	log    *zap.Logger
 	policy hub.Policy
@@ -69,6 +70,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision sets defaults and finds the app.
 func (h *Handler) Provision(ctx caddy.Context) error {
+	h.ctx = ctx
 	// Streams outlive the configuration, and so does what they log to.
 	h.log = caddy.Log().Named("http.handlers.osa_stream")
 	if h.Heartbeat == 0 {
@@ -136,7 +138,10 @@ func (h *Handler) Validate() error {
 	if _, ok := policies[h.OnSlow]; !ok {
 		errs = append(errs, fmt.Errorf("on_slow is %q; it must be catch_up, latest or disconnect", h.OnSlow))
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return osa.AllProblems(h.ctx, fmt.Errorf("osa_stream: %w", err))
+	}
+	return nil
 }
 
 // Interface guards
