@@ -15,8 +15,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/osa-edge/osa-gateway/modules/auth"
 )
 
 // Workspace is the one that everything belongs to which says no other.
@@ -154,13 +152,20 @@ func segments(parts ...map[string]any) string {
 func (c *Credentials) makeKeysFile(t testing.TB) []byte {
 	t.Helper()
 	all := []string{"events:read", "events:replay", "opal:read", "opal:trigger", "services:read", "services:write"}
-	records := []auth.KeyRecord{
-		{ID: "key_all", Hash: auth.HashKey(c.pepper, c.Key), WorkspaceID: Workspace, Permissions: all},
-		{ID: "key_none", Hash: auth.HashKey(c.pepper, c.NoKey), WorkspaceID: Workspace, Permissions: []string{}},
-		{ID: "key_other", Hash: auth.HashKey(c.pepper, c.OtherKey), WorkspaceID: "other-workspace", Permissions: all},
-		{ID: "key_wide", Hash: auth.HashKey(c.pepper, c.AllKey), WorkspaceID: "other-workspace", Permissions: append([]string{"workspace:*"}, all...)},
+	record := func(id, key, workspace string, permissions ...string) map[string]any {
+		m := hmac.New(sha256.New, []byte(c.pepper))
+		m.Write([]byte(key))
+		return map[string]any{
+			"id": id, "hash": hex.EncodeToString(m.Sum(nil)), "workspace_id": workspace,
+			"permissions": append([]string{}, permissions...), "expires_at": nil,
+		}
 	}
-	b, err := json.Marshal(map[string]any{"keys": records})
+	b, err := json.Marshal(map[string]any{"keys": []any{
+		record("key_all", c.Key, Workspace, all...),
+		record("key_none", c.NoKey, Workspace),
+		record("key_other", c.OtherKey, "other-workspace", all...),
+		record("key_wide", c.AllKey, "other-workspace", append([]string{"workspace:*"}, all...)...),
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

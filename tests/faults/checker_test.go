@@ -1,0 +1,203 @@
+package faults
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/osa-edge/osa-gateway/tests/gateway"
+)
+
+// verdict is what a check found.
+type verdict struct {
+	lost, doubled, disorder int
+	problems                []string
+}
+
+func (v *verdict) add(format string, args ...any) {
+	if len(v.problems) < 20 {
+		v.problems = append(v.problems, fmt.Sprintf(format, args...))
+	}
+}
+
+func (v *verdict) ok() bool { return v.lost+v.doubled+v.disorder == 0 && len(v.problems) == 0 }
+
+func (v *verdict) String() string {
+	return fmt.Sprintf("lost %d, doubled %d, out of order %d\n  %s", v.lost, v.doubled, v.disorder, strings.Join(v.problems, "\n  "))
+}
+
+// check compares what was acknowledged with the log, the stream and the
+// projections. Nothing may be under way. Everything is read from outside.
+func check(g *gateway.Gateway, l *ledger) *verdict {
+	v := new(verdict)
+	log, err := g.List("order=asc")
+	if err != nil {
+		v.add("reading the log: %v", err)
+		return v
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, w := range l.wrong {
+		v.doubled++
+		v.add("%s", w)
+	}
+	compareLog(v, l, log)
+	if !v.ok() {
+		return v
+	}
+	compareListings(v, g, log)
+	compareStream(v, g, seqsOf(log))
+	compareBodies(v, g, l)
+	return v
+}
+
+// compareLog finds what is lost, doubled or out of order in the log itself.
+func compareLog(v *verdict, l *ledger, log []gateway.Record) {
+	seen := make(map[string]uint64, len(log))
+	last := uint64(0)
+	for i := range log {
+		r := &log[i]
+		if r.Seq <= last {
+			v.disorder++
+			v.add("evt_%d comes after evt_%d", r.Seq, last)
+		}
+		last = r.Seq
+		if r.ID != fmt.Sprintf("evt_%d", r.Seq) {
+			v.add("evt_%d has the id %s", r.Seq, r.ID)
+		}
+		if first, twice := seen[r.DedupHash]; twice {
+			v.doubled++
+			v.add("evt_%d is evt_%d again", r.Seq, first)
+		}
+		seen[r.DedupHash] = r.Seq
+		s := l.byHash[r.DedupHash]
+		switch {
+		case s == nil:
+			v.add("evt_%d was never sent, or never acknowledged although its sender asked until it was", r.Seq)
+		case s.seq != r.Seq:
+			v.add("evt_%d was acknowledged as evt_%d", r.Seq, s.seq)
+		case r.Size != s.size || r.WorkflowID != s.workflow || text(r.AgentID) != s.agent || text(r.EventType) != s.eventType || text(r.Status) != s.state || r.PayloadMismatch:
+			v.add("evt_%d is not what was sent: %+v", r.Seq, *r)
+		}
+	}
+	for hash, s := range l.byHash {
+		if seen[hash] == 0 {
+			v.lost++
+			v.add("evt_%d was acknowledged and is not in the log", s.seq)
+		}
+	}
+}
+
+// compareListings compares the indexes with a recount of the log.
+func compareListings(v *verdict, g *gateway.Gateway, log []gateway.Record) {
+	want := make(map[string][]uint64)
+	for i := range log {
+		r := &log[i]
+		for name, value := range map[string]string{
+			"agent_id": text(r.AgentID), "event_type": text(r.EventType), "status": text(r.Status), "workflow_id": r.WorkflowID,
+		} {
+			q := url.Values{name: {value}}.Encode()
+			want[q] = append(want[q], r.Seq)
+		}
+	}
+	want[""] = seqsOf(log)
+	for _, q := range slices.Sorted(maps.Keys(want)) {
+		got, err := g.List(q) // newest first
+		if err != nil {
+			v.add("list %s: %v", q, err)
+			continue
+		}
+		seqs := seqsOf(got)
+		slices.Reverse(seqs)
+		if diff := difference(want[q], seqs); diff != "" {
+			v.add("list %q differs from the log: %s", q, diff)
+		}
+	}
+}
+
+// compareStream reads the whole log through the stream.
+func compareStream(v *verdict, g *gateway.Gateway, want []uint64) {
+	if len(want) == 0 {
+		return
+	}
+	s, err := g.Open("last_event_id=evt_0&reset=floor")
+	if err != nil {
+		v.add("opening the stream: %v", err)
+		return
+	}
+	defer s.Close()
+	if err := s.WaitSeq(want[len(want)-1], time.Minute); err != nil {
+		v.add("stream from the start: %v", err)
+		return
+	}
+	if diff := difference(want, s.Seqs()); diff != "" {
+		v.add("the stream differs from the log: %s", diff)
+	}
+}
+
+// compareBodies reads bodies back: the largest of those that were not read yet,
+// and some others.
+func compareBodies(v *verdict, g *gateway.Gateway, l *ledger) {
+	all := slices.SortedFunc(maps.Values(l.bySeq), func(a, b *sent) int {
+		if a.read != b.read {
+			return boolOrder(b.read)
+		}
+		return b.size - a.size
+	})
+	for i, s := range all {
+		if i >= 6 && i%(len(all)/6+1) != 0 {
+			continue
+		}
+		resp, err := g.Do("GET", fmt.Sprintf("/api/webhook-events/evt_%d", s.seq), nil, "Authorization", "Bearer "+g.Key)
+		if err != nil || resp.Status != 200 {
+			v.add("evt_%d: %v %v", s.seq, resp, err)
+			continue
+		}
+		body, err := gateway.Payload(resp.Body)
+		if err != nil {
+			v.add("evt_%d: %v", s.seq, err)
+		} else if sha256.Sum256(body) != s.digest {
+			v.add("the body of evt_%d (%d bytes) is not the one that was sent (%d bytes)", s.seq, len(body), s.size)
+		}
+		s.read = true
+	}
+}
+
+func boolOrder(first bool) int {
+	if first {
+		return -1
+	}
+	return 1
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+func seqsOf(records []gateway.Record) []uint64 {
+	out := make([]uint64, len(records))
+	for i := range records {
+		out[i] = records[i].Seq
+	}
+	return out
+}
+
+// difference tells where two lists of events part, "" if they do not.
+func difference(want, got []uint64) string {
+	for i := range min(len(want), len(got)) {
+		if want[i] != got[i] {
+			return fmt.Sprintf("at place %d evt_%d is wanted and evt_%d is there (%d wanted, %d there)", i, want[i], got[i], len(want), len(got))
+		}
+	}
+	if len(want) != len(got) {
+		return fmt.Sprintf("%d events are wanted and %d are there", len(want), len(got))
+	}
+	return ""
+}
