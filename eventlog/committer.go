@@ -108,18 +108,39 @@ func (l *Log) reuse(p *pending) {
 	l.pendings.Put(p)
 }
 
-func (l *Log) enqueue(p *pending) error {
-	l.closing.RLock()
-	defer l.closing.RUnlock()
-	if l.closed {
-		return ErrClosed
+// Admit is nil, or why Append would refuse an event now. It is for callers who
+// have work to do before they append: what cannot be kept is best refused before
+// anything was spent on it.
+func (l *Log) Admit() error {
+	err := l.admit()
+	if err != nil {
+		l.opt.Observer.Refused(err)
 	}
+	return err
+}
+
+func (l *Log) admit() error {
 	ref := l.store.Load()
 	if ref == nil {
 		return ErrUnavailable
 	}
 	if err := ref.Writable(); err != nil {
 		return unavailable(err)
+	}
+	if len(l.queue) == cap(l.queue) || l.queued.Load() >= l.opt.QueueBytes {
+		return ErrOverloaded
+	}
+	return nil
+}
+
+func (l *Log) enqueue(p *pending) error {
+	l.closing.RLock()
+	defer l.closing.RUnlock()
+	if l.closed {
+		return ErrClosed
+	}
+	if err := l.admit(); err != nil {
+		return err
 	}
 	size := int64(len(p.event.Body))
 	if l.queued.Add(size) > l.opt.QueueBytes && size < l.queued.Load() {

@@ -141,6 +141,9 @@ func TestFullQueueRefuses(t *testing.T) {
 	if err := <-results; !errors.Is(err, eventlog.ErrOverloaded) {
 		t.Fatalf("a full queue gave %v", err)
 	}
+	if err := log.Admit(); !errors.Is(err, eventlog.ErrOverloaded) {
+		t.Errorf("with a full queue, Admit gave %v", err)
+	}
 	close(store.gate)
 	for range 2 {
 		if err := <-results; err != nil {
@@ -149,6 +152,9 @@ func TestFullQueueRefuses(t *testing.T) {
 	}
 	if log.Head() != 2 {
 		t.Fatalf("head %d, want 2", log.Head())
+	}
+	if err := log.Admit(); err != nil {
+		t.Errorf("with an empty queue, Admit gave %v", err)
 	}
 }
 

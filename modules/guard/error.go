@@ -3,6 +3,7 @@ package guard
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -23,7 +24,8 @@ type Error struct {
 	// handler did not name it; default `upstream`.
 	ServiceName string `json:"service_name,omitempty"`
 
-	log *zap.Logger
+	log     *zap.Logger
+	sampled *zap.Logger // for what may come in floods
 }
 
 // CaddyModule returns the Caddy module information.
@@ -34,6 +36,9 @@ func (*Error) CaddyModule() caddy.ModuleInfo {
 // Provision sets defaults.
 func (e *Error) Provision(ctx caddy.Context) error {
 	e.log = ctx.Logger()
+	e.sampled = e.log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, time.Second, sampleFirst, sampleThereafter)
+	}))
 	if e.ServiceName == "" {
 		e.ServiceName = "upstream"
 	}
@@ -79,15 +84,23 @@ func (e *Error) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Ha
 	return write(w, r, p, requestID)
 }
 
+// Of what is not a fault of ours so many are logged a second, then one in so
+// many: a line for each would be most of what a refusal costs, exactly when there
+// is too much to do. The metrics count them all.
+const (
+	sampleFirst      = 10
+	sampleThereafter = 1000
+)
+
 // report logs what the client is not told. What an upstream or an overload did
 // is not a fault of ours.
 func (e *Error) report(p *osa.Problem, err error, requestID string, r *http.Request) {
-	level := zapcore.ErrorLevel
+	level, log := zapcore.ErrorLevel, e.log
 	switch p.Status {
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		level = zapcore.WarnLevel
+		level, log = zapcore.WarnLevel, e.sampled
 	}
-	if c := e.log.Check(level, "request failed"); c != nil {
+	if c := log.Check(level, "request failed"); c != nil {
 		fields := []zap.Field{
 			zap.Int("status", p.Status), zap.String("code", p.Code), zap.Error(err), zap.String("request_id", requestID),
 			zap.String("method", r.Method), zap.String("path", r.URL.Path),

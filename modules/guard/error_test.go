@@ -221,6 +221,21 @@ func TestInternalErrorsAreLogged(t *testing.T) {
 	}
 }
 
+// A flood of refusals must not become a flood of lines.
+func TestRefusalsAreLoggedInPart(t *testing.T) {
+	s, get := serve(t, osa.Unavailable("no room", time.Second).Handler())
+	const refusals = 200
+	for range refusals {
+		if r := get("/", nil); r.StatusCode != http.StatusServiceUnavailable {
+			t.Fatalf("status %d", r.StatusCode)
+		}
+	}
+	// Ten a second; the test may take more than one.
+	if n := strings.Count(s.Log(), "request failed"); n < 10 || n > refusals/2 {
+		t.Errorf("%d of %d refusals are in the log", n, refusals)
+	}
+}
+
 func TestProblemJSON(t *testing.T) {
 	_, get := serve(t, osa.NotFound("event", "evt_1").Handler())
 	for accept, want := range map[string]bool{

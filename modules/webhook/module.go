@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/eventlog"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
@@ -145,6 +146,16 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) error {
 		return osa.Unauthenticated(`HMAC realm="osa"`, "hmac").
 			Because(errors.New("no verified signature: osa_signature must come before osa_webhook")).Handler()
 	}
+	log, done, err := h.app.Log(r.Context())
+	if err != nil {
+		h.reject(r, reasonUnavailable)
+		return err
+	}
+	defer done()
+	// More than can be committed is turned away before anything is spent on it.
+	if err := log.Admit(); err != nil {
+		return h.storeFailed(r, err)
+	}
 	body, err := osa.Body(r)
 	if err != nil {
 		h.reject(r, reasonBody)
@@ -173,7 +184,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) error {
 	if e.CorrelationID == "" {
 		e.CorrelationID = osa.CorrelationID(r)
 	}
-	return h.store(w, r, e, received)
+	return h.store(w, r, log, e, received)
 }
 
 // workspace is the one that the event belongs to, "" if nothing vouches for it.
@@ -185,13 +196,7 @@ func (h *Handler) workspace(r *http.Request) string {
 }
 
 // store makes the event durable and answers.
-func (h *Handler) store(w http.ResponseWriter, r *http.Request, e *event.Event, received time.Time) error {
-	log, done, err := h.app.Log(r.Context())
-	if err != nil {
-		h.reject(r, reasonUnavailable)
-		return err
-	}
-	defer done()
+func (h *Handler) store(w http.ResponseWriter, r *http.Request, log *eventlog.Log, e *event.Event, received time.Time) error {
 	result, err := log.Append(r.Context(), e)
 	if err != nil {
 		return h.storeFailed(r, err)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -260,6 +261,38 @@ func TestStoreTrouble(t *testing.T) {
 		t.Errorf("after it: %+v", got)
 	}
 	if n := g.Counter("osa_webhook_rejected_total", "source", "opal", "reason", "no_space"); n != 1 {
+		t.Errorf("%v refusals counted", n)
+	}
+}
+
+// What cannot be kept is refused before anybody looks at it.
+func TestOverload(t *testing.T) {
+	g := osatest.New(t, map[string]any{"queue_events": 1})
+	h := g.MustLoad(id, map[string]any{"source": "opal"})
+	release := g.Store.Hold()
+	sent := make(chan osatest.Response)
+	n := 0
+	for ; g.Log().Admit() == nil; n++ { // how many the committer takes at once is its own affair
+		request := post(fmt.Sprintf(`{"workflow_id":"w%d","event_type":"started"}`, n))
+		go func() { sent <- osatest.Serve(h, request, signed("acme")) }()
+		runtime.Gosched()
+	}
+	if r := osatest.Serve(h, post(body), signed("acme")); r.Status() != http.StatusServiceUnavailable || r.Problem.Header.Get("Retry-After") == "" {
+		t.Errorf("with a full queue: %d %v", r.Status(), r.Err)
+	}
+	if r := osatest.Serve(h, post("not JSON"), signed("acme")); r.Status() != http.StatusServiceUnavailable {
+		t.Errorf("nonsense with a full queue: %d %v", r.Status(), r.Err)
+	}
+	release()
+	for range n {
+		if r := <-sent; r.Err != nil && r.Status() != http.StatusServiceUnavailable {
+			t.Errorf("%d %v", r.Status(), r.Err)
+		}
+	}
+	if r := osatest.Serve(h, post("not JSON"), signed("acme")); r.Status() != http.StatusBadRequest {
+		t.Errorf("nonsense with an empty queue: %d %v", r.Status(), r.Err)
+	}
+	if n := g.Counter("osa_webhook_rejected_total", "source", "opal", "reason", "overloaded"); n < 2 {
 		t.Errorf("%v refusals counted", n)
 	}
 }
