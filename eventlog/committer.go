@@ -174,6 +174,8 @@ func (l *Log) commitLoop() {
 		select {
 		case p := <-l.queue:
 			l.commit(b, p)
+		case <-l.doubt:
+			l.reopenIfClosed()
 		case <-prune.C:
 			l.prune(pruneSoon)
 		case <-pruneSoon:
@@ -247,6 +249,19 @@ func (l *Log) commit(b *batch, first *pending) {
 	l.opt.Observer.Committed(len(written), len(b.all)-len(written), start.Sub(first.since), time.Since(start), len(l.queue))
 	b.reply()
 	b.ended, b.expected = time.Now(), len(b.all)+len(l.queue)
+}
+
+// reopenIfClosed opens a store anew that somebody else's failed write has closed
+// to all: without an event to commit nobody else would.
+func (l *Log) reopenIfClosed() {
+	ref := l.store.Load()
+	if ref == nil {
+		return
+	}
+	if _, err := ref.Projected(l.stopped); errors.Is(err, storage.ErrClosed) {
+		l.log.Error("the store has closed itself after a failed write, reopening it")
+		l.reopen()
+	}
 }
 
 // reopen closes a store whose state is in doubt and opens it again. What waits

@@ -89,6 +89,7 @@ type Log struct {
 
 	kick    chan struct{} // somebody waits for the projector
 	stalled atomic.Bool   // the projector has no disk space to write with
+	doubt   chan struct{} // the store lets the projector in no more
 
 	closing  sync.RWMutex // held for reading while enqueuing
 	closed   bool
@@ -124,6 +125,7 @@ func Open(opt Options) (*Log, error) {
 		opt: opt, log: opt.Logger,
 		queue: make(chan *pending, opt.QueueEvents),
 		kick:  make(chan struct{}, 1),
+		doubt: make(chan struct{}, 1),
 		stop:  make(chan struct{}),
 
 		pendings: sync.Pool{New: newPending},

@@ -69,7 +69,14 @@ func (l *Log) projectLoop() {
 		default:
 			p.workflows.drop()
 			p.agents.drop()
-			if !l.stall(err) && !errors.Is(err, ErrUnavailable) && !errors.Is(err, storage.ErrClosed) {
+			switch {
+			case l.stall(err), errors.Is(err, ErrUnavailable):
+			case errors.Is(err, storage.ErrClosed):
+				select {
+				case l.doubt <- struct{}{}:
+				default: // the committer knows already
+				}
+			default:
 				l.log.Error("projecting", zap.Error(err))
 			}
 			if !l.pause(projectRetry) {

@@ -2,6 +2,7 @@ package eventlog_test
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,6 +23,50 @@ func (c *crowded) Project(ctx context.Context, p storage.Projection) error {
 		return storage.ErrNoSpace
 	}
 	return c.Store.Project(ctx, p)
+}
+
+// closing closes to all when a projection fails.
+type closing struct {
+	storage.Store
+	broken atomic.Bool
+}
+
+func (c *closing) Project(ctx context.Context, p storage.Projection) error {
+	c.broken.Store(true)
+	return errors.New("no file descriptors")
+}
+
+func (c *closing) Projected(ctx context.Context) (uint64, error) {
+	if c.broken.Load() {
+		return 0, storage.ErrClosed
+	}
+	return c.Store.Projected(ctx)
+}
+
+// TestReopenAfterFailedProjection: a store that closed itself is opened again
+// without an event having to come.
+func TestReopenAfterFailedProjection(t *testing.T) {
+	mem, opened := memstore.New(), 0
+	l := open(t, eventlog.Options{Open: func() (storage.Store, error) {
+		if opened++; opened == 1 {
+			return &closing{Store: mem}, nil
+		}
+		return mem.Reopen(), nil
+	}})
+	if _, err := l.Append(t.Context(), newEvent("k", "body")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		page, err := l.Query(ctx, storage.Query{Limit: 10})
+		if err == nil && len(page.Events) == 1 {
+			break
+		}
+		if err != nil && !errors.Is(err, eventlog.ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestFullDiskStillLists: a projector without space keeps nobody waiting, and

@@ -75,6 +75,9 @@ func (s *Store) commitLocked(txn *bdg.Txn, dbSync bool) error {
 	s.write.Lock()
 	defer s.write.Unlock()
 	if err := txn.Commit(); err != nil {
+		// It may have no memtable any more: for want of a file descriptor, say.
+		// Then whatever touches it next ends the process. Only closing does not.
+		s.gate.fail()
 		return err
 	}
 	if dbSync {
@@ -155,6 +158,7 @@ type gate struct {
 	mu      sync.Mutex
 	n       int
 	closed  bool
+	failed  bool          // nobody is let in any more; the owner has to close
 	closing chan struct{} // closed when closing begins
 	empty   chan struct{} // closed when nobody is left
 }
@@ -167,11 +171,17 @@ func (g *gate) enter(ctx context.Context) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed {
+	if g.closed || g.failed {
 		return storage.ErrClosed
 	}
 	g.n++
 	return nil
+}
+
+func (g *gate) fail() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.failed = true
 }
 
 func (g *gate) leave() {
