@@ -278,7 +278,7 @@ func (c *committing) writeBlocks() error {
 	b.reset()
 	for i, w := range c.writes {
 		b.add(w.meta, w.body, w.refs...)
-		full := i+1 == len(c.writes) || b.count() == maxBlockCount || (w.seq+1)%bucketSize == 0
+		full := i+1 == len(c.writes) || b.count() == maxBlockCount
 		if !full {
 			next := c.writes[i+1]
 			full = len(b.metas)+len(next.meta) > maxBlockBytes || len(b.bodies)+len(next.body) > maxBlockBytes

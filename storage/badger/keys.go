@@ -27,8 +27,7 @@ import (
 //
 // A bucket is a run of bucketSize sequence numbers. It is the unit in which
 // indexes are written, intersected and forgotten: one small entry a term and
-// bucket, however many events have the term. No block crosses the border of a
-// bucket.
+// bucket, however many events have the term.
 const (
 	kindBlock    = 'e'
 	kindBodies   = 'b'

@@ -25,8 +25,8 @@ type Options struct {
 	// a compaction of all of level 0 beside its input, some 200 MiB.
 	Reserve int64
 	// Ballast is the size in bytes of a file that is given back to the file
-	// system when others have eaten into the reserve; 0 means DefaultBallast, a
-	// negative value none.
+	// system when others have eaten the reserve: one half then, and the other
+	// before the store closes; 0 means DefaultBallast, a negative value none.
 	Ballast int64
 
 	// freeSpace stands in for the file system's answer in tests.

@@ -19,11 +19,14 @@ import (
 const (
 	spaceEnough    = iota
 	spaceLow       // below the reserve: no more events
-	spaceEmergency // below half of it: no writes at all, and the ballast goes
+	spaceEmergency // below half of it: no writes at all
 )
 
 const (
+	// spaceInterval passes between two looks, and spaceHurry where the reserve is
+	// near: others may write as fast as the disk takes it.
 	spaceInterval = 500 * time.Millisecond
+	spaceHurry    = 10 * time.Millisecond
 	// spaceBurst is what may be written between two looks at the disk.
 	spaceBurst  = 4 << 20
 	ballastName = "ballast"
@@ -41,8 +44,8 @@ type space struct {
 	level atomic.Int32
 	spent atomic.Int64
 
-	mu   sync.Mutex // held by look
-	held bool       // the ballast exists
+	mu   sync.Mutex // guards kept
+	kept int64      // of the ballast
 	quit chan struct{}
 	done chan struct{}
 }
@@ -53,10 +56,22 @@ func openSpace(dir string, opt Options) *space {
 		dir: dir, reserve: opt.Reserve, ballast: opt.Ballast, free: opt.freeSpace, log: opt.Logger,
 		quit: make(chan struct{}), done: make(chan struct{}),
 	}
-	_, err := os.Stat(sp.path())
-	sp.held = err == nil
+	if info, err := os.Stat(sp.path()); err == nil {
+		sp.kept = info.Size()
+	}
 	sp.look()
+	sp.yield()
 	return sp
+}
+
+// yield gives the rest of the ballast back where space is short, before Badger
+// opens or closes, which both have to write.
+func (sp *space) yield() {
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	if sp.level.Load() == spaceEmergency {
+		sp.keep(0)
+	}
 }
 
 func (sp *space) path() string { return filepath.Join(sp.dir, ballastName) }
@@ -64,12 +79,12 @@ func (sp *space) path() string { return filepath.Join(sp.dir, ballastName) }
 func (sp *space) start() {
 	go func() {
 		defer close(sp.done)
-		t := time.NewTicker(spaceInterval)
+		t := time.NewTimer(spaceInterval)
 		defer t.Stop()
 		for {
 			select {
 			case <-t.C:
-				sp.look()
+				t.Reset(sp.look())
 			case <-sp.quit:
 				return
 			}
@@ -82,21 +97,20 @@ func (sp *space) stop() {
 	<-sp.done
 }
 
-// look measures and acts. Coming back takes an eighth more than the reserve, so
-// that the level does not flap.
-func (sp *space) look() {
+// look measures and acts, and tells when to look again. Coming back takes an
+// eighth more than the reserve, so that the level does not flap.
+func (sp *space) look() (again time.Duration) {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	sp.spent.Store(0)
 	free, err := sp.free(sp.dir)
 	if err != nil {
 		sp.log.Error("free disk space is unknown", zap.String("dir", sp.dir), zap.Error(err))
-		return
+		return spaceInterval
 	}
-	// Where the ballast was given back, its bytes are not ours to spend.
-	if !sp.held {
-		free -= sp.ballast
-	}
+	// Of the ballast that was given back, the bytes are not ours to spend.
+	left := free
+	free -= max(0, sp.ballast-sp.kept)
 	before, enough := sp.level.Load(), sp.reserve
 	if before != spaceEnough {
 		enough += sp.reserve / 8
@@ -105,11 +119,13 @@ func (sp *space) look() {
 	switch {
 	case free < sp.reserve/2:
 		level = spaceEmergency
-		sp.drop()
+		if left < sp.reserve/8 && sp.kept > sp.ballast/2 {
+			sp.keep(sp.ballast / 2) // for compactions in progress; the rest is for Close
+		}
 	case free < enough:
 		level = spaceLow
-	case !sp.held && sp.ballast > 0:
-		sp.load()
+	case sp.kept < sp.ballast:
+		sp.fill()
 	}
 	if level != before {
 		sp.level.Store(level)
@@ -123,38 +139,39 @@ func (sp *space) look() {
 			sp.log.Error("disk is nearly full, refusing every write", fields...)
 		}
 	}
+	if free < 2*sp.reserve {
+		return spaceHurry
+	}
+	return spaceInterval
 }
 
-// drop gives the ballast back.
-func (sp *space) drop() {
-	if !sp.held {
-		return
+// keep cuts the ballast down.
+func (sp *space) keep(n int64) {
+	var err error
+	if n == 0 {
+		err = os.Remove(sp.path())
+	} else {
+		err = os.Truncate(sp.path(), n)
 	}
-	if err := os.Remove(sp.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		sp.log.Error("giving the ballast back", zap.Error(err))
 		return
 	}
-	sp.held = false
+	sp.kept = n
 }
 
-// load makes the ballast.
-func (sp *space) load() {
-	f, err := os.OpenFile(sp.path(), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+// fill makes the ballast whole.
+func (sp *space) fill() {
+	f, err := os.OpenFile(sp.path(), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err == nil {
-		err = f.Truncate(sp.ballast)
-		if err == nil {
-			err = allocate(f, sp.ballast)
-		}
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
+		err = errors.Join(f.Truncate(sp.ballast), allocate(f, sp.ballast), f.Close())
 	}
 	if err != nil {
 		sp.log.Warn("no ballast", zap.Error(err))
-		_ = os.Remove(sp.path())
+		sp.keep(0)
 		return
 	}
-	sp.held = true
+	sp.kept = sp.ballast
 }
 
 // admit is nil, or why n bytes cannot be written at this level.
@@ -170,5 +187,5 @@ func (sp *space) allows(until int32) error {
 	if sp.level.Load() < until {
 		return nil
 	}
-	return fmt.Errorf("%w: less than %d MiB left beside the reserve in %s", storage.ErrNoSpace, sp.reserve>>20, sp.dir)
+	return fmt.Errorf("%w: below the reserve of %d MiB in %s", storage.ErrNoSpace, sp.reserve>>20, sp.dir)
 }

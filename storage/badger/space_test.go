@@ -58,10 +58,11 @@ func TestSpace(t *testing.T) {
 		{"below it", 80<<20 - 1, storage.ErrNoSpace, nil, 1 << 20},
 		{"above it, but not by much", 85 << 20, storage.ErrNoSpace, nil, 1 << 20},
 		{"well above it", 90 << 20, nil, nil, 1 << 20},
-		{"nearly full", 39 << 20, storage.ErrNoSpace, storage.ErrNoSpace, 0},
-		{"the ballast is no recovery", 40 << 20, storage.ErrNoSpace, storage.ErrNoSpace, 0},
-		{"something came free", 50 << 20, storage.ErrNoSpace, nil, 0},
-		{"enough but for the ballast", 90<<20 + 1<<19, storage.ErrNoSpace, nil, 0},
+		{"nearly full", 39 << 20, storage.ErrNoSpace, storage.ErrNoSpace, 1 << 20},
+		{"full", 9 << 20, storage.ErrNoSpace, storage.ErrNoSpace, 1 << 19},
+		{"what the ballast left is no recovery", 40 << 20, storage.ErrNoSpace, storage.ErrNoSpace, 1 << 19},
+		{"something came free", 50 << 20, storage.ErrNoSpace, nil, 1 << 19},
+		{"enough but for the ballast", 90<<20 + 1<<18, storage.ErrNoSpace, nil, 1 << 19},
 		{"enough", 91 << 20, nil, nil, 1 << 20},
 	} {
 		d.free.Store(step.free)
@@ -77,7 +78,7 @@ func TestSpace(t *testing.T) {
 				t.Fatalf("%s: something was written", step.name)
 			}
 		}
-		if got := ballastOf(t, dir); got < step.ballast || got > 0 && step.ballast == 0 {
+		if got := ballastOf(t, dir); got < step.ballast || got > step.ballast+64<<10 {
 			t.Fatalf("%s: ballast of %d bytes, want %d", step.name, got, step.ballast)
 		}
 	}
@@ -129,5 +130,23 @@ func TestOpenWithoutSpace(t *testing.T) {
 	wantErr(t, s.Writable(), storage.ErrNoSpace)
 	if ballastOf(t, dir) != 0 {
 		t.Fatal("Badger opened a nearly full disk and the ballast stood beside it")
+	}
+}
+
+// Close writes what memory holds: the ballast makes room for it.
+func TestCloseWithoutSpace(t *testing.T) {
+	var d disk
+	dir := t.TempDir()
+	d.free.Store(1 << 30)
+	s, err := Open(dir, d.options())
+	must(t, err)
+	d.free.Store(10 << 20)
+	s.space.look()
+	if ballastOf(t, dir) == 0 {
+		t.Fatal("nothing was left for Close")
+	}
+	closed(t, s)
+	if ballastOf(t, dir) != 0 {
+		t.Fatal("the ballast stood beside Close")
 	}
 }

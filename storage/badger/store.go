@@ -148,6 +148,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.space.stop()
+	s.space.yield()
 	// Badger flushes its memtable; the syncs of a clean close are its own.
 	return errors.Join(s.db.Close(), s.wal.close())
 }
