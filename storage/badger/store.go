@@ -74,6 +74,9 @@ func (s *Store) commit(txn *bdg.Txn, durable bool) error {
 func (s *Store) commitLocked(txn *bdg.Txn, dbSync bool) error {
 	s.write.Lock()
 	defer s.write.Unlock()
+	if s.gate.hasFailed() { // while this one waited its turn
+		return storage.ErrClosed
+	}
 	if err := txn.Commit(); err != nil {
 		// It may have no memtable any more: for want of a file descriptor, say.
 		// Then whatever touches it next ends the process. Only closing does not.
@@ -183,6 +186,12 @@ func (g *gate) fail() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.failed = true
+}
+
+func (g *gate) hasFailed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.failed
 }
 
 func (g *gate) leave() {
