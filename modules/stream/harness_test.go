@@ -2,7 +2,6 @@ package stream
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -460,11 +459,4 @@ func (s *site) useTLS(t testing.TB) *tls.Config {
 	pool.AppendCertsFromPEM([]byte(cert))
 	s.URL = strings.Replace(strings.Replace(s.URL, "http://", "https://", 1), "127.0.0.1", "localhost", 1)
 	return &tls.Config{RootCAs: pool, ServerName: "localhost"}
-}
-
-// body reads a small response.
-func body(r io.Reader) string {
-	var b bytes.Buffer
-	_, _ = b.ReadFrom(r)
-	return b.String()
 }

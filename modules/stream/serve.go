@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
 	"github.com/osa-edge/osa-gateway/hub"
 )
 
@@ -176,7 +177,8 @@ func (out *response) step(ctx context.Context) (idle bool, end string, err error
 func (out *response) write(control []byte, frames [][]byte) error {
 	buf := buffers.Get().(*[]byte)
 	defer returnBuffer(buf)
-	b := append((*buf)[:0], control...)
+	b := (*buf)[:0]
+	b = append(b, control...)
 	for _, f := range frames {
 		b = append(b, f...)
 	}

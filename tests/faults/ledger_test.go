@@ -79,12 +79,6 @@ func (l *ledger) acknowledge(s *sent, seq, before uint64) {
 	l.byHash[s.hash], l.bySeq[seq] = s, s
 }
 
-func (l *ledger) count() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.bySeq)
-}
-
 // any is some acknowledged event with a small body.
 func (l *ledger) any() *sent {
 	l.mu.Lock()
