@@ -2,7 +2,9 @@
 # Builds ./osa-gateway: Caddy with the OSA Gateway modules in it.
 #
 #   ./xcaddy.sh                          build
-#   ./xcaddy.sh --with MODULE[@VERSION]  build with further Caddy plugins (repeatable)
+#   ./xcaddy.sh --with MODULE[@VERSION][=PATH]
+#                                        build with further Caddy plugins (repeatable),
+#                                        from PATH where one is named
 #   ./xcaddy.sh run [ARGS...]            build, then start a gateway for development;
 #                                        ARGS go to `osa-gateway osa dev`
 #
@@ -23,7 +25,7 @@ while (($#)); do
     --with)   [[ ${2-} ]] || die "--with needs a module, such as github.com/caddy-dns/cloudflare"
               with+=("$2"); shift 2 ;;
     --with=*) with+=("${1#--with=}"); shift ;;
-    -h|--help) sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h|--help) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     run)      run=true; shift; args=("$@"); break ;;
     *)        die "unknown argument '$1': see ./xcaddy.sh --help" ;;
   esac
@@ -60,7 +62,7 @@ else
     echo 'import ('
     echo '  caddycmd "github.com/caddyserver/caddy/v2/cmd"'
     echo '  _ "github.com/caddyserver/caddy/v2/modules/standard"'
-    printf '  _ "%s"\n' "$MODULE" "${with[@]%%@*}"
+    printf '  _ "%s"\n' "$MODULE" "${with[@]%%[@=]*}"
     echo ')'
     echo 'func main() { caddycmd.Main() }'
   } >"$tmp/main.go"
@@ -68,11 +70,16 @@ else
     cd "$tmp"
     go mod edit -require "$MODULE@v0.0.0" -replace "$MODULE=$src"
     for m in "${with[@]}"; do
-      say "fetching $m"
-      go get "$m"
+      if [[ $m == *=* ]]; then
+        # A relative path is meant from where this module lies.
+        path=$(cd "$src" && cd "${m#*=}" && pwd)
+        go mod edit -require "${m%%[@=]*}@v0.0.0" -replace "${m%%[@=]*}=$path"
+      else
+        say "fetching $m"
+        go get "$m"
+      fi
     done
-    go mod tidy
-    go build -trimpath -tags "$tags" -ldflags "$ldflags" -o "$out" .
+    go build -mod=mod -trimpath -tags "$tags" -ldflags "$ldflags" -o "$out" .
   )
 fi
 say "built ./$BINARY"

@@ -46,7 +46,7 @@ The directory holds
     data, config   the event log, and what Caddy keeps
     gateway.log    the log, unless --verbose sends it to the terminal
 
-Delete the directory to begin anew.`,
+Delete the directory to begin anew. With --config, SIGUSR1 reads the file again.`,
 		Example: `  osa-gateway osa dev
   osa-gateway osa dev --address http://localhost:8080 --verbose
   osa-gateway osa dev --config Caddyfile`,
