@@ -103,7 +103,8 @@ func TestExit(t *testing.T) {
 			}
 			// Not a measure of speed: without the drain it would be forever.
 			if took := time.Since(start); took > 5*time.Second {
-				t.Errorf("the process took %v to go", took)
+				b, _ := os.ReadFile(s.log)
+				t.Errorf("the process took %v to go:\n%s", took, b[max(0, len(b)-8000):])
 			}
 		})
 	}

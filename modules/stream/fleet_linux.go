@@ -116,6 +116,10 @@ func (p *pen) init() {
 	}
 }
 
+// minSilence is how long a peer may leave what it was sent unacknowledged, at
+// the least.
+const minSilence = 20 * time.Second
+
 // sail takes the stream and its connection into the fleet.
 func sail(s *stream, conn net.Conn) error {
 	sc, ok := conn.(syscall.Conn)
@@ -127,6 +131,14 @@ func sail(s *stream, conn net.Conn) error {
 		return err
 	}
 	_ = conn.SetDeadline(time.Time{})
+	if _, ok := conn.(*net.TCPConn); ok {
+		// A peer that went without a word takes whatever fits into the kernel's
+		// buffers: little goes to an idle stream, so that would be hours.
+		silence := max(2*s.timeout, minSilence)
+		_ = raw.Control(func(fd uintptr) {
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(silence.Milliseconds()))
+		})
+	}
 	v := &vessel{stream: s, conn: conn, raw: raw, stuckAt: -1}
 	if err := board(v); err != nil {
 		return err

@@ -182,9 +182,9 @@ func TestCredentialsEnd(t *testing.T) {
 	wantEnd(e, "credential_expired")
 	close(revoked)
 	wantEnd(r, "credential_revoked")
-	if series(t, "osa_stream_closed_total", "reason", "credential_revoked") < 1 {
-		t.Error("not counted")
-	}
+	s.eventually("it is counted", func() bool {
+		return series(t, "osa_stream_closed_total", "reason", "credential_revoked") >= 1
+	})
 }
 
 func TestHeartbeatAndMetrics(t *testing.T) {

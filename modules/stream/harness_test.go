@@ -141,6 +141,7 @@ type site struct {
 	osa    map[string]any
 	stream map[string]any
 	tls    map[string]any
+	finals atomic.Pointer[map[string][]uint64]
 	log    string
 }
 

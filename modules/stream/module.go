@@ -51,10 +51,11 @@ type Handler struct {
 	// Anonymous lets requests in that no osa_auth has authenticated, and shows
 	// them this workspace; `*` is all of them.
 	Anonymous string `json:"anonymous,omitempty"`
-	// KeepConnections leaves HTTP/1.1 connections with Caddy. Otherwise they are
-	// taken over once the stream is live, which costs a fraction of the memory
-	// and time; Caddy then writes its access log line at that moment, and the
-	// end of the stream is logged by this handler.
+	// KeepConnections leaves HTTP/1.1 connections with Caddy. Otherwise, on
+	// Linux and without TLS, they are taken over once the stream is live, which
+	// costs a fraction of the memory and time. The access log line is still
+	// written when the stream ends, but Caddy's own metrics count the request
+	// as done at the take-over: see osa_stream_open for what is open.
 	KeepConnections bool `json:"keep_connections,omitempty"`
 
 	ctx    caddy.Context
@@ -97,6 +98,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if srv, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
 		srv.RegisterOnShutdown(serverShutdown)
 		srv.RegisterOnStop(serverStopped)
+		srv.RegisterConnContext(withConn)
 	}
 	return osa.RegisterCollectors(ctx, metrics.open, metrics.deliveries, metrics.resets, metrics.closed, metrics.refused, metrics.lag)
 }

@@ -50,10 +50,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, s *stream, first
 	end, err := out.run(r.Context(), first)
 	out.close()
 	if end == endLeave {
-		return h.leave(w, s)
-	}
-	if end == endTimeout && r.ProtoMajor == 1 {
-		abort(w)
+		return h.leave(w, r, s)
 	}
 	s.ended(end, err)
 	return nil // the response has begun: there is nothing else to answer
@@ -63,7 +60,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, s *stream, first
 const endLeave = "leave"
 
 // leave hands the stream's connection to the fleet.
-func (h *Handler) leave(w http.ResponseWriter, s *stream) error {
+func (h *Handler) leave(w http.ResponseWriter, r *http.Request, s *stream) error {
+	s.access = keepAccessLine(r, w.Header())
 	conn, err := takeConn(w)
 	if err != nil {
 		s.ended(endError, err)
@@ -86,6 +84,7 @@ type response struct {
 	// from another goroutine.
 	conn *http.ResponseController
 	undo func()
+	late *time.Timer // set by cut
 	// mayLeave: once the client has everything, run returns with endLeave.
 	mayLeave bool
 }
@@ -106,11 +105,22 @@ func newResponse(w http.ResponseWriter, r *http.Request, s *stream) *response {
 		out.conn = writer.Ctrl
 	}
 	s.setCut(func() { _ = out.conn.SetWriteDeadline(time.Now().Add(farewellTimeout)) })
+	if conn, ok := r.Context().Value(connKey{}).(net.Conn); ok && r.ProtoMajor == 1 && r.TLS != nil {
+		// net/http closes a connection whose write failed in good order, which
+		// with TLS is another wait of five seconds.
+		s.setCut(func() {
+			_ = out.conn.SetWriteDeadline(time.Now().Add(farewellTimeout))
+			out.late = time.AfterFunc(farewellTimeout+100*time.Millisecond, func() { reset(conn) })
+		})
+	}
 	return out
 }
 
 func (out *response) close() {
 	out.s.setCut(nil)
+	if out.late != nil {
+		out.late.Stop()
+	}
 	out.undo()
 }
 
@@ -216,12 +226,11 @@ func failure(err error) string {
 	return endClient
 }
 
-// abort closes a connection whose client takes nothing. net/http would try to
-// end it in good order first, which with TLS is another wait of five seconds.
-func abort(w http.ResponseWriter) {
-	if conn, err := takeConn(w); err == nil {
-		reset(conn)
-	}
+// connKey is the request context's key of its connection.
+type connKey struct{}
+
+func withConn(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, conn)
 }
 
 // takeConn hijacks the connection below whatever wraps the writer, and thus as

@@ -65,7 +65,8 @@ type stream struct {
 	handler *Handler
 	request string // its id, for the log
 	start   time.Time
-	events  uint64 // written
+	access  *accessLine // where the handler returns before the stream ends
+	events  uint64      // written
 	bytes   uint64
 
 	told atomic.Uint32
@@ -82,7 +83,9 @@ type stream struct {
 
 // tell makes the driver look at what happened.
 func (s *stream) tell(what uint32) {
-	s.told.Or(what)
+	if s.told.Or(what)&what != 0 {
+		return // it knows, and has been told to look
+	}
 	s.look()
 	if what == tellShutdown {
 		s.mu.Lock()
@@ -185,6 +188,7 @@ func (s *stream) ended(reason string, err error) {
 	cursor := s.sub.Cursor()
 	s.sub.Close()
 	the.release(s.owner, s.hub)
+	s.access.write(s.bytes, err)
 	if c := s.handler.log.Check(endLevel(reason), "stream ended"); c != nil {
 		c.Write(zap.String("reason", reason), zap.Duration("duration", time.Since(s.start)),
 			zap.Uint64("events", s.events), zap.Uint64("bytes", s.bytes), zap.String("request_id", s.request),
