@@ -234,7 +234,12 @@ func TestFewDescriptors(t *testing.T) {
 		t.Fatalf("for want of descriptors the gateway died:\n%s", r.g.LogTail(20))
 	}
 	from := big.acknowledged.Load()
-	gateway.Eventually(t, time.Minute, "large events are taken again", func() bool { return big.acknowledged.Load() > from+3 })
+	gateway.Eventually(t, time.Minute, "large events are taken again", func() bool {
+		if !r.g.Running() {
+			t.Fatalf("after descriptors came back the gateway died:\n%s", r.g.LogTail(20))
+		}
+		return big.acknowledged.Load() > from+3
+	})
 	if err := big.stop(); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -97,7 +98,12 @@ func Start(t testing.TB, opt Options) *Gateway {
 
 func (g *Gateway) cleanup() {
 	if g.proc != nil && g.Running() {
-		g.Kill9()
+		if g.t.Failed() && os.Getenv("OSA_TEST_KEEP") != "" {
+			g.Signal(syscall.SIGQUIT) // its goroutines go to the log that is kept
+			_ = g.WaitExit()
+		} else {
+			g.Kill9()
+		}
 	}
 	if g.t.Failed() && g.proc != nil {
 		g.t.Logf("end of the gateway's log:\n%s", g.LogTail(25))
