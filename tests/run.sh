@@ -44,6 +44,6 @@ for file in $(grep -rl --include='*_test.go' '^func Fuzz' . | sort); do
 done
 
 step "end to end, on the real binary"
-go test -count=1 -timeout 15m ./tests/...
+go test -count=1 -p 1 -timeout 15m ./tests/...
 
 step "done"

@@ -101,8 +101,9 @@ func TestExit(t *testing.T) {
 			if err := cmd.Wait(); err != nil {
 				t.Error(err)
 			}
-			// Not a measure of speed: without the drain it would be forever.
-			if took := time.Since(start); took > 5*time.Second {
+			// Not a measure of speed: without the drain it would be forever. How fast
+			// it is on the real binary is for the end-to-end tests.
+			if took := time.Since(start); took > 30*time.Second {
 				b, _ := os.ReadFile(s.log)
 				t.Errorf("the process took %v to go:\n%s", took, b[max(0, len(b)-8000):])
 			}
