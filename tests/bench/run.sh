@@ -4,7 +4,7 @@
 #
 #   tests/bench/run.sh            a short form
 #   tests/bench/run.sh --long     more and longer rounds
-#   tests/bench/run.sh --json     the webhook figures as JSON
+#   tests/bench/run.sh --json     the figures as JSON
 #
 # For figures worth comparing, run nothing else on the machine meanwhile. The
 # store is made in the current directory: run this on the disk that you ask about.
@@ -23,4 +23,5 @@ for arg in "$@"; do
 	esac
 done
 
+go run ./tests/bench/auth -rounds "$rounds" -requests "$requests" "${json[@]}"
 go run ./tests/bench/webhook -rounds "$rounds" -requests "$requests" -overload -overload-seconds "$seconds" "${json[@]}"

@@ -119,6 +119,18 @@ func (p *Prepared) Next([]byte) []byte {
 	return p.arena[start:p.ends[p.next-1]:p.ends[p.next-1]]
 }
 
+// Repeat is one request without a body, for ever.
+type Repeat struct{ request []byte }
+
+// Get asks for the target's path, again and again.
+func Get(t Target) Repeat {
+	return Repeat{[]byte("GET " + t.Path + " HTTP/1.1\r\nHost: " + t.Address +
+		"\r\nUser-Agent: osa-load\r\nAccept: */*\r\n" + t.Header + "\r\n")}
+}
+
+// Next implements Source.
+func (r Repeat) Next([]byte) []byte { return r.request }
+
 // Live makes and signs each request when it is sent: for runs that last longer
 // than a signature holds. It costs the generator about 4 µs a request more.
 type Live struct{ w *writer }

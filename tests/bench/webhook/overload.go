@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/osa-edge/osa-gateway/tests/bench/load"
+	"github.com/osa-edge/osa-gateway/tests/bench/turns"
 )
 
 // overloadPart is how the gateway met more than it can take.
@@ -38,20 +39,20 @@ type phase struct {
 	Peak       float64 `json:"memory_peak_mib"`
 }
 
-func (b *bench) overload(ctx context.Context, out *report) (err error) {
-	p, err := b.start("gateway-overload", b.binary, gateway, true)
+func (b *bench) overload(ctx context.Context) (o *overloadPart, err error) {
+	p, err := b.start("gateway-overload", b.Binary, keeping, true)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, p.Stop()) }()
-	if _, err := b.round(ctx, p, max(2000, b.requests/5), ""); err != nil {
-		return err
+	if _, err := p.Round(ctx, b.Options, max(2000, b.Requests/5), ""); err != nil { // warm up
+		return nil, err
 	}
-	capacity, err := b.round(ctx, p, b.requests, "")
+	capacity, err := p.Round(ctx, b.Options, b.Requests, "")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	o := &overloadPart{Capacity: capacity.PerSecond, Connections: b.overConns}
+	o = &overloadPart{Capacity: capacity.PerSecond, Connections: b.overConns}
 	for _, step := range []struct {
 		name    string
 		factor  float64
@@ -61,19 +62,18 @@ func (b *bench) overload(ctx context.Context, out *report) (err error) {
 	} {
 		ph, err := b.phase(ctx, p, step.name, step.factor*o.Capacity, step.seconds)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		o.Phases = append(o.Phases, ph)
 	}
-	out.Overload = o
-	return nil
+	return o, nil
 }
 
-func (b *bench) phase(ctx context.Context, p *peer, name string, rate, seconds float64) (phase, error) {
+func (b *bench) phase(ctx context.Context, p *turns.Contender, name string, rate, seconds float64) (phase, error) {
 	ph := phase{Name: name, Rate: rate, Seconds: seconds}
-	source := load.Prepare(p.target, b.events(), int(rate*seconds)+1)
+	source := load.Prepare(p.Target, b.events(), int(rate*seconds)+1)
 	r, err := load.Run(ctx, load.Options{
-		Target: p.target, Source: source, Connections: b.overConns, Rate: rate,
+		Target: p.Target, Source: source, Connections: b.overConns, Rate: rate,
 		Duration: time.Duration(seconds * float64(time.Second)), Patience: 60 * time.Second,
 	})
 	if err != nil {
@@ -85,11 +85,11 @@ func (b *bench) phase(ctx context.Context, p *peer, name string, rate, seconds f
 	}
 	ph.Accepted, ph.Refused, ph.RetryAfter = r.Status[200], r.Status[503], r.RetryAfter
 	ph.Unsent, ph.Errors = r.Unsent, r.Errors+r.Unanswered
-	ph.P50, ph.P99 = millis(load.Latency(r.Accepted, 50)), millis(load.Latency(r.Accepted, 99))
-	ph.Max, ph.RefusedP99 = float64(r.Accepted.Max())/1000, millis(load.Latency(r.Refused, 99))
-	ph.Anonymous, ph.Peak = mib(m.Anonymous), mib(m.Peak)
+	ph.P50, ph.P99 = turns.Millis(load.Latency(r.Accepted, 50)), turns.Millis(load.Latency(r.Accepted, 99))
+	ph.Max, ph.RefusedP99 = float64(r.Accepted.Max())/1000, turns.Millis(load.Latency(r.Refused, 99))
+	ph.Anonymous, ph.Peak = turns.MiB(m.Anonymous), turns.MiB(m.Peak)
 	if other := r.Requests - ph.Accepted - ph.Refused; other > 0 {
-		return ph, fmt.Errorf("%s: %w: %v", name, errAnswers, r.Status)
+		return ph, fmt.Errorf("%s: %w: %v", name, turns.ErrAnswers, r.Status)
 	}
 	return ph, nil
 }

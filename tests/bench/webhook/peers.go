@@ -3,10 +3,9 @@ package main
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"path/filepath"
 
 	"github.com/osa-edge/osa-gateway/tests/bench/load"
-	"github.com/osa-edge/osa-gateway/tests/bench/server"
+	"github.com/osa-edge/osa-gateway/tests/bench/turns"
 )
 
 // path is that of the receiver, on every server.
@@ -40,7 +39,7 @@ http://{$BENCH_ADDRESS} {
 	respond 200
 }
 `
-	gateway = head + `
+	keeping = head + `
 	osa {
 		storage badger {
 			path store
@@ -62,28 +61,22 @@ http://{$BENCH_ADDRESS} {
 `
 )
 
-// peer is one server of the comparison.
-type peer struct {
-	Name string
-	*server.Server
-	target load.Target
-	// stores: it answers only once what it was sent.
-	stores bool
-	rounds []round
-}
-
-func (b *bench) start(name, binary, caddyfile string, stores bool) (*peer, error) {
-	s, err := server.Start(server.Options{
-		Binary: binary, Caddyfile: caddyfile, Dir: filepath.Join(b.dir, name), CPUs: b.serverCPUs,
-		Env: append(b.serverEnv(), "OSA_WEBHOOK_SHARED_SECRET="+b.secret),
-	})
+func (b *bench) start(name, binary, caddyfile string, stores bool) (*turns.Contender, error) {
+	s, err := b.Start(name, binary, caddyfile, "OSA_WEBHOOK_SHARED_SECRET="+b.secret)
 	if err != nil {
 		return nil, err
 	}
-	return &peer{
-		Name: name, Server: s, stores: stores,
-		target: load.Target{Address: s.Address, Path: path, Secret: b.secret},
+	target := load.Target{Address: s.Address, Path: path, Secret: b.secret}
+	return &turns.Contender{
+		Name: name, Server: s, Target: target, Stores: stores,
+		Source: func(n int) load.Source { return load.Prepare(target, b.events(), n) },
 	}, nil
+}
+
+// events are bodies that no server has seen.
+func (b *bench) events() *load.Events {
+	b.Seed++
+	return load.NewEvents(b.bodySize, b.Seed)
 }
 
 func newSecret() string {
