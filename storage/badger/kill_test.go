@@ -97,7 +97,7 @@ func TestKill(t *testing.T) {
 }
 
 // killWriter lets a process write for a while and returns what it acknowledged.
-func killWriter(t *testing.T, dir string, after uint64) uint64 {
+func killWriter(t testing.TB, dir string, after uint64) uint64 {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "OSA_TEST_WRITER="+dir)
