@@ -105,6 +105,9 @@ func (g *Gateway) cleanup() {
 			g.Kill9()
 		}
 	}
+	if g.proc != nil {
+		g.checkLog()
+	}
 	if g.t.Failed() && g.proc != nil {
 		g.t.Logf("end of the gateway's log:\n%s", g.LogTail(25))
 	}
