@@ -44,6 +44,19 @@ for file in $(grep -rl --include='*_test.go' '^func Fuzz' . | sort); do
 done
 
 step "end to end, on the real binary"
+# Other people's clients follow the stream: a browser, and an npm package.
+need() { # command, Debian package
+	command -v "$1" >/dev/null && return
+	echo "installing $2"
+	if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
+		echo "$1 is needed: install it, or run this as root where apt-get is"
+		exit 1
+	fi
+	apt-get update -q && apt-get install -qy --no-install-recommends "$2"
+}
+need node nodejs
+need npm npm
+need chromium chromium
 go test -count=1 -p 1 -timeout 15m ./tests/...
 
 step "done"
