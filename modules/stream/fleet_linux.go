@@ -297,6 +297,9 @@ func (w *writer) enqueue(v *vessel) {
 	}
 }
 
+// gosched is after how many vessels a writer lets others run.
+const gosched = 32
+
 func (w *writer) run() {
 	var work []*vessel
 	for {
@@ -311,6 +314,9 @@ func (w *writer) run() {
 		work, w.ready = w.ready, work[:0]
 		w.mu.Unlock()
 		for i, v := range work {
+			if i%gosched == gosched-1 {
+				runtime.Gosched() // webhooks are answered between writes
+			}
 			work[i] = nil
 			w.mu.Lock()
 			v.queued = false
