@@ -38,6 +38,7 @@ func TestFailpoints(t *testing.T) {
 			done++
 		}
 		r.close()
+		t.Logf("%d of %d", done, n)
 	}
 }
 

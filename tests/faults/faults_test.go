@@ -24,6 +24,7 @@ func TestFaults(t *testing.T) {
 		}
 		r.close()
 		faults = faults[n:]
+		t.Logf("%d to go", len(faults))
 	}
 }
 

@@ -1,13 +1,17 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -64,7 +68,9 @@ func New(t testing.TB, opt Options) *Gateway {
 	}
 	keys := filepath.Join(g.Dir, "keys.json")
 	g.must(os.WriteFile(keys, g.keysFile, 0o600))
-	g.Addr = fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	g.Addr = freeAddr(t)
+	host, _, err := net.SplitHostPort(g.Addr)
+	g.must(err)
 	g.Client = newClient(t, "http://"+g.Addr, g.Credentials)
 	g.env = map[string]string{
 		"PATH":                      os.Getenv("PATH"),
@@ -73,7 +79,7 @@ func New(t testing.TB, opt Options) *Gateway {
 		"XDG_CONFIG_HOME":           filepath.Join(g.Dir, "config"),
 		"OSA_ENV":                   "production",
 		"OSA_ADDRESS":               "http://" + g.Addr,
-		"OSA_BIND":                  "127.0.0.1",
+		"OSA_BIND":                  host,
 		"OSA_ADMIN_ENDPOINT":        "unix/" + g.adminSocket() + "|0600",
 		"OSA_LOG_LEVEL":             "INFO",
 		"OSA_WEBHOOK_SHARED_SECRET": g.Secret,
@@ -191,21 +197,34 @@ func (g *Gateway) environ() []string {
 // Setenv changes a variable for the next start.
 func (g *Gateway) Setenv(name, value string) { g.env[name] = value }
 
-// freePort finds a port below those that the system gives to outgoing
-// connections, so that it is still free when the gateway is started again.
-func freePort(t testing.TB) int {
+// freeAddr finds an address that stays free while the gateway is down between
+// two starts. Its port is below those that the system gives to outgoing
+// connections. Caddys share ports with each other, so where the system has more
+// than one loopback address, every test process has its own.
+func freeAddr(t testing.TB) string {
 	t.Helper()
-	for range 100 {
-		port := 20000 + randomBelow(10000)
-		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	pid := os.Getpid()
+	host := fmt.Sprintf("127.%d.%d.%d", 1+pid>>16&0x3f, pid>>8&0xff, pid&0xff)
+	for range 200 {
+		addr := net.JoinHostPort(host, strconv.Itoa(20000+rand.IntN(10000)))
+		if _, used := given.LoadOrStore(addr, true); used {
+			continue
+		}
+		ln, err := net.Listen("tcp", addr)
 		if err == nil {
 			_ = ln.Close()
-			return port
+			return addr
+		}
+		if errors.Is(err, syscall.EADDRNOTAVAIL) {
+			host = "127.0.0.1"
 		}
 	}
 	t.Fatal("no free port found")
-	return 0
+	return ""
 }
+
+// given are the addresses that gateways of this process have.
+var given sync.Map
 
 // RemoveData removes the store of a gateway that has ended.
 func (g *Gateway) RemoveData() { g.must(os.RemoveAll(g.Data)) }
