@@ -240,3 +240,16 @@ func TestMatchingLooksOnlyAtWhatMayMatch(t *testing.T) {
 		})
 	}
 }
+
+// TestMatchedOnce: an event may have two terms of one clause, its type and its
+// kind.
+func TestMatchedOnce(t *testing.T) {
+	var x index
+	f := event.Filter{Types: []string{"agent_status_update", "agent_status_change"}}
+	clauses, _ := canonical(&f)
+	x.add(&group{filter: f, clauses: clauses})
+	e := &event.Event{Seq: 1, Type: "agent_status_update", Kind: event.KindAgentStatus, WorkflowID: "w", Source: "opal"}
+	if n := len(x.match(nil, e, e.AppendTerms(nil))); n != 1 {
+		t.Errorf("matched %d times", n)
+	}
+}
