@@ -16,6 +16,9 @@ type Options struct {
 	// comes first, or the end of Source.
 	Requests int
 	Duration time.Duration
+	// Pause is what the server gets to accept the connections before the first
+	// request is due.
+	Pause time.Duration
 	// Patience is how long the last answers are waited for; default 10 s.
 	Patience time.Duration
 }

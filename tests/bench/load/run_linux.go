@@ -29,6 +29,11 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err := r.open(); err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}
+	select {
+	case <-time.After(o.Pause):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	runtime.LockOSThread() // what the thread uses is what the generator uses
 	defer runtime.UnlockOSThread()
 	before := threadCPU()
@@ -50,10 +55,14 @@ type connection struct {
 	resp  response
 }
 
+// timerIndex stands for the timer among the connections.
+const timerIndex = -1
+
 type runner struct {
 	o      Options
 	addr   unix.Sockaddr
 	epoll  int
+	timer  int
 	conns  []*connection
 	idle   []*connection
 	result *Result
@@ -66,6 +75,12 @@ type runner struct {
 
 func (r *runner) open() (err error) {
 	if r.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return err
+	}
+	if r.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC); err != nil {
+		return err
+	}
+	if err := unix.EpollCtl(r.epoll, unix.EPOLL_CTL_ADD, r.timer, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: timerIndex}); err != nil {
 		return err
 	}
 	for i := range r.o.Connections {
@@ -87,8 +102,10 @@ func (r *runner) close() {
 			_ = unix.Close(c.fd)
 		}
 	}
-	if r.epoll > 0 {
-		_ = unix.Close(r.epoll)
+	for _, fd := range []int{r.timer, r.epoll} {
+		if fd > 0 {
+			_ = unix.Close(fd)
+		}
 	}
 }
 
@@ -149,6 +166,10 @@ func (r *runner) loop(ctx context.Context) error {
 			return err
 		}
 		for i := range max(0, n) {
+			if events[i].Fd == timerIndex {
+				_, _ = unix.Read(r.timer, make([]byte, 8))
+				continue
+			}
 			r.serve(r.conns[events[i].Fd], events[i].Events)
 		}
 	}
@@ -168,8 +189,7 @@ func (r *runner) dispatch(now time.Time) int {
 		if r.o.Rate > 0 {
 			due = r.begin.Add(time.Duration(float64(r.issued) / r.o.Rate * float64(time.Second)))
 			if ahead := due.Sub(now); ahead > 0 {
-				// What is due within a millisecond is worth a busy wait.
-				return int(min(ahead/time.Millisecond, 100))
+				return r.sleep(ahead)
 			}
 		}
 		if r.o.Requests > 0 && r.issued == r.o.Requests {
@@ -189,6 +209,21 @@ func (r *runner) dispatch(now time.Time) int {
 		r.issued++
 		c.busy, c.due, c.rest = true, due, request
 		r.send(c)
+	}
+	return 100
+}
+
+// sleep arms the timer for the next request: epoll's own timeout is in
+// milliseconds, which is late for the one and a core's worth of spinning for the
+// other. What is due in a moment is worth a busy wait.
+func (r *runner) sleep(d time.Duration) int {
+	const moment = 20 * time.Microsecond
+	if d < moment {
+		return 0
+	}
+	at := unix.ItimerSpec{Value: unix.NsecToTimespec((d - moment/2).Nanoseconds())}
+	if err := unix.TimerfdSettime(r.timer, 0, &at, nil); err != nil {
+		return 0
 	}
 	return 100
 }

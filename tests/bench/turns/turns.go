@@ -103,7 +103,7 @@ func Run(ctx context.Context, o Options, contenders []*Contender) ([]Result, err
 func (c *Contender) Round(ctx context.Context, o Options, n int, profile string) (Round, error) {
 	var r Round
 	source := c.Source(n)
-	before, err := c.observe(ctx)
+	before, err := c.Observe(ctx)
 	if err != nil {
 		return r, err
 	}
@@ -112,7 +112,7 @@ func (c *Contender) Round(ctx context.Context, o Options, n int, profile string)
 	if err != nil {
 		return r, err
 	}
-	during, err := c.observe(ctx)
+	during, err := c.Observe(ctx)
 	if err != nil {
 		return r, err
 	}
@@ -133,14 +133,12 @@ func (c *Contender) Round(ctx context.Context, o Options, n int, profile string)
 		return r, fmt.Errorf("%s: %w: %+v", c.Name, ErrAnswers, *result)
 	}
 	perRequest := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(n) }
+	batch, commit := during.Since(before)
 	r = Round{
+		Batch: batch, Commit: commit,
 		PerSecond: result.PerSecond(), Generator: result.GeneratorMicros(),
 		CPU: perRequest(after - before.cpu), During: perRequest(during.cpu - before.cpu),
 		P50: Millis(load.Latency(result.Accepted, 50)), P99: Millis(load.Latency(result.Accepted, 99)),
-	}
-	if commits := during.commits - before.commits; commits > 0 {
-		r.Batch = (during.events - before.events) / commits
-		r.Commit = (during.seconds - before.seconds) / commits * 1000
 	}
 	return r, nil
 }
@@ -151,13 +149,27 @@ func Millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 // MiB is a size in mebibytes.
 func MiB(n int64) float64 { return float64(n) / (1 << 20) }
 
-// observation of a server at one moment.
-type observation struct {
+// Observation is what a server had done at one moment.
+type Observation struct {
 	cpu                      time.Duration
 	commits, events, seconds float64
 }
 
-func (c *Contender) observe(ctx context.Context) (o observation, err error) {
+// Since is the mean of the commits since an earlier observation: how many events
+// at once, and how long that took in milliseconds.
+func (o Observation) Since(earlier Observation) (batch, commit float64) {
+	n := o.commits - earlier.commits
+	if n <= 0 {
+		return 0, 0
+	}
+	return (o.events - earlier.events) / n, (o.seconds - earlier.seconds) / n * 1000
+}
+
+// CPUSince is the CPU time used since an earlier observation.
+func (o Observation) CPUSince(earlier Observation) time.Duration { return o.cpu - earlier.cpu }
+
+// Observe looks at the server.
+func (c *Contender) Observe(ctx context.Context) (o Observation, err error) {
 	if c.Stores {
 		m, err := c.Metrics(ctx)
 		if err != nil {

@@ -37,6 +37,12 @@ type phase struct {
 	RefusedP99 float64 `json:"refused_p99_ms"`
 	Anonymous  float64 `json:"memory_anonymous_mib"`
 	Peak       float64 `json:"memory_peak_mib"`
+	// Batch is how many events were committed at once, Commit what that took.
+	Batch  float64 `json:"batch"`
+	Commit float64 `json:"commit_ms"`
+	// CPU is the server's in µs an answer, GeneratorCPU the generator's.
+	CPU          float64 `json:"cpu_us"`
+	GeneratorCPU float64 `json:"generator_cpu_us"`
 }
 
 func (b *bench) overload(ctx context.Context) (o *overloadPart, err error) {
@@ -72,13 +78,25 @@ func (b *bench) overload(ctx context.Context) (o *overloadPart, err error) {
 func (b *bench) phase(ctx context.Context, p *turns.Contender, name string, rate, seconds float64) (phase, error) {
 	ph := phase{Name: name, Rate: rate, Seconds: seconds}
 	source := load.Prepare(p.Target, b.events(), int(rate*seconds)+1)
+	before, err := p.Observe(ctx)
+	if err != nil {
+		return ph, err
+	}
 	r, err := load.Run(ctx, load.Options{
 		Target: p.Target, Source: source, Connections: b.overConns, Rate: rate,
 		Duration: time.Duration(seconds * float64(time.Second)), Patience: 60 * time.Second,
+		Pause: 2 * time.Second,
 	})
 	if err != nil {
 		return ph, err
 	}
+	after, err := p.Observe(ctx)
+	if err != nil {
+		return ph, err
+	}
+	ph.Batch, ph.Commit = after.Since(before)
+	ph.CPU = float64(after.CPUSince(before).Microseconds()) / float64(max(1, r.Requests))
+	ph.GeneratorCPU = r.GeneratorMicros()
 	m, err := p.Memory()
 	if err != nil {
 		return ph, err
@@ -97,11 +115,11 @@ func (b *bench) phase(ctx context.Context, p *turns.Contender, name string, rate
 func (o *overloadPart) print(out io.Writer) {
 	fmt.Fprintf(out, "\nOverload: capacity %.0f/s, %d connections; latencies count from when a request was due\n\n", o.Capacity, o.Connections)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "phase\tdue/s\taccepted/s\tshare\t503/s\tRetry-After\tunsent/s\terrors\tp50 ms\tp99 ms\tmax ms\t503 p99 ms\tMiB\tpeak MiB\t")
+	fmt.Fprintln(w, "phase\tdue/s\taccepted/s\tshare\t503/s\tRetry-After\tunsent/s\terrors\tp50 ms\tp99 ms\tmax ms\t503 p99 ms\tbatch\tcommit ms\tCPU µs\tgenerator µs\tMiB\tpeak MiB\t")
 	for _, p := range o.Phases {
-		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.2f\t%.0f\t%d\t%.0f\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t%.0f\t%.0f\t\n",
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.2f\t%.0f\t%d\t%.0f\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.2f\t%.1f\t%.1f\t%.0f\t%.0f\t\n",
 			p.Name, p.Rate, float64(p.Accepted)/p.Seconds, float64(p.Accepted)/p.Seconds/p.Rate, float64(p.Refused)/p.Seconds,
-			p.RetryAfter, float64(p.Unsent)/p.Seconds, p.Errors, p.P50, p.P99, p.Max, p.RefusedP99, p.Anonymous, p.Peak)
+			p.RetryAfter, float64(p.Unsent)/p.Seconds, p.Errors, p.P50, p.P99, p.Max, p.RefusedP99, p.Batch, p.Commit, p.CPU, p.GeneratorCPU, p.Anonymous, p.Peak)
 	}
 	_ = w.Flush()
 }
