@@ -25,7 +25,7 @@ var buffers = sync.Pool{New: func() any {
 }}
 
 func returnBuffer(b *[]byte) {
-	if cap(*b) <= 4*batchBytes {
+	if cap(*b) <= 2*replayBytes {
 		*b = (*b)[:0]
 		buffers.Put(b)
 	}
@@ -37,7 +37,7 @@ var batches = sync.Pool{New: func() any { return new(hub.Batch) }}
 // the connection can be taken over, until the client has everything there is.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, s *stream, first [][]byte) error {
 	out := newResponse(w, r, s)
-	out.mayLeave = !h.KeepConnections && r.ProtoMajor == 1 && r.TLS == nil && fleetSupported
+	out.mayLeave = !h.KeepConnections && r.ProtoMajor == 1 && r.TLS == nil && takeoverSupported
 
 	s.opened()
 	setHeader(w.Header())
@@ -59,7 +59,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, s *stream, first
 // endLeave is no end: the stream goes on without its handler.
 const endLeave = "leave"
 
-// leave hands the stream's connection to the fleet.
+// leave hands the stream's connection to the reactor.
 func (h *Handler) leave(w http.ResponseWriter, r *http.Request, s *stream) error {
 	s.access = keepAccessLine(r, w.Header())
 	conn, err := takeConn(w)
@@ -67,7 +67,7 @@ func (h *Handler) leave(w http.ResponseWriter, r *http.Request, s *stream) error
 		s.ended(endError, err)
 		return nil
 	}
-	if err := sail(s, conn); err != nil {
+	if err := takeOver(s, conn); err != nil {
 		_ = conn.Close()
 		s.ended(endError, err)
 	}

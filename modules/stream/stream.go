@@ -50,6 +50,10 @@ var heartbeat = []byte(": heartbeat\n\n")
 // batchBytes is about how much one write takes.
 const batchBytes = 32 << 10
 
+// replayBytes is about how much is read from the log at once for a stream that a
+// handler drives: beginning to read costs more than an event.
+const replayBytes = 4 * batchBytes
+
 // stream is one open stream, whoever drives it: what it sends next, and when it
 // has to end.
 type stream struct {
@@ -144,7 +148,7 @@ func appendFarewell(dst []byte) []byte {
 func (s *stream) fill(ctx context.Context, b *hub.Batch, dst []byte) (_ []byte, end string, err error) {
 	err = s.sub.Poll(b, batchBytes)
 	for errors.Is(err, hub.ErrBehind) {
-		if err = s.sub.Fetch(ctx, b, batchBytes); err != nil || len(b.Frames) > 0 {
+		if err = s.sub.Fetch(ctx, b, replayBytes); err != nil || len(b.Frames) > 0 {
 			break
 		}
 		s.sub.Advance(b, 0)

@@ -18,15 +18,15 @@ import (
 	"github.com/osa-edge/osa-gateway/event"
 )
 
-// afloat is how many streams the fleet holds.
-func afloat() int {
-	f := currentFleet()
+// active is how many streams the reactor holds.
+func active() int {
+	f := currentReactor()
 	if f == nil {
 		return 0
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.afloat
+	return f.active
 }
 
 func TestConnectionsAreTakenOver(t *testing.T) {
@@ -43,7 +43,7 @@ func TestConnectionsAreTakenOver(t *testing.T) {
 			for _, r := range readers {
 				wantIDs(t, r.ids(10), 1, 10)
 			}
-			s.eventually(fmt.Sprintf("%d taken over", want), func() bool { return afloat() == want })
+			s.eventually(fmt.Sprintf("%d taken over", want), func() bool { return active() == want })
 			readers[0].close()
 			s.eventually("one has left", func() bool { return the.count() == 2 })
 			s.publishN(10)
@@ -80,7 +80,7 @@ func TestAccessLog(t *testing.T) {
 			s.publishN(3)
 			wantIDs(t, r.ids(3), 1, 3)
 			if !kept {
-				s.eventually("taken over", func() bool { return afloat() == 1 })
+				s.eventually("taken over", func() bool { return active() == 1 })
 			}
 			if got := lines(); len(got) != 0 {
 				t.Fatalf("logged while it is open: %v", got)

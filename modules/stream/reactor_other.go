@@ -1,0 +1,18 @@
+//go:build !linux
+
+package stream
+
+import (
+	"errors"
+	"net"
+	"time"
+)
+
+// takeoverSupported: every stream stays with its handler.
+const takeoverSupported = false
+
+func takeOver(*stream, net.Conn) error { return errors.ErrUnsupported }
+
+func anyStuck() bool { return false }
+
+func checkStuck(time.Time) {}
