@@ -18,8 +18,8 @@ import (
 // blocks once a commit: its share is then a number of commits a second, and only
 // large ones keep up.
 const (
-	batchEvents = 2048
-	batchBytes  = 3 << 19 // 1.5 MiB
+	batchEvents = 1024
+	batchBytes  = 768 << 10
 )
 
 // appendTimeout bounds the wait for a commit: a disk that hangs must not collect

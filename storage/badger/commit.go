@@ -37,7 +37,7 @@ type write struct {
 	refs  []staged
 }
 
-// CommitBatch implements storage.Store. A batch of up to 4096 events fits,
+// CommitBatch implements storage.Store. A batch of up to 2048 events fits,
 // whatever their sizes.
 func (s *Store) CommitBatch(ctx context.Context, batch []*event.Event) ([]storage.Outcome, error) {
 	if err := s.gate.enter(ctx); err != nil {

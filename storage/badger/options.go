@@ -22,7 +22,8 @@ type Options struct {
 	// 0 means DefaultReserve, a negative value none. What is in memory must
 	// still be written then, by writing to mapped files, which a full disk
 	// answers with SIGBUS: the reserve has to hold what memory still holds and
-	// a compaction of all of level 0 beside its input, some 200 MiB.
+	// a compaction of all of level 0 and its share of the next beside its input,
+	// some 200 MiB.
 	Reserve int64
 	// Ballast is the size in bytes of a file that is given back to the file
 	// system when others have eaten the reserve: one half then, and the other
@@ -56,7 +57,11 @@ func orDefault(v, def int64) int64 {
 }
 
 const (
-	memTableSize = 16 << 20
+	// memTableSize is small, because so is what follows from it: the files that
+	// stand between two others' syncs while they are written out, what is replayed
+	// at a start, and the buffers of tables in the making, of which Badger keeps
+	// up to eight.
+	memTableSize = 8 << 20
 	// maxTxn is what a transaction may hold: Badger's 15 % of a memtable, less
 	// something for keys and for what it counts besides.
 	maxTxn = memTableSize*15/100 - 128<<10
@@ -74,9 +79,17 @@ func badgerOptions(dir string, log *zap.Logger) bdg.Options {
 		// All writers hold a mutex where they need one.
 		WithDetectConflicts(false).
 		WithMemTableSize(memTableSize).
-		WithNumMemtables(3).
-		WithNumLevelZeroTables(5).
-		WithNumLevelZeroTablesStall(10).
+		WithNumMemtables(5).
+		WithNumLevelZeroTables(10).
+		WithNumLevelZeroTablesStall(20).
+		// Level 0 goes into a level of this size: with Badger's 10 MiB there is one
+		// more level that everything is written to again.
+		WithBaseLevelSize(64 << 20).
+		// Blocks hold several of our values, which are some 20 KiB. Badger's 4 KiB
+		// are too small for one: it grows the buffer twice, copies what is in it,
+		// and keeps all three until the table is written. As nothing compresses
+		// blocks, a reader takes from one no more than the entry that it wants.
+		WithBlockSize(64 << 10).
 		WithNumCompactors(2).
 		WithNumGoroutines(2).
 		// Blocks compress themselves, once (block.go), and everything that follows

@@ -11,7 +11,7 @@ import (
 const (
 	// deletesPerTxn and deleteBytes bound a transaction of deletions.
 	deletesPerTxn = 4096
-	deleteBytes   = 1 << 20
+	deleteBytes   = 768 << 10
 )
 
 // Prune implements storage.Store. It forgets whole blocks: one stays until all

@@ -16,7 +16,7 @@ import (
 const (
 	chunkBytes = 256 << 10
 	// stageBytes is what one transaction of chunks takes.
-	stageBytes = 7 * chunkBytes
+	stageBytes = 4 * chunkBytes
 )
 
 // stage writes data in chunks and returns the id to refer to it by.
