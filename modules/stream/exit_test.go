@@ -23,11 +23,9 @@ func child(path string) {
 	config, err := os.ReadFile(path)
 	if err == nil {
 		caddy.TrapSignals()
-		err = caddy.Load(config, true)
+		err = loadConfig(config)
 	}
 	if err == nil {
-		// Not to be connected to earlier: Caddy's TLS app is not made for a
-		// handshake while it starts, and the race detector would say so.
 		err = os.WriteFile(path+".ready", nil, 0o600)
 	}
 	if err != nil {
