@@ -98,12 +98,37 @@ func (s *Subscription) Close() {
 // Cursor is the place in the log up to which everything was taken.
 func (s *Subscription) Cursor() uint64 { return s.cursor }
 
+// Filter is what the subscription selects. It is shared and must not be changed.
+func (s *Subscription) Filter() *event.Filter { return &s.group.filter }
+
+// Policy is the one that the subscription was made with.
+func (s *Subscription) Policy() Policy { return s.policy }
+
+// Lag tells how far a subscription is behind that has taken everything up to the
+// cursor: how many events it has yet to get of those in the window, or, once it
+// is beyond that, how many sequence numbers there are up to the head of the log,
+// whether they match or not. Other than the rest it may be called at any time.
+func (s *Subscription) Lag(cursor uint64) (events uint64, beyond bool) {
+	head := s.hub.log.Head()
+	g := s.group
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if cursor >= g.floor {
+		return g.end() - g.find(cursor), false
+	}
+	return head - min(head, cursor), true
+}
+
 // Batch is what a reader writes in one go. The frames are shared and must not be
 // changed. It may be used for many subscriptions, one after the other.
 type Batch struct {
 	Frames [][]byte
 	// Events is how many of Frames are events of the log.
 	Events int
+	// Skipped is how many events the first frame says were left out (it is a
+	// gap), and Expired that it is a stream_reset.
+	Skipped uint64
+	Expired bool
 
 	seqs    []uint64 // the cursor after each frame
 	place   uint64   // of the first frame after lead
@@ -166,7 +191,8 @@ func (s *Subscription) Poll(b *Batch, size int) error {
 		if start > g.base {
 			through = g.frames[start-g.base-1].seq
 		}
-		b.add(appendGap(nil, start-s.place, s.cursor, through), through)
+		b.Skipped = start - s.place
+		b.add(appendGap(nil, b.Skipped, s.cursor, through), through)
 		b.lead = 1
 	}
 	b.place, b.joined = start, true
@@ -240,7 +266,7 @@ func (s *Subscription) Fetch(ctx context.Context, b *Batch, size int) error {
 	if s.cursor+1 < first {
 		// Retention was faster than this reader.
 		b.add(AppendReset(nil, ResetExpired, first-1), first-1)
-		b.lead = 1
+		b.lead, b.Expired = 1, true
 		return nil
 	}
 	g := s.group

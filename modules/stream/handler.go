@@ -43,7 +43,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		return refusal(err)
 	}
 	s := &stream{
-		owner: owner, handler: h, request: osa.RequestID(r),
+		owner: owner, handler: h, request: osa.RequestID(r), client: clientOf(r),
 		hub: events, workspace: workspace, metrics: p.metrics, principal: osa.PrincipalOf(r),
 		interval: time.Duration(h.Heartbeat), timeout: time.Duration(h.WriteTimeout), place: -1,
 	}
@@ -85,10 +85,10 @@ func refusal(err error) error {
 	case errors.Is(err, errLeaving):
 		return osa.Unavailable("The gateway is restarting", time.Second).Because(err).Handler()
 	case errors.Is(err, errTooManyPrincipal):
-		metrics.refused.WithLabelValues("principal").Inc()
+		totals.refused[refusedPrincipal].Add(1)
 		return osa.Unavailable("Too many open streams for these credentials", 5*time.Second).Because(err).Handler()
 	}
-	metrics.refused.WithLabelValues("total").Inc()
+	totals.refused[refusedTotal].Add(1)
 	return osa.Unavailable("Too many open streams", 5*time.Second).Because(err).Handler()
 }
 
@@ -105,7 +105,7 @@ func (s *stream) begin(ctx context.Context, p *params) ([][]byte, error) {
 			return nil, err
 		}
 		if reset != "" {
-			metrics.resets.Inc()
+			totals.resets.Add(1)
 			first = append(first, hub.AppendReset(nil, reset, after))
 		}
 	case p.history > 0:
@@ -114,9 +114,9 @@ func (s *stream) begin(ctx context.Context, p *params) ([][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		metrics.deliveries.Add(float64(len(frames)))
-		first, after = append(first, frames...), through
+		first, after, s.history = append(first, frames...), through, len(frames)
 	}
+	s.position.Store(after)
 	s.woken = make(chan struct{}, 1)
 	s.setWake(func() {
 		select {

@@ -29,6 +29,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/encode/gzip"
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	_ "github.com/caddyserver/caddy/v2/modules/logging"
+	_ "github.com/caddyserver/caddy/v2/modules/metrics"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
@@ -168,6 +169,7 @@ type site struct {
 	osa    map[string]any
 	stream map[string]any
 	tls    map[string]any
+	admin  map[string]any
 	finals atomic.Pointer[map[string][]uint64]
 	log    string
 }
@@ -187,6 +189,7 @@ func plainSite(t testing.TB, change func(*site)) *site {
 	s.client = &http.Client{Transport: &http.Transport{}}
 	s.stream = map[string]any{"handler": "osa_stream", "anonymous": "ws"}
 	s.server = map[string]any{"listen": []string{addr}, "automatic_https": map[string]any{"disable": true}, "logs": map[string]any{}}
+	s.admin = map[string]any{"disabled": true, "config": map[string]any{"persist": false}}
 	s.http = map[string]any{"metrics": map[string]any{}}
 	s.osa = map[string]any{"storage": map[string]any{"engine": "stream_test", "name": fmt.Sprintf("%s/%d", t.Name(), sites.Add(1))}}
 	if change != nil {
@@ -223,7 +226,7 @@ func (s *site) config() []byte {
 		apps["tls"] = s.tls
 	}
 	raw, err := json.Marshal(map[string]any{
-		"admin":   map[string]any{"disabled": true, "config": map[string]any{"persist": false}},
+		"admin":   s.admin,
 		"logging": map[string]any{"logs": map[string]any{"default": map[string]any{"level": "DEBUG", "writer": map[string]any{"output": "file", "filename": s.log, "roll": false}, "encoder": map[string]any{"format": "json"}}}},
 		"apps":    apps,
 	})

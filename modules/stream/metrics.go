@@ -1,60 +1,111 @@
 package stream
 
 import (
+	"sync/atomic"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// The collectors live as long as the process: Caddy makes its registry anew at
-// every reload.
-var metrics = struct {
-	open               prometheus.Gauge
-	deliveries, resets prometheus.Counter
-	closed, refused    *prometheus.CounterVec
-	lag                hubCollector
+// totals count for as long as the process lives. They are what the series and
+// the admin endpoint both show.
+var totals = struct {
+	opened, deliveries, bytes, resets, gaps, skipped atomic.Uint64
+
+	closed, refused map[string]*atomic.Uint64 // by reason; the maps do not change
 }{
-	open: prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: "osa", Subsystem: "stream", Name: "open", Help: "Streams that are open.",
-	}),
-	deliveries: prometheus.NewCounter(prometheus.CounterOpts{
-		Namespace: "osa", Subsystem: "stream", Name: "deliveries_total", Help: "Events written to streams, one for each who got it.",
-	}),
-	resets: prometheus.NewCounter(prometheus.CounterOpts{
-		Namespace: "osa", Subsystem: "stream", Name: "resets_total", Help: "Streams that came with an id outside the log.",
-	}),
-	closed: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "osa", Subsystem: "stream", Name: "closed_total", Help: "Streams that ended, by reason.",
-	}, []string{"reason"}),
-	refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "osa", Subsystem: "stream", Name: "refused_total", Help: "Streams refused at a limit.",
-	}, []string{"limit"}),
+	closed:  counters(endReasons[:]),
+	refused: counters([]string{refusedTotal, refusedPrincipal}),
+}
+
+// Limits at which streams are refused.
+const (
+	refusedTotal     = "total"
+	refusedPrincipal = "principal"
+)
+
+func counters(names []string) map[string]*atomic.Uint64 {
+	all := make(map[string]*atomic.Uint64, len(names))
+	for _, name := range names {
+		all[name] = new(atomic.Uint64)
+	}
+	return all
+}
+
+// lasted is how long streams that have ended were open. Caddy's own buckets end
+// at ten seconds.
+var lasted = prometheus.NewHistogram(prometheus.HistogramOpts{
+	Namespace: "osa", Subsystem: "stream", Name: "duration_seconds", Help: "How long streams that have ended were open.",
+	Buckets: []float64{1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600},
+})
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("osa_stream_"+name, help, labels, nil)
 }
 
 var (
-	lagDesc = prometheus.NewDesc("osa_stream_lag_events",
-		"How far the hub is behind the log, in sequence numbers.", nil, nil)
-	behindDesc = prometheus.NewDesc("osa_stream_behind",
-		"Streams that are reading from the log instead of the live window.", nil, nil)
-	windowDesc = prometheus.NewDesc("osa_stream_window_bytes",
-		"What the shared frames of recent events take.", nil, nil)
+	openDesc = desc("open", "Streams that are open.")
+	overDesc = desc("taken_over", "Streams whose connection was taken over: Caddy's own metrics count them as done.")
+	fullDesc = desc("blocked", "Streams that were taken over and whose client has no room for what there is to write.")
+
+	openedDesc     = desc("opened_total", "Streams that were opened.")
+	deliveriesDesc = desc("deliveries_total", "Events written to streams, one for each who got it.")
+	bytesDesc      = desc("sent_bytes_total", "Bytes written to streams.")
+	resetsDesc     = desc("resets_total", "Streams whose place was not in the log, at the beginning or since retention was faster.")
+	gapsDesc       = desc("gaps_total", "How often a slow reader that asked for the latest was moved ahead.")
+	skippedDesc    = desc("skipped_events_total", "Events that such readers did not get.")
+	closedDesc     = desc("closed_total", "Streams that ended, by reason.", "reason")
+	refusedDesc    = desc("refused_total", "Streams refused at a limit.", "limit")
+
+	lagDesc       = desc("lag_events", "How far the hub is behind the log, in sequence numbers.")
+	clientLagDesc = desc("client_lag_events", "How many events open streams have yet to write: quantiles over the streams.", "quantile")
+	behindDesc    = desc("behind", "Streams that are reading from the log instead of the live window.")
+	filtersDesc   = desc("filters", "Different filters of open streams.")
+	windowDesc    = desc("window_bytes", "What the shared frames of recent events take.")
 )
 
-// hubCollector asks the hubs of open streams when it is asked.
-type hubCollector struct{}
+// collector shows totals, and asks the open streams and their hubs when it is
+// asked. It lives as long as the process: Caddy makes its registry anew at every
+// reload.
+type collector struct{}
 
-func (hubCollector) Describe(ch chan<- *prometheus.Desc) {
-	ch <- lagDesc
-	ch <- behindDesc
-	ch <- windowDesc
+func (collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		openDesc, overDesc, fullDesc, openedDesc, deliveriesDesc, bytesDesc, resetsDesc, gapsDesc, skippedDesc,
+		closedDesc, refusedDesc, lagDesc, clientLagDesc, behindDesc, filtersDesc, windowDesc,
+	} {
+		ch <- d
+	}
 }
 
-func (hubCollector) Collect(ch chan<- prometheus.Metric) {
-	var lag uint64
-	var behind, window int
-	for _, h := range the.used() {
-		s := h.Stats()
-		lag, behind, window = max(lag, s.Lag), behind+s.Behind, window+s.WindowBytes
+func (collector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	ch <- prometheus.MustNewConstMetric(lagDesc, prometheus.GaugeValue, float64(lag))
-	ch <- prometheus.MustNewConstMetric(behindDesc, prometheus.GaugeValue, float64(behind))
-	ch <- prometheus.MustNewConstMetric(windowDesc, prometheus.GaugeValue, float64(window))
+	counter := func(d *prometheus.Desc, v *atomic.Uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v.Load()), labels...)
+	}
+	s := the.summary(the.streams())
+	gauge(openDesc, float64(s.Open))
+	gauge(overDesc, float64(s.TakenOver))
+	gauge(fullDesc, float64(s.Blocked))
+	gauge(lagDesc, float64(s.HubLagEvents))
+	gauge(clientLagDesc, float64(s.LagEvents.P50), "0.5")
+	gauge(clientLagDesc, float64(s.LagEvents.P99), "0.99")
+	gauge(clientLagDesc, float64(s.LagEvents.Max), "1")
+	gauge(behindDesc, float64(s.CatchingUp))
+	gauge(filtersDesc, float64(s.Filters))
+	gauge(windowDesc, float64(s.WindowBytes))
+
+	counter(openedDesc, &totals.opened)
+	counter(deliveriesDesc, &totals.deliveries)
+	counter(bytesDesc, &totals.bytes)
+	counter(resetsDesc, &totals.resets)
+	counter(gapsDesc, &totals.gaps)
+	counter(skippedDesc, &totals.skipped)
+	for reason, n := range totals.closed {
+		counter(closedDesc, n, reason)
+	}
+	for limit, n := range totals.refused {
+		counter(refusedDesc, n, limit)
+	}
 }

@@ -100,7 +100,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		srv.RegisterOnStop(serverStopped)
 		srv.RegisterConnContext(withConn)
 	}
-	return osa.RegisterCollectors(ctx, metrics.open, metrics.deliveries, metrics.resets, metrics.closed, metrics.refused, metrics.lag)
+	return osa.RegisterCollectors(ctx, collector{}, lasted)
 }
 
 // serverShutdown runs when a server stops: at a reload, which streams survive,

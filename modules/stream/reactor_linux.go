@@ -142,6 +142,7 @@ func takeOver(s *stream, conn net.Conn) error {
 	if err := register(v); err != nil {
 		return err
 	}
+	s.taken.Store(true)
 	// From here on the writer is told, not the handler. It is told at once: what
 	// came meanwhile woke the handler.
 	s.setWake(v.enqueue)

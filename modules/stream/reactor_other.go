@@ -13,6 +13,6 @@ const takeoverSupported = false
 
 func takeOver(*stream, net.Conn) error { return errors.ErrUnsupported }
 
-func anyStuck() bool { return false }
+func blocked() int { return 0 }
 
 func checkStuck(time.Time) {}

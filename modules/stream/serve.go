@@ -136,6 +136,7 @@ func (out *response) run(ctx context.Context, first [][]byte) (end string, err e
 		}
 		first = first[n:]
 	}
+	out.s.wrote(0, out.s.history)
 	for {
 		idle, end, err := out.step(ctx)
 		if err != nil || end != "" {
@@ -178,7 +179,7 @@ func (out *response) step(ctx context.Context) (idle bool, end string, err error
 	if err := out.write(control, b.Frames); err != nil {
 		return false, failure(err), err
 	}
-	s.sub.Advance(b, len(b.Frames))
+	s.advance(b, len(b.Frames))
 	s.wrote(0, b.Events)
 	return false, end, nil
 }

@@ -111,7 +111,7 @@ func (t *station) remove(s *stream) {
 
 // pollEvery is how long the station may sleep.
 func pollEvery() time.Duration {
-	if anyStuck() {
+	if blocked() > 0 {
 		return stuckPoll
 	}
 	return exitPoll

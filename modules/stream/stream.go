@@ -31,6 +31,11 @@ const (
 	endError     = "error"
 )
 
+// endReasons are all of them.
+var endReasons = [...]string{
+	endClient, endTimeout, endShutdown, endExpired, endRevoked, endSlow, endLogClosed, endError,
+}
+
 // reconnectAfter is the `retry:` that every stream begins with.
 const reconnectAfter = 3 * time.Second
 
@@ -64,14 +69,21 @@ type stream struct {
 	principal *osa.Principal // nil for anonymous readers
 	interval  time.Duration
 	timeout   time.Duration // of a write
+	history   int           // events that it begins with
 
 	owner   string
 	handler *Handler
 	request string // its id, for the log
+	client  client
+	number  uint64 // of the process' streams
 	start   time.Time
 	access  *accessLine // where the handler returns before the stream ends
-	events  uint64      // written
-	bytes   uint64
+
+	// Only the stream's driver changes these; anybody may look.
+	events   atomic.Uint64 // written
+	bytes    atomic.Uint64
+	position atomic.Uint64 // in the log
+	taken    atomic.Bool   // the connection is not the handler's any more
 
 	told atomic.Uint32
 	// wake makes the driver look again; woken is that of the handler's goroutine.
@@ -151,7 +163,7 @@ func (s *stream) fill(ctx context.Context, b *hub.Batch, dst []byte) (_ []byte, 
 		if err = s.sub.Fetch(ctx, b, replayBytes); err != nil || len(b.Frames) > 0 {
 			break
 		}
-		s.sub.Advance(b, 0)
+		s.advance(b, 0)
 		if s.told.Load() != 0 {
 			return dst, "", nil // a long search must not hold up a heartbeat
 		}
@@ -179,33 +191,50 @@ func (s *stream) judge(err error, dst []byte) (_ []byte, end string, _ error) {
 
 // opened counts the stream in, where it is sure that it will be answered as one.
 func (s *stream) opened() {
-	metrics.open.Inc()
+	s.number = totals.opened.Add(1)
 	s.start = time.Now()
 	the.add(s)
+}
+
+// advance tells the subscription that n frames of the batch are on their way.
+func (s *stream) advance(b *hub.Batch, n int) {
+	s.sub.Advance(b, n)
+	s.position.Store(s.sub.Cursor())
+	if n == 0 {
+		return
+	}
+	if b.Expired {
+		totals.resets.Add(1)
+	}
+	if b.Skipped > 0 {
+		totals.gaps.Add(1)
+		totals.skipped.Add(b.Skipped)
+	}
 }
 
 // ended lets go of everything that the stream holds.
 func (s *stream) ended(reason string, err error) {
 	the.remove(s)
-	metrics.open.Dec()
-	metrics.closed.WithLabelValues(reason).Inc()
+	totals.closed[reason].Add(1)
+	lasted.Observe(time.Since(s.start).Seconds())
 	cursor := s.sub.Cursor()
 	s.sub.Close()
 	the.release(s.owner, s.hub)
-	s.access.write(s.bytes, err)
+	s.access.write(s.bytes.Load(), err)
 	if c := s.handler.log.Check(endLevel(reason), "stream ended"); c != nil {
 		c.Write(zap.String("reason", reason), zap.Duration("duration", time.Since(s.start)),
-			zap.Uint64("events", s.events), zap.Uint64("bytes", s.bytes), zap.String("request_id", s.request),
+			zap.Uint64("events", s.events.Load()), zap.Uint64("bytes", s.bytes.Load()), zap.String("request_id", s.request),
 			zap.String("owner", s.owner), zap.String("cursor", event.FormatID(cursor)), zap.Error(err))
 	}
 }
 
 // wrote counts what has gone out.
 func (s *stream) wrote(bytes, events int) {
-	s.bytes += uint64(bytes)
+	s.bytes.Add(uint64(bytes)) //nolint:gosec // not negative
+	totals.bytes.Add(uint64(bytes))
 	if events > 0 {
-		s.events += uint64(events)
-		metrics.deliveries.Add(float64(events))
+		s.events.Add(uint64(events))
+		totals.deliveries.Add(uint64(events))
 	}
 }
 

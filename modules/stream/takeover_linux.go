@@ -64,7 +64,7 @@ func (v *takenStream) send(p *pen, control []byte, end string) bool {
 		return false
 	}
 	if n == len(buf) {
-		v.sub.Advance(&p.batch, len(frames))
+		v.advance(&p.batch, len(frames))
 		v.wrote(n, p.batch.Events)
 		if end != "" {
 			v.finish(end)
@@ -80,7 +80,7 @@ func (v *takenStream) send(p *pen, control []byte, end string) bool {
 		taken++
 	}
 	v.rest = append([]byte(nil), buf[n:max(at, len(control))]...)
-	v.sub.Advance(&p.batch, taken)
+	v.advance(&p.batch, taken)
 	v.wrote(n, max(0, taken-(len(frames)-p.batch.Events)))
 	v.end = end
 	v.stick(n > 0)
@@ -151,9 +151,13 @@ func (v *takenStream) unstick() {
 	w.reactor.stuck.Add(-1)
 }
 
-func anyStuck() bool {
+// blocked is how many streams' clients have to make room.
+func blocked() int {
 	f := currentReactor()
-	return f != nil && f.stuck.Load() > 0
+	if f == nil {
+		return 0
+	}
+	return int(f.stuck.Load())
 }
 
 // checkStuck ends the streams of clients that have taken nothing for too long.
@@ -241,7 +245,7 @@ func (v *takenStream) catchUp(p *pen) {
 	err := v.sub.Fetch(ctx, &p.batch, batchBytes)
 	switch {
 	case err == nil && len(p.batch.Frames) == 0:
-		v.sub.Advance(&p.batch, 0)
+		v.advance(&p.batch, 0)
 	case err == nil:
 		again = v.send(p, p.buf[:0], "")
 	default:
