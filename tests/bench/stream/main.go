@@ -24,6 +24,7 @@
 package main
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -31,6 +32,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/osa-edge/osa-gateway/tests/bench/turns"
 )
 
 type options struct {
@@ -47,6 +50,46 @@ type options struct {
 	readers  int
 	keepConn bool
 	only     string
+	asJSON   bool
+}
+
+// report is everything that was measured.
+type report struct {
+	Machine string  `json:"machine"`
+	Seconds float64 `json:"seconds"`
+	Rounds  int     `json:"rounds"`
+	Window  int     `json:"events_under_way"`
+	Rate    float64 `json:"steady_events_per_second"`
+	Hubs    []row   `json:"hubs"`
+	// Match compares an event that concerns one of few streams with one of many.
+	Match  []matchPart `json:"match,omitempty"`
+	Resume *resumePart `json:"resume,omitempty"`
+}
+
+// row is one hub with one number of subscribers.
+type row struct {
+	Hub         string  `json:"hub"`
+	Subscribers int     `json:"subscribers"`
+	Deliveries  float64 `json:"deliveries_per_second"`
+	CPU         float64 `json:"cpu_us_per_delivery"`
+	MB          float64 `json:"mb_per_second"`
+	P50         float64 `json:"p50_ms"`
+	P99         float64 `json:"p99_ms"`
+	Idle        float64 `json:"idle_kib_per_connection"`
+	After       float64 `json:"after_load_kib_per_connection"`
+}
+
+type matchPart struct {
+	Streams int     `json:"streams"`
+	P50     float64 `json:"p50_ms"`
+	P99     float64 `json:"p99_ms"`
+	CPU     float64 `json:"cpu_us_per_event"`
+}
+
+type resumePart struct {
+	Events    int     `json:"events"`
+	TookMS    float64 `json:"took_ms"`
+	PerSecond float64 `json:"events_per_second"`
 }
 
 func main() {
@@ -64,6 +107,7 @@ func main() {
 	flag.BoolVar(&o.keepConn, "handlers", false, "measure the gateway with keep_connections as well")
 	flag.StringVar(&o.only, "only", "", "measure only peers of these names, comma-separated")
 	flag.StringVar(&o.ceiling, "ceiling", "", "be the hand-written server on this address")
+	flag.BoolVar(&o.asJSON, "json", false, "print JSON")
 	flag.Parse()
 	if o.ceiling != "" {
 		fmt.Fprintln(os.Stderr, ceiling(o.ceiling))
@@ -94,7 +138,14 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%-10s %6s  %12s  %10s  %9s  %9s  %9s  %10s  %10s\n", "hub", "subs",
+	r := report{Machine: turns.Machine(), Seconds: o.seconds, Rounds: o.rounds, Window: o.window, Rate: o.rate}
+	say := func(format string, args ...any) { // as it comes: this takes long
+		if !o.asJSON {
+			fmt.Printf(format, args...)
+		}
+	}
+	say("\nEvent streams: %d events under way, then %g a second; medians of %d rounds of %g s\n(%s)\n\n", o.window, o.rate, o.rounds, o.seconds, r.Machine)
+	say("%-10s %6s  %12s  %10s  %9s  %9s  %9s  %10s  %10s\n", "hub", "subs",
 		"deliveries/s", "CPU µs/del", "MB/s", "p50 ms", "p99 ms", "KiB idle", "KiB after")
 	for _, size := range strings.Split(o.sizes, ",") {
 		n, err := strconv.Atoi(size)
@@ -104,28 +155,46 @@ func run(o options) error {
 		results := make(map[string][]result)
 		for round := range o.rounds {
 			for _, p := range peers {
-				r, err := measure(o, p, n, filepath.Join(dir, fmt.Sprintf("%s-%d-%d", p.Name, n, round)))
+				one, err := measure(o, p, n, filepath.Join(dir, fmt.Sprintf("%s-%d-%d", p.Name, n, round)))
 				if err != nil {
 					return fmt.Errorf("%s with %d subscribers: %w", p.Name, n, err)
 				}
-				results[p.Name] = append(results[p.Name], r)
+				results[p.Name] = append(results[p.Name], one)
 			}
 		}
 		for _, p := range peers {
-			r := median(results[p.Name])
-			fmt.Printf("%-10s %6d  %12.0f  %10.2f  %9.1f  %9.2f  %9.2f  %10.1f  %10.1f\n", p.Name, n,
-				r.deliveries, r.cpu, r.bytes/1e6, ms(r.p50), ms(r.p99), r.idle/1024, r.after/1024)
+			m := median(results[p.Name])
+			h := row{p.Name, n, m.deliveries, m.cpu, m.bytes / 1e6, ms(m.p50), ms(m.p99), m.idle / 1024, m.after / 1024}
+			r.Hubs = append(r.Hubs, h)
+			say("%-10s %6d  %12.0f  %10.2f  %9.1f  %9.2f  %9.2f  %10.1f  %10.1f\n", h.Hub, h.Subscribers,
+				h.Deliveries, h.CPU, h.MB, h.P50, h.P99, h.Idle, h.After)
 		}
 	}
 	if o.match > 0 {
-		if err := measureMatch(o, dir); err != nil {
-			return err
+		say("\nan event that concerns one stream\n%10s  %9s  %9s  %14s\n", "streams", "p50 ms", "p99 ms", "CPU µs/event")
+		for _, n := range []int{10, o.match} {
+			m, err := measureMatch(o, dir, n)
+			if err != nil {
+				return err
+			}
+			r.Match = append(r.Match, m)
+			say("%10d  %9.2f  %9.2f  %14.1f\n", m.Streams, m.P50, m.P99, m.CPU)
 		}
 	}
 	if o.resume > 0 {
-		return measureResume(o, dir)
+		m, err := measureResume(o, dir)
+		if err != nil {
+			return err
+		}
+		r.Resume = &m
+		say("\na resume of %d events: %.0f ms, %.0f events a second\n", m.Events, m.TookMS, m.PerSecond)
 	}
-	return nil
+	if !o.asJSON {
+		return nil
+	}
+	enc := json.NewEncoder(os.Stdout)
+	enc.SetIndent("", "  ")
+	return enc.Encode(r)
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -183,89 +183,77 @@ func median(rs []result) result {
 	}
 }
 
-// measureMatch compares an event for one of many streams with one for one of ten.
-func measureMatch(o options, dir string) error {
-	fmt.Printf("\nan event that concerns one stream\n%10s  %9s  %9s  %14s\n", "streams", "p50 ms", "p99 ms", "CPU µs/event")
-	for _, n := range []int{10, o.match} {
-		err := func() (err error) {
-			p := gatewayPeer("gateway", o.binary, "")
-			s, err := p.start(filepath.Join(dir, fmt.Sprintf("match-%d", n)))
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, s.Stop()) }()
-			in, err := newReaders(o.readers)
-			if err != nil {
-				return err
-			}
-			defer in.close()
-			// The first one is sampled.
-			if err := in.open(s.Address, n, func(i int) string { return fmt.Sprintf("/stream?workflow_id=wf-%d", i) }); err != nil {
-				return err
-			}
-			pub := newPublisher(p, s.Address)
-			pub.body = fmt.Sprintf(body, "wf-0")
-			if err := pub.steady(500, time.Second); err != nil {
-				return err
-			}
-			if err := s.Settle(5 * time.Second); err != nil {
-				return err
-			}
-			in.lateness()
-			cpu, err := s.CPU()
-			if err != nil {
-				return err
-			}
-			sent := pub.sent.Load()
-			if err := pub.steady(500, time.Duration(o.seconds*float64(time.Second))); err != nil {
-				return err
-			}
-			now, err := s.CPU()
-			if err != nil {
-				return err
-			}
-			p50, p99 := in.lateness()
-			fmt.Printf("%10d  %9.2f  %9.2f  %14.1f\n", n, ms(p50), ms(p99), float64((now-cpu).Microseconds())/float64(pub.sent.Load()-sent))
-			return nil
-		}()
-		if err != nil {
-			return err
-		}
+// measureMatch has events that concern one of n streams.
+func measureMatch(o options, dir string, n int) (m matchPart, err error) {
+	p := gatewayPeer("gateway", o.binary, "")
+	s, err := p.start(filepath.Join(dir, fmt.Sprintf("match-%d", n)))
+	if err != nil {
+		return m, err
 	}
-	return nil
+	defer func() { err = errors.Join(err, s.Stop()) }()
+	in, err := newReaders(o.readers)
+	if err != nil {
+		return m, err
+	}
+	defer in.close()
+	// The first one is sampled.
+	if err := in.open(s.Address, n, func(i int) string { return fmt.Sprintf("/stream?workflow_id=wf-%d", i) }); err != nil {
+		return m, err
+	}
+	pub := newPublisher(p, s.Address)
+	pub.body = fmt.Sprintf(body, "wf-0")
+	if err := pub.steady(500, time.Second); err != nil {
+		return m, err
+	}
+	if err := s.Settle(5 * time.Second); err != nil {
+		return m, err
+	}
+	in.lateness()
+	cpu, err := s.CPU()
+	if err != nil {
+		return m, err
+	}
+	sent := pub.sent.Load()
+	if err := pub.steady(500, time.Duration(o.seconds*float64(time.Second))); err != nil {
+		return m, err
+	}
+	now, err := s.CPU()
+	if err != nil {
+		return m, err
+	}
+	p50, p99 := in.lateness()
+	return matchPart{n, ms(p50), ms(p99), float64((now - cpu).Microseconds()) / float64(pub.sent.Load()-sent)}, nil
 }
 
 // measureResume reads a long log from its beginning.
-func measureResume(o options, dir string) (err error) {
+func measureResume(o options, dir string) (m resumePart, err error) {
 	p := gatewayPeer("gateway", o.binary, "")
 	s, err := p.start(filepath.Join(dir, "resume"))
 	if err != nil {
-		return err
+		return m, err
 	}
 	defer func() { err = errors.Join(err, s.Stop()) }()
 	pub := newPublisher(p, s.Address)
 	if err := pub.many(o.resume, func() bool { return true }); err != nil {
-		return err
+		return m, err
 	}
 	if err := s.Settle(10 * time.Second); err != nil {
-		return err
+		return m, err
 	}
-	fmt.Printf("\na resume of %d events: ", o.resume)
 	in, err := newReaders(1)
 	if err != nil {
-		return err
+		return m, err
 	}
 	defer in.close()
 	start := time.Now()
 	if err := in.open(s.Address, 1, func(int) string { return "/stream?last_event_id=evt_0" }); err != nil {
-		return err
+		return m, err
 	}
 	for deadline := start.Add(time.Minute); in.received.Load() < int64(o.resume); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%d of %d came", in.received.Load(), o.resume)
+			return m, fmt.Errorf("%d of %d came", in.received.Load(), o.resume)
 		}
 	}
 	took := time.Since(start)
-	fmt.Printf("%.0f ms, %.0f events a second\n", ms(took), float64(o.resume)/took.Seconds())
-	return nil
+	return resumePart{o.resume, ms(took), float64(o.resume) / took.Seconds()}, nil
 }

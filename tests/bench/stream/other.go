@@ -16,6 +16,6 @@ func measure(options, *peer, int, string) (result, error) { return result{}, err
 
 func median(rs []result) result { return rs[0] }
 
-func measureMatch(options, string) error { return errors.ErrUnsupported }
+func measureMatch(options, string, int) (matchPart, error) { return matchPart{}, errors.ErrUnsupported }
 
-func measureResume(options, string) error { return errors.ErrUnsupported }
+func measureResume(options, string) (resumePart, error) { return resumePart{}, errors.ErrUnsupported }
