@@ -13,10 +13,8 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// What one commit gathers at most. When there is more to do than the processor
-// can, whoever has blocked waits behind everybody who can run, and the committer
-// blocks once a commit: its share is then a number of commits a second, and only
-// large ones keep up.
+// What one commit gathers at most: more than the door lets in, and no more than
+// an engine's transaction takes.
 const (
 	batchEvents = 1024
 	batchBytes  = 768 << 10
@@ -108,17 +106,7 @@ func (l *Log) reuse(p *pending) {
 	l.pendings.Put(p)
 }
 
-// Admit is nil, or why Append would refuse an event now. It is for callers who
-// have work to do before they append: what cannot be kept is best refused before
-// anything was spent on it.
-func (l *Log) Admit() error {
-	err := l.admit()
-	if err != nil {
-		l.opt.Observer.Refused(err)
-	}
-	return err
-}
-
+// admit is nil, or why an event would be refused now.
 func (l *Log) admit() error {
 	ref := l.store.Load()
 	if ref == nil {
@@ -246,7 +234,8 @@ func (l *Log) commit(b *batch, first *pending) {
 			}
 		}
 	}
-	l.opt.Observer.Committed(len(written), len(b.all)-len(written), start.Sub(first.since), time.Since(start), len(l.queue))
+	l.opt.Observer.Committed(len(written), len(b.all)-len(written), start.Sub(first.since), time.Since(start),
+		len(l.queue)+int(l.door.waiting.Load()))
 	b.reply()
 	b.ended, b.expected = time.Now(), len(b.all)+len(l.queue)
 }

@@ -37,7 +37,7 @@ var (
 const (
 	DefaultRetention   = 30 * 24 * time.Hour
 	MinRetention       = 24 * time.Hour
-	DefaultQueueEvents = 4096
+	DefaultQueueEvents = 16384
 	DefaultQueueBytes  = 64 << 20
 )
 
@@ -47,7 +47,7 @@ type Options struct {
 	Open func() (storage.Store, error)
 	// Retention is how long events are kept by their ReceivedAt.
 	Retention time.Duration
-	// QueueEvents and QueueBytes bound what waits for a commit.
+	// QueueEvents and QueueBytes bound what waits for a commit, or to enter.
 	QueueEvents int
 	QueueBytes  int64
 	Logger      *zap.Logger
@@ -75,6 +75,7 @@ type Log struct {
 	opt    Options
 	log    *zap.Logger
 	store  atomic.Pointer[storeRef]
+	door   door
 	queue  chan *pending
 	queued atomic.Int64 // bytes in queue
 
@@ -123,6 +124,7 @@ func Open(opt Options) (*Log, error) {
 	}
 	l := &Log{
 		opt: opt, log: opt.Logger,
+		door:  newDoor(),
 		queue: make(chan *pending, opt.QueueEvents),
 		kick:  make(chan struct{}, 1),
 		doubt: make(chan struct{}, 1),
@@ -284,7 +286,7 @@ func (l *Log) WaitProjected(ctx context.Context, seq uint64) error {
 		if err != nil {
 			return err
 		}
-		if l.projected.load() >= seq || l.stalled.Load() {
+		if l.projected.load() >= seq || l.starved() {
 			return nil
 		}
 		select {

@@ -141,8 +141,8 @@ func TestFullQueueRefuses(t *testing.T) {
 	if err := <-results; !errors.Is(err, eventlog.ErrOverloaded) {
 		t.Fatalf("a full queue gave %v", err)
 	}
-	if err := log.Admit(); !errors.Is(err, eventlog.ErrOverloaded) {
-		t.Errorf("with a full queue, Admit gave %v", err)
+	if err := log.Enter(t.Context()); !errors.Is(err, eventlog.ErrOverloaded) {
+		t.Errorf("with a full queue, Enter gave %v", err)
 	}
 	close(store.gate)
 	for range 2 {
@@ -153,8 +153,10 @@ func TestFullQueueRefuses(t *testing.T) {
 	if log.Head() != 2 {
 		t.Fatalf("head %d, want 2", log.Head())
 	}
-	if err := log.Admit(); err != nil {
-		t.Errorf("with an empty queue, Admit gave %v", err)
+	if err := log.Enter(t.Context()); err != nil {
+		t.Errorf("with an empty queue, Enter gave %v", err)
+	} else {
+		log.Leave()
 	}
 }
 

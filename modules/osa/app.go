@@ -40,7 +40,7 @@ type App struct {
 	StorageRaw json.RawMessage `json:"storage,omitempty" caddy:"namespace=osa.storage inline_key=engine"`
 	// Retention is how long events are kept; default 30d, at least 24h.
 	Retention caddy.Duration `json:"retention,omitempty"`
-	// QueueEvents bounds how many events wait for a commit; default 4096. More
+	// QueueEvents bounds how many events wait for a commit; default 16384. More
 	// are refused with 503 and Retry-After.
 	QueueEvents int `json:"queue_events,omitempty"`
 	// QueueBytes bounds the bodies that wait for a commit; default 64 MiB.

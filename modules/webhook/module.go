@@ -153,9 +153,10 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer done()
 	// More than can be committed is turned away before anything is spent on it.
-	if err := log.Admit(); err != nil {
+	if err := log.Enter(r.Context()); err != nil {
 		return h.storeFailed(r, err)
 	}
+	defer log.Leave()
 	body, err := osa.Body(r)
 	if err != nil {
 		h.reject(r, reasonBody)

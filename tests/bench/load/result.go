@@ -31,10 +31,13 @@ type Result struct {
 	// all others. In an open loop they count from when the request was due, not
 	// from when it could be sent.
 	Accepted, Refused *hdrhistogram.Histogram
+	// Served is Accepted counted from when the request was sent: the server's
+	// share, where the generator had to wait for a free connection.
+	Served *hdrhistogram.Histogram
 }
 
 func newResult() *Result {
-	return &Result{Status: make(map[int]int), Accepted: newHistogram(), Refused: newHistogram()}
+	return &Result{Status: make(map[int]int), Accepted: newHistogram(), Refused: newHistogram(), Served: newHistogram()}
 }
 
 // newHistogram holds 1 µs to 2 min with three significant digits.
@@ -63,10 +66,11 @@ func Latency(h *hdrhistogram.Histogram, quantile float64) time.Duration {
 	return time.Duration(h.ValueAtQuantile(quantile)) * time.Microsecond
 }
 
-func (r *Result) record(resp *response, latency time.Duration) {
+// record takes an answer that came so long after it was due, and after it was sent.
+func (r *Result) record(resp *response, latency, service time.Duration) {
 	r.Requests++
 	r.Status[resp.status]++
-	us := max(1, latency.Microseconds())
+	us := micros(latency)
 	if resp.status != 200 {
 		if resp.retryAfter {
 			r.RetryAfter++
@@ -75,6 +79,7 @@ func (r *Result) record(resp *response, latency time.Duration) {
 		return
 	}
 	_ = r.Accepted.RecordValue(us)
+	_ = r.Served.RecordValue(micros(service))
 	switch b := resp.start(); {
 	case hasPrefix(b, processed):
 		r.Processed++
@@ -82,6 +87,8 @@ func (r *Result) record(resp *response, latency time.Duration) {
 		r.Duplicate++
 	}
 }
+
+func micros(d time.Duration) int64 { return max(1, d.Microseconds()) }
 
 func hasPrefix(b, prefix []byte) bool {
 	return len(b) >= len(prefix) && string(b[:len(prefix)]) == string(prefix)

@@ -50,6 +50,7 @@ type connection struct {
 	index int
 	busy  bool
 	due   time.Time // when the request under way should have been sent
+	sent  time.Time // when it was
 	rest  []byte    // of the request, not yet taken by the socket
 	live  []byte    // room for Source
 	resp  response
@@ -207,7 +208,7 @@ func (r *runner) dispatch(now time.Time) int {
 		}
 		r.idle = r.idle[:len(r.idle)-1]
 		r.issued++
-		c.busy, c.due, c.rest = true, due, request
+		c.busy, c.due, c.sent, c.rest = true, due, time.Now(), request
 		r.send(c)
 	}
 	return 100
@@ -280,7 +281,7 @@ func (r *runner) serve(c *connection, events uint32) {
 	}
 	if done {
 		r.last = time.Now()
-		r.result.record(&c.resp, r.last.Sub(c.due))
+		r.result.record(&c.resp, r.last.Sub(c.due), r.last.Sub(c.sent))
 		closing := c.resp.closing
 		c.busy = false
 		c.resp.reset()

@@ -1,0 +1,77 @@
+package eventlog_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/internal/memstore"
+	"github.com/osa-edge/osa-gateway/storage"
+)
+
+// fullHouse is a log whose door as many callers have entered as it lets in.
+func fullHouse(t *testing.T, queue int) (log *eventlog.Log, inside int) {
+	t.Helper()
+	log, err := eventlog.Open(eventlog.Options{
+		QueueEvents: queue, Open: func() (storage.Store, error) { return memstore.New(), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ; ; inside++ {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		err := log.Enter(ctx)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			return log, inside
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestDoor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, inside := fullHouse(t, 2)
+		entered := make(chan error, 2)
+		ask := func(ctx context.Context) {
+			go func() { entered <- log.Enter(ctx) }()
+			synctest.Wait()
+		}
+		leaving, leave := context.WithCancel(t.Context())
+		ask(leaving)
+		ask(t.Context())
+		if err := log.Enter(t.Context()); !errors.Is(err, eventlog.ErrOverloaded) {
+			t.Errorf("the third in a queue of two got %v", err)
+		}
+		leave()
+		if err := <-entered; !errors.Is(err, context.Canceled) {
+			t.Errorf("who left got %v", err)
+		}
+		log.Leave()
+		if err := <-entered; err != nil {
+			t.Errorf("the next got %v", err)
+		}
+
+		// Nobody waits for ever, and nobody is kept from closing.
+		ask(t.Context())
+		time.Sleep(time.Minute)
+		if err := <-entered; !errors.Is(err, eventlog.ErrOverloaded) {
+			t.Errorf("after a minute: %v", err)
+		}
+		ask(t.Context())
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-entered; !errors.Is(err, eventlog.ErrClosed) {
+			t.Errorf("of a closed log: %v", err)
+		}
+		for range inside {
+			log.Leave()
+		}
+	})
+}
