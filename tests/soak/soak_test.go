@@ -68,9 +68,10 @@ func prepare(t *testing.T, s settings) *gateway.Gateway {
 	g.Setenv("OPAL_WEBHOOK_URL", g.URL+"/simulator/opal")
 	g.Setenv("OPAL_STRATEGY_WORKFLOW_AUTH_KEY", gateway.RandomText())
 
-	// Some have expired already, and some are left at the end.
+	// Some have expired already, and some are left at the end: to fill the store
+	// takes its time, too.
 	every := time.Second / time.Duration(s.rate)
-	n := int((s.length + 3*time.Minute) / every)
+	n := int((s.length + s.length/10 + 2*time.Minute) / every)
 	begin := time.Now()
 	err := aged.Fill(t.Context(), aged.Options{
 		Dir: g.Data, Events: n, Every: every, First: begin.Add(-retention - 30*time.Second),
