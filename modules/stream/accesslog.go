@@ -45,7 +45,7 @@ func keepAccessLine(r *http.Request, header http.Header) *accessLine {
 	}
 	line := &accessLine{
 		names: loggerNames(srv.Logs, r), level: zap.InfoLevel, credentials: srv.Logs.ShouldLogCredentials,
-		header: header.Clone(),
+		header: header,
 	}
 	if name, ok := caddyhttp.GetVar(ctx, caddyhttp.LogLevelVar).(string); ok {
 		if level, err := zapcore.ParseLevel(name); err == nil && level >= zap.DebugLevel && level <= zap.ErrorLevel {

@@ -203,15 +203,17 @@ func newSite(t testing.TB, change func(*site)) *site {
 	t.Helper()
 	s := plainSite(t, change)
 	s.load()
-	t.Cleanup(func() {
-		s.client.CloseIdleConnections()
-		if err := caddy.Stop(); err != nil {
-			t.Error(err)
-		}
-		s.eventually("all streams gone", func() bool { return the.count() == 0 })
-	})
+	t.Cleanup(func() { s.stop(t) })
 	s.ping()
 	return s
+}
+
+func (s *site) stop(t testing.TB) {
+	s.client.CloseIdleConnections()
+	if err := caddy.Stop(); err != nil {
+		t.Error(err)
+	}
+	s.eventually("all streams gone", func() bool { return the.count() == 0 })
 }
 
 func loadErr(s *site) error { return loadConfig(s.config()) }

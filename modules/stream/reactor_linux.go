@@ -115,29 +115,17 @@ func (p *pen) init() {
 	}
 }
 
-// minSilence is how long a peer may leave what it was sent unacknowledged, at
-// the least.
-const minSilence = 20 * time.Second
-
 // takeOver takes the stream and its connection into the reactor.
 func takeOver(s *stream, conn net.Conn) error {
-	sc, ok := conn.(syscall.Conn)
-	if !ok {
+	kernels := bare(conn)
+	if kernels == nil {
 		return fmt.Errorf("a connection of type %T cannot be taken over", conn)
 	}
-	raw, err := sc.SyscallConn()
+	raw, err := kernels.SyscallConn()
 	if err != nil {
 		return err
 	}
 	_ = conn.SetDeadline(time.Time{})
-	if _, ok := conn.(*net.TCPConn); ok {
-		// A peer that went without a word takes whatever fits into the kernel's
-		// buffers: little goes to an idle stream, so that would be hours.
-		silence := max(2*s.timeout, minSilence)
-		_ = raw.Control(func(fd uintptr) {
-			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(silence.Milliseconds()))
-		})
-	}
 	v := &takenStream{stream: s, conn: conn, raw: raw, stuckAt: -1}
 	if err := register(v); err != nil {
 		return err

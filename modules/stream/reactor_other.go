@@ -15,4 +15,6 @@ func takeOver(*stream, net.Conn) error { return errors.ErrUnsupported }
 
 func blocked() int { return 0 }
 
+func tune(net.Conn, time.Duration) {}
+
 func checkStuck(time.Time) {}

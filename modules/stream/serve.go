@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -37,7 +38,9 @@ var batches = sync.Pool{New: func() any { return new(hub.Batch) }}
 // the connection can be taken over, until the client has everything there is.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, s *stream, first [][]byte) error {
 	out := newResponse(w, r, s)
-	out.mayLeave = !h.KeepConnections && r.ProtoMajor == 1 && r.TLS == nil && takeoverSupported
+	conn, _ := r.Context().Value(connKey{}).(net.Conn)
+	tune(conn, s.timeout)
+	out.mayLeave = !h.KeepConnections && r.ProtoMajor == 1 && r.TLS == nil && takeoverSupported && bare(conn) != nil
 
 	s.opened()
 	setHeader(w.Header())
@@ -45,6 +48,13 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, s *stream, first
 		// The body is then not chunked and ends with the connection, which is
 		// what goes on after net/http has let go of it.
 		w.Header().Set("Transfer-Encoding", "identity")
+	}
+	if r.ProtoMajor == 1 && r.ContentLength != 0 {
+		// A request for a stream has no use for a body. Without this net/http
+		// reads it before it writes the first byte, and a client that announced
+		// one and sends none has a stream that neither begins nor ends.
+		w.Header().Set("Connection", "close")
+		out.unread = true
 	}
 	w.WriteHeader(http.StatusOK)
 	end, err := out.run(r.Context(), first)
@@ -61,7 +71,9 @@ const endLeave = "leave"
 
 // leave hands the stream's connection to the reactor.
 func (h *Handler) leave(w http.ResponseWriter, r *http.Request, s *stream) error {
-	s.access = keepAccessLine(r, w.Header())
+	header := w.Header().Clone()
+	header.Del("Transfer-Encoding") // meant for net/http, and not sent
+	s.access = keepAccessLine(r, header)
 	conn, err := takeConn(w)
 	if err != nil {
 		s.ended(endError, err)
@@ -87,6 +99,7 @@ type response struct {
 	late *time.Timer // set by cut
 	// mayLeave: once the client has everything, run returns with endLeave.
 	mayLeave bool
+	unread   bool // the request's body
 }
 
 func newResponse(w http.ResponseWriter, r *http.Request, s *stream) *response {
@@ -122,6 +135,10 @@ func (out *response) close() {
 		out.late.Stop()
 	}
 	out.undo()
+	if out.unread {
+		// net/http reads it now, for no longer than this.
+		_ = out.ctrl.SetReadDeadline(time.Now().Add(farewellTimeout))
+	}
 }
 
 func (out *response) run(ctx context.Context, first [][]byte) (end string, err error) {
@@ -234,6 +251,35 @@ func withConn(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, conn)
 }
 
+// bare is the kernel's own connection below conn: what can be read and written
+// without whatever stands before it. It is nil where that would leave something
+// out, or where nobody knows.
+func bare(conn net.Conn) syscall.Conn {
+	switch c := conn.(type) {
+	case *net.TCPConn:
+		return c
+	case *net.UnixConn:
+		return c
+	case interface{ TCPConn() (*net.TCPConn, bool) }:
+		// Caddy's proxy_protocol, which only reads a header first.
+		if tcp, ok := c.TCPConn(); ok {
+			return tcp
+		}
+	}
+	return nil
+}
+
+// below is bare below TLS too. It is for what can be set, not for writing.
+func below(conn net.Conn) syscall.Conn {
+	for {
+		outer, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return bare(conn)
+		}
+		conn = outer.NetConn()
+	}
+}
+
 // takeConn hijacks the connection below whatever wraps the writer, and thus as
 // what it is.
 func takeConn(w http.ResponseWriter) (net.Conn, error) {
@@ -269,15 +315,10 @@ func buffered(w http.ResponseWriter) bool {
 
 // reset closes the connection at once and lets the kernel drop what it holds.
 func reset(conn net.Conn) {
-	for {
-		outer, ok := conn.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		conn = outer.NetConn()
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
+	if tcp, ok := below(conn).(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
+		_ = tcp.Close() // and not what stands before it, which may have a word to say
+		return
 	}
 	_ = conn.Close()
 }

@@ -191,12 +191,45 @@ func (v *takenStream) finishErr(end string, err error) {
 	v.finished = true
 	w.mu.Unlock()
 	w.reactor.quit(v)
-	if end == endTimeout {
+	switch end {
+	case endTimeout:
 		reset(v.conn)
-	} else {
+	case endClient:
 		_ = v.conn.Close()
+	default:
+		v.hangUp()
 	}
 	v.ended(end, err)
+}
+
+const (
+	// unreadBytes is how much is read of what a client sent on a stream.
+	unreadBytes = 256 << 10
+	// unreadDelay is what net/http gives such clients too.
+	unreadDelay = 500 * time.Millisecond
+)
+
+// hangUp closes the connection so that the client gets what was written last. If
+// anything that it sent were left unread (another request, a body), the kernel
+// would reset the connection instead, and some clients' kernels then drop what
+// they have not handed over yet.
+func (v *takenStream) hangUp() {
+	sent, scratch := 0, make([]byte, 4096)
+	_ = v.raw.Read(func(fd uintptr) bool {
+		for sent < unreadBytes {
+			n, err := unix.Read(int(fd), scratch)
+			if n <= 0 && err != unix.EINTR { //nolint:errorlint // a bare errno
+				break
+			}
+			sent += max(n, 0)
+		}
+		return true // never wait
+	})
+	if half, ok := bare(v.conn).(interface{ CloseWrite() error }); sent > 0 && ok && half.CloseWrite() == nil {
+		time.AfterFunc(unreadDelay, func() { _ = v.conn.Close() })
+		return
+	}
+	_ = v.conn.Close()
 }
 
 // logReaders bounds how many streams that fell behind are read for at once.
