@@ -34,12 +34,12 @@ as it was at one moment.
 
 Where FILE exists, only what changed since is appended to it. Before that the
 file is read and checked, and if anything breaks off it is cut back to what it
-was. With --full it is replaced.`,
+was, at the next backup if this command was killed. With --full it is replaced.`,
 		Example: `  osa-gateway osa backup /backup/osa.bak
   osa-gateway osa backup --admin unix//run/osa-gateway/admin.sock /backup/osa.bak`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runBackup(cmd.Context(), cmd.OutOrStdout(), args[0], &f)
+			return runBackup(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], &f)
 		},
 	}
 	fl := cmd.Flags()
@@ -57,9 +57,9 @@ func adminAddress() string {
 	return "localhost:2019"
 }
 
-func runBackup(ctx context.Context, out io.Writer, file string, f *backupFlags) error {
+func runBackup(ctx context.Context, out, notes io.Writer, file string, f *backupFlags) error {
 	start := time.Now()
-	since, size, err := backupEnd(ctx, file, f.full)
+	since, size, err := backupEnd(ctx, notes, file, f.full)
 	if err != nil {
 		return err
 	}
@@ -86,8 +86,8 @@ func runBackup(ctx context.Context, out io.Writer, file string, f *backupFlags) 
 }
 
 // backupEnd reads what the file holds already: the version to go on from, and
-// its size.
-func backupEnd(ctx context.Context, file string, full bool) (since uint64, size int64, err error) {
+// where. What a backup that was killed has appended is written over.
+func backupEnd(ctx context.Context, notes io.Writer, file string, full bool) (since uint64, size int64, err error) {
 	if full {
 		return 0, 0, nil
 	}
@@ -99,15 +99,15 @@ func backupEnd(ctx context.Context, file string, full bool) (since uint64, size 
 		return 0, 0, err
 	}
 	defer in.Close()
-	since, _, err = badger.CheckBackup(ctx, in)
+	end, err := badger.CheckBackup(ctx, in)
+	if errors.Is(err, badger.ErrBackupCut) && end.Segments > 0 {
+		fmt.Fprintf(notes, "%s: the last backup broke off; going on after the %d before it\n", file, end.Segments)
+		err = nil
+	}
 	if err != nil {
 		return 0, 0, fmt.Errorf("%s: %w: take a new one with --full", file, err)
 	}
-	info, err := in.Stat()
-	if err != nil {
-		return 0, 0, err
-	}
-	return since, info.Size(), nil
+	return end.Version, end.Size, nil
 }
 
 // fetchBackup appends what changed since to the file, which has that size. If it
@@ -130,6 +130,9 @@ func fetchBackup(name string, since uint64, size int64, f *backupFlags) (version
 			_ = os.Remove(name)
 		}
 	}()
+	if err := file.Truncate(size); err != nil {
+		return 0, 0, err
+	}
 	if _, err := file.Seek(size, io.SeekStart); err != nil {
 		return 0, 0, err
 	}
@@ -152,8 +155,8 @@ func fetchBackup(name string, since uint64, size int64, f *backupFlags) (version
 }
 
 type restoreFlags struct {
-	to            string
-	check, asJSON bool
+	to                     string
+	check, salvage, asJSON bool
 }
 
 func restoreCommand() *cobra.Command {
@@ -172,39 +175,56 @@ come back with an older id of after the backup it says stream_reset.`,
   osa-gateway osa restore --check /backup/osa.bak`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runRestore(cmd.Context(), cmd.OutOrStdout(), args, &f)
+			return runRestore(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args, &f)
 		},
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.to, "to", "", "the store's directory")
 	fl.BoolVar(&f.check, "check", false, "only read the backup and say whether it is whole")
+	fl.BoolVar(&f.salvage, "salvage", false, "where a later part of the backup is cut off or damaged, restore those before it")
 	fl.BoolVar(&f.asJSON, "json", false, "print the outcome as one JSON object")
 	return cmd
 }
 
-func runRestore(ctx context.Context, out io.Writer, files []string, f *restoreFlags) error {
-	if f.check == (f.to != "") {
+func runRestore(ctx context.Context, out, notes io.Writer, names []string, f *restoreFlags) error {
+	if f.check == (f.to != "") || f.check && f.salvage {
 		return errors.New("say where the store goes with --to DIR, or only read the backup with --check")
 	}
+	var files []*os.File
 	var readers []io.Reader
-	for _, name := range files {
+	for _, name := range names {
 		file, err := os.Open(name)
 		if err != nil {
 			return err
 		}
 		defer file.Close()
-		readers = append(readers, file)
+		files, readers = append(files, file), append(readers, file)
 	}
 	in := io.MultiReader(readers...)
-	if f.check {
-		version, segments, err := badger.CheckBackup(ctx, in)
+	if f.check || f.salvage {
+		end, err := badger.CheckBackup(ctx, in)
+		if f.salvage && end.Segments > 0 && errors.Is(err, badger.ErrBackup) {
+			fmt.Fprintf(notes, "the backup is whole up to its segment %d only: %v\n", end.Segments, err)
+			err = nil
+		}
 		if err != nil {
 			return err
 		}
-		return printOutcome(out, f.asJSON, fmt.Sprintf("whole: %d segments, up to version %d", segments, version),
-			map[string]any{"segments": segments, "version": version})
+		if f.check {
+			return printOutcome(out, f.asJSON, fmt.Sprintf("whole: %d segments, up to version %d", end.Segments, end.Version),
+				map[string]any{"segments": end.Segments, "version": end.Version})
+		}
+		for _, r := range files {
+			if _, err := r.Seek(0, io.SeekStart); err != nil {
+				return err
+			}
+		}
+		in = io.LimitReader(io.MultiReader(readers...), end.Size)
 	}
 	if err := badger.Restore(ctx, in, f.to, badger.Options{}); err != nil {
+		if errors.Is(err, badger.ErrBackup) {
+			return fmt.Errorf("%w: --salvage restores the parts before that, if there are any", err)
+		}
 		return err
 	}
 	return printOutcome(out, f.asJSON, "restored to "+f.to, map[string]any{"store": f.to})

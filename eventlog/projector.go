@@ -94,9 +94,20 @@ func (l *Log) stall(err error) bool {
 	}
 	if !l.stalled.Swap(true) {
 		l.log.Warn("indexes stand still until there is disk space", zap.Error(err))
-		l.projected.nudge()
 	}
+	l.projected.nudge()
 	return true
+}
+
+// starved tells whether the projector has no space to write with now. Once there
+// is space again readers wait for it, though it has not tried again yet: what was
+// acknowledged before a query is in its answer.
+func (l *Log) starved() bool {
+	if !l.stalled.Load() {
+		return false
+	}
+	store, err := l.Store()
+	return err != nil || store.Writable() != nil
 }
 
 // awaitWork returns the head once there is something to project and it has

@@ -29,8 +29,11 @@ const (
 )
 
 // ErrBackup is returned for what is no whole backup, or does not follow on the
-// segment before it.
-var ErrBackup = errors.New("unusable backup")
+// segment before it. ErrBackupCut is an ErrBackup: the end is missing.
+var (
+	ErrBackup    = errors.New("unusable backup")
+	ErrBackupCut = fmt.Errorf("%w: cut off", ErrBackup)
+)
 
 // Backup implements storage.Store. What it writes may be appended to the
 // segments before it and read by Restore as one.
@@ -48,6 +51,12 @@ func (s *Store) Backup(ctx context.Context, w io.Writer, since uint64) (next uin
 	}
 	frames := &frameWriter{w: buf, interrupted: func() error { return s.interrupted(ctx) }}
 	next, err = s.db.Backup(frames, since)
+	if err == nil {
+		// It may hold what is written and not synced yet. A store that lost that
+		// would give its ids and versions out again, and the next backup would
+		// begin after them.
+		err = s.syncWritten()
+	}
 	if err == nil {
 		next = max(next, since)
 		err = frames.finish(next)
@@ -110,6 +119,7 @@ type segmentReader struct {
 	ctx  context.Context
 	r    *bufio.Reader
 	left []byte
+	size int64  // read so far
 	next uint64 // the segment's end version
 	done bool
 }
@@ -121,13 +131,16 @@ func openSegment(ctx context.Context, r *bufio.Reader, after uint64) (*segmentRe
 	if n == 0 && errors.Is(err, io.EOF) {
 		return nil, io.EOF
 	}
+	if errors.Is(err, io.ErrUnexpectedEOF) && after > 0 {
+		return nil, ErrBackupCut
+	}
 	if err != nil || string(head[:len(backupMagic)]) != backupMagic {
 		return nil, fmt.Errorf("%w: no backup of this gateway", ErrBackup)
 	}
 	if since := binary.BigEndian.Uint64(head[len(backupMagic):]); since != after {
 		return nil, fmt.Errorf("%w: a part that begins after version %d follows one that ends with %d", ErrBackup, since, after)
 	}
-	return &segmentReader{ctx: ctx, r: r}, nil
+	return &segmentReader{ctx: ctx, r: r, size: int64(n)}, nil
 }
 
 func (s *segmentReader) Read(p []byte) (int, error) {
@@ -149,8 +162,8 @@ func (s *segmentReader) fill() error {
 		return err
 	}
 	var head [8]byte
-	if _, err := io.ReadFull(s.r, head[:]); err != nil {
-		return fmt.Errorf("%w: cut off", ErrBackup)
+	if err := s.readFull(head[:]); err != nil {
+		return err
 	}
 	size, sum := binary.BigEndian.Uint32(head[:]), binary.BigEndian.Uint32(head[4:])
 	s.done = size == 0
@@ -161,8 +174,8 @@ func (s *segmentReader) fill() error {
 		return fmt.Errorf("%w: damaged", ErrBackup)
 	}
 	data := make([]byte, size)
-	if _, err := io.ReadFull(s.r, data); err != nil {
-		return fmt.Errorf("%w: cut off", ErrBackup)
+	if err := s.readFull(data); err != nil {
+		return err
 	}
 	if checksum(data) != sum {
 		return fmt.Errorf("%w: damaged", ErrBackup)
@@ -173,6 +186,15 @@ func (s *segmentReader) fill() error {
 	}
 	s.left = data
 	return nil
+}
+
+func (s *segmentReader) readFull(p []byte) error {
+	n, err := io.ReadFull(s.r, p)
+	s.size += int64(n)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return ErrBackupCut
+	}
+	return err
 }
 
 // restoreJump is how far a restored store's sequence and versions are moved on:
@@ -223,7 +245,7 @@ func loadSegments(ctx context.Context, db *bdg.DB, r *bufio.Reader) error {
 		}
 		// Load is content when a segment ends between two lists.
 		if !seg.done {
-			return fmt.Errorf("%w: cut off", ErrBackup)
+			return ErrBackupCut
 		}
 		version = seg.next
 	}
@@ -237,22 +259,30 @@ func emptyDir(dir string) error {
 	return err
 }
 
-// CheckBackup reads the segments in r without restoring them and returns the
-// version that they end with: what the next incremental backup begins after.
-func CheckBackup(ctx context.Context, r io.Reader) (version uint64, segments int, err error) {
+// BackupEnd is where the whole segments of a backup end.
+type BackupEnd struct {
+	Version  uint64 // what the next incremental backup begins after
+	Segments int
+	Size     int64 // in bytes
+}
+
+// CheckBackup reads the segments in r without restoring them. With an error it
+// tells how far they are whole nevertheless.
+func CheckBackup(ctx context.Context, r io.Reader) (end BackupEnd, err error) {
 	in := bufio.NewReaderSize(r, backupFrame)
 	for {
-		seg, err := openSegment(ctx, in, version)
-		if errors.Is(err, io.EOF) && segments > 0 {
-			return version, segments, nil
+		seg, err := openSegment(ctx, in, end.Version)
+		if errors.Is(err, io.EOF) && end.Segments > 0 {
+			return end, nil
 		}
 		if err != nil {
-			return 0, segments, err
+			return end, err
 		}
 		if _, err := io.Copy(io.Discard, seg); err != nil {
-			return 0, segments, err
+			return end, err
 		}
-		version = seg.next
-		segments++
+		end.Version = seg.next
+		end.Segments++
+		end.Size += seg.size
 	}
 }

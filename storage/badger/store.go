@@ -89,6 +89,16 @@ func (s *Store) commitLocked(txn *bdg.Txn, dbSync bool) error {
 	return s.wal.committed()
 }
 
+// syncWritten makes everything durable that a reader has seen.
+func (s *Store) syncWritten() error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	if !ownSync {
+		return s.db.Sync()
+	}
+	return s.wal.sync()
+}
+
 // Bounds implements storage.Store.
 func (s *Store) Bounds(ctx context.Context) (storage.Bounds, error) {
 	if err := s.gate.enter(ctx); err != nil {
