@@ -71,7 +71,7 @@ func prepare(t *testing.T, s settings) *gateway.Gateway {
 	// Some have expired already, and some are left at the end: to fill the store
 	// takes its time, too.
 	every := time.Second / time.Duration(s.rate)
-	n := int((s.length + s.length/10 + 2*time.Minute) / every)
+	n := int((s.length + s.length/4 + 2*time.Minute) / every)
 	begin := time.Now()
 	err := aged.Fill(t.Context(), aged.Options{
 		Dir: g.Data, Events: n, Every: every, First: begin.Add(-retention - 30*time.Second),
@@ -80,7 +80,11 @@ func prepare(t *testing.T, s settings) *gateway.Gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("the store was filled with %d events in %v", n, time.Since(begin).Round(time.Second))
+	took := time.Since(begin)
+	t.Logf("the store was filled with %d events in %v", n, took.Round(time.Second))
+	if left := time.Duration(n)*every - 30*time.Second - took; left < s.length+10*time.Second {
+		t.Fatalf("that was too slow: what is left expires within %v", left)
+	}
 	g.Start()
 	return g
 }
