@@ -31,13 +31,14 @@ func (v *verdict) String() string {
 }
 
 // check compares what was acknowledged with the log, the stream and the
-// projections. Nothing may be under way. Everything is read from outside.
-func check(g *gateway.Gateway, l *ledger) *verdict {
+// projections, and returns the log. Nothing may be under way. Everything is read
+// from outside.
+func check(g *gateway.Gateway, l *ledger) (*verdict, []gateway.Record) {
 	v := new(verdict)
 	log, err := g.List("order=asc")
 	if err != nil {
 		v.add("reading the log: %v", err)
-		return v
+		return v, nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -46,13 +47,18 @@ func check(g *gateway.Gateway, l *ledger) *verdict {
 		v.add("%s", w)
 	}
 	compareLog(v, l, log)
-	if !v.ok() {
-		return v
+	if v.ok() {
+		compareAll(v, g, l, log)
 	}
+	return v, log
+}
+
+// compareAll compares everything that is derived from the log with it.
+func compareAll(v *verdict, g *gateway.Gateway, l *ledger, log []gateway.Record) {
 	compareListings(v, g, log)
+	compareTimes(v, g, log)
 	compareStream(v, g, seqsOf(log))
 	compareBodies(v, g, l)
-	return v
 }
 
 // compareLog finds what is lost, doubled or out of order in the log itself.
@@ -94,28 +100,55 @@ func compareLog(v *verdict, l *ledger, log []gateway.Record) {
 
 // compareListings compares the indexes with a recount of the log.
 func compareListings(v *verdict, g *gateway.Gateway, log []gateway.Record) {
-	want := make(map[string][]uint64)
+	type selection struct{ name, value string }
+	want := map[selection][]uint64{{}: seqsOf(log)}
 	for i := range log {
 		r := &log[i]
-		for name, value := range map[string]string{
-			"agent_id": text(r.AgentID), "event_type": text(r.EventType), "status": text(r.Status), "workflow_id": r.WorkflowID,
+		for _, s := range []selection{
+			{"agent_id", text(r.AgentID)}, {"event_type", text(r.EventType)}, {"status", text(r.Status)}, {"workflow_id", r.WorkflowID},
 		} {
-			q := url.Values{name: {value}}.Encode()
-			want[q] = append(want[q], r.Seq)
+			want[s] = append(want[s], r.Seq)
 		}
 	}
-	want[""] = seqsOf(log)
-	for _, q := range slices.Sorted(maps.Keys(want)) {
-		got, err := g.List(q) // newest first
+	for s, want := range want {
+		q := url.Values{}
+		if s.name != "" {
+			q.Set(s.name, s.value)
+		}
+		got, err := g.ListSeqs(q) // newest first
 		if err != nil {
-			v.add("list %s: %v", q, err)
+			v.add("list %s=%s: %v", s.name, s.value, err)
 			continue
 		}
-		seqs := seqsOf(got)
-		slices.Reverse(seqs)
-		if diff := difference(want[q], seqs); diff != "" {
-			v.add("list %q differs from the log: %s", q, diff)
+		slices.Reverse(got)
+		if diff := difference(want, got); diff != "" {
+			v.add("list %s=%s differs from the log: %s", s.name, s.value, diff)
 		}
+	}
+}
+
+// compareTimes lists what came between two moments. Where the clock was stepped
+// these are not neighbours in the log.
+func compareTimes(v *verdict, g *gateway.Gateway, log []gateway.Record) {
+	if len(log) == 0 {
+		return
+	}
+	from, to := log[len(log)/3].ReceivedAt, log[len(log)*2/3].ReceivedAt
+	if to.Before(from) {
+		from, to = to, from
+	}
+	var want []uint64
+	for i := range log {
+		if at := log[i].ReceivedAt; !at.Before(from) && !at.After(to) {
+			want = append(want, log[i].Seq)
+		}
+	}
+	const micros = "2006-01-02T15:04:05.000000Z" // what the list is cut to
+	got, err := g.ListSeqs(url.Values{"order": {"asc"}, "start_date": {from.UTC().Format(micros)}, "end_date": {to.UTC().Format(micros)}})
+	if err != nil {
+		v.add("list by time: %v", err)
+	} else if diff := difference(want, got); diff != "" {
+		v.add("what came from %v to %v differs from the log: %s", from, to, diff)
 	}
 }
 

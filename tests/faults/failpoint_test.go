@@ -23,18 +23,20 @@ var steps = []struct {
 	{"open.replayed", 1, false}, {"open.loaded", 1, false},
 }
 
+// failpointShare is how many of n faults are at failpoints; each is tried once at
+// least.
+func failpointShare(n int) int { return max(len(steps), n/5) }
+
 // TestFailpoints kills the gateway at every step of a commit, of a projection
 // and of a start.
 func TestFailpoints(t *testing.T) {
 	rng := random(t)
-	// A fault of five is one of these in the long form; each is tried once at least.
-	n := max(len(steps), faultCount(t, len(steps))/5)
+	n := failpointShare(faultCount(t, 0))
 	for done := 0; done < n; {
 		r := newRun(t, rng, gateway.Options{Binary: gateway.FailpointBinary(t)})
 		for i := 0; i < perStore && done < n; i++ {
 			step := steps[done%len(steps)]
 			r.stopAt(step.name, 1+rng.IntN(step.hits), step.large)
-			r.g.TruncateLog()
 			done++
 		}
 		r.close()
@@ -46,6 +48,7 @@ func TestFailpoints(t *testing.T) {
 func (r *run) stopAt(name string, hit int, large bool) {
 	r.t.Helper()
 	what := fmt.Sprintf("%s, hit %d", name, hit)
+	r.lap("failpoint "+name, "fault")
 	r.g.Terminate()
 	r.g.Setenv("OSA_FAILPOINT", fmt.Sprintf("%s=kill:%d", name, hit))
 	r.g.StartOnly()
@@ -70,6 +73,8 @@ func (r *run) stopAt(name string, hit int, large bool) {
 		}
 		total.acknowledged.Add(big.acknowledged.Load())
 	}
+	r.lap(what, "load")
 	r.await(30)
 	r.end(what)
+	r.lap(what, "")
 }

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -8,23 +9,37 @@ import (
 )
 
 // perStore is how many faults one store goes through: every check reads all of it.
-const perStore = 25
+const perStore = 10
 
 // TestFaults: nothing that was acknowledged is lost, doubled or out of order,
-// and indexes and streams agree with the log, after each of many faults.
+// and indexes and streams agree with the log, after each of many faults. Stores
+// are in turns under a clock of their own and on a disk of their own.
 func TestFaults(t *testing.T) {
 	rng := random(t)
-	faults := plan(rng, faultCount(t, 14))
-	for len(faults) > 0 {
-		n := min(perStore, len(faults))
-		r := newRun(t, rng, gateway.Options{})
-		for _, f := range faults[:n] {
+	n := faultCount(t, 2*perStore)
+	if n > 2*perStore {
+		n -= failpointShare(n)
+	}
+	for store := 0; n > 0; store++ {
+		faults := plan(rng, store, min(perStore, n))
+		n -= len(faults)
+		opt := gateway.Options{}
+		var d *disk
+		if own := store%2 == 1; own {
+			d = newDisk(t)
+			opt.Data = filepath.Join(d.dir, "store")
+		} else {
+			opt.Clock = true
+		}
+		r := newRun(t, rng, opt)
+		r.disk = d
+		for _, f := range faults {
 			r.under(f.name, func() { f.do(r) })
-			r.g.TruncateLog()
 		}
 		r.close()
-		faults = faults[n:]
-		t.Logf("%d to go", len(faults))
+		if d != nil {
+			d.close()
+		}
 	}
 }
 

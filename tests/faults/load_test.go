@@ -105,6 +105,7 @@ func (ld *load) send(sender int) {
 func (ld *load) deliver(body []byte) (seq uint64, err error) {
 	deadline := time.Now().Add(giveUp)
 	for time.Now().Before(deadline) {
+		steps := ld.g.ClockSteps()
 		resp, err := ld.g.Post(body)
 		switch {
 		case err != nil:
@@ -120,6 +121,8 @@ func (ld *load) deliver(body []byte) (seq uint64, err error) {
 			if resp.Header.Get("Retry-After") == "" {
 				return 0, fmt.Errorf("503 without Retry-After: %.200s", resp.Body)
 			}
+		case resp.Status == http.StatusUnauthorized && (steps%2 == 1 || ld.g.ClockSteps() != steps):
+			// Signed by one clock and judged by another.
 		default:
 			return 0, fmt.Errorf("webhook answered with %d: %.300s", resp.Status, resp.Body)
 		}

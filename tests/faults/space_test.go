@@ -113,7 +113,7 @@ func TestFullDisk(t *testing.T) {
 	if err := big.stop(); err != nil {
 		t.Fatal(err)
 	}
-	total.faults.Add(2)
+	happened()
 	total.acknowledged.Add(big.acknowledged.Load())
 	r.check("a disk that the log filled")
 	r.close()
@@ -187,7 +187,7 @@ func TestReadOnlyDisk(t *testing.T) {
 		t.Fatalf("after it the event is answered with %+v, want a duplicate of %s", again, first.WebhookID)
 	}
 	g.Terminate()
-	total.faults.Add(1)
+	happened()
 }
 
 func remount(t *testing.T, dir string, flags uintptr) {
@@ -210,18 +210,7 @@ func TestFewDescriptors(t *testing.T) {
 	r := newRun(t, random(t), gateway.Options{})
 	r.begin()
 	r.await(100)
-	var old unix.Rlimit
-	if err := unix.Prlimit(r.g.PID(), unix.RLIMIT_NOFILE, nil, &old); err != nil {
-		t.Fatal(err)
-	}
-	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", r.g.PID()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	few := unix.Rlimit{Cur: uint64(len(open)), Max: old.Max}
-	if err := unix.Prlimit(r.g.PID(), unix.RLIMIT_NOFILE, &few, nil); err != nil {
-		t.Fatal(err)
-	}
+	old := r.limitDescriptors()
 	// Large bodies fill memtables, whose files cannot be made now.
 	big := startLoad(r.g, r.ledger, &r.next, 2, []int{2_000_000})
 	gateway.Eventually(t, time.Minute, "something fails for want of descriptors", func() bool {
@@ -247,4 +236,39 @@ func TestFewDescriptors(t *testing.T) {
 	r.await(50)
 	t.Logf("%d refusals, %d connections broken", big.refused.Load()+r.load.refused.Load(), big.broken.Load()+r.load.broken.Load())
 	r.end("too few descriptors")
+}
+
+// limitDescriptors lets the process have as many as it has now, and returns what
+// it may have had.
+func (r *run) limitDescriptors() (old unix.Rlimit) {
+	r.t.Helper()
+	if err := unix.Prlimit(r.g.PID(), unix.RLIMIT_NOFILE, nil, &old); err != nil {
+		r.t.Fatal(err)
+	}
+	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", r.g.PID()))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	few := unix.Rlimit{Cur: uint64(len(open)), Max: old.Max}
+	if err := unix.Prlimit(r.g.PID(), unix.RLIMIT_NOFILE, &few, nil); err != nil {
+		r.t.Fatal(err)
+	}
+	return old
+}
+
+// fewDescriptors takes them away for a moment in which memtables fill.
+func (r *run) fewDescriptors() {
+	old := r.limitDescriptors()
+	big := startLoad(r.g, r.ledger, &r.next, 2, []int{2_000_000})
+	time.Sleep(time.Duration(50+r.rng.IntN(200)) * time.Millisecond) // the lack is the fault
+	if err := unix.Prlimit(r.g.PID(), unix.RLIMIT_NOFILE, &old, nil); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := big.stop(); err != nil {
+		r.t.Fatal(err)
+	}
+	total.acknowledged.Add(big.acknowledged.Load())
+	if !r.g.Running() {
+		r.t.Fatalf("for want of descriptors the gateway died:\n%s", r.g.LogTail(20))
+	}
 }

@@ -31,6 +31,8 @@ type Options struct {
 	Binary string
 	// Credentials are shared with another gateway; default new ones.
 	Credentials *Credentials
+	// Clock gives the process a wall clock of its own, which StepClock steps.
+	Clock bool
 }
 
 // Gateway is one gateway: a directory, credentials and, while it runs, a process.

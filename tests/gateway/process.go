@@ -26,6 +26,7 @@ type process struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
 	err    error
+	wall   *wall // with Options.Clock
 }
 
 // Start starts the process and waits until it is ready.
@@ -47,10 +48,18 @@ func (g *Gateway) StartOnly() {
 	cmd := exec.Command(g.binary, "run", "--config", g.config, "--adapter", "caddyfile")
 	cmd.Dir, cmd.Env = g.Dir, g.environ()
 	cmd.Stdout, cmd.Stderr = log, log
-	g.must(cmd.Start())
 	p := &process{cmd: cmd, exited: make(chan struct{})}
+	if g.opt.Clock {
+		p.wall, err = startStepped(cmd, g.clock.offset.Load())
+	} else {
+		err = cmd.Start()
+	}
+	g.must(err)
 	go func() {
 		p.err = cmd.Wait()
+		if p.wall != nil {
+			p.wall.close()
+		}
 		close(p.exited)
 	}()
 	g.proc = p
@@ -175,10 +184,16 @@ func (g *Gateway) Run(args ...string) (string, error) {
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	out, err := g.Command(ctx, args...).CombinedOutput()
+	return g.Redact(string(out)), err
+}
+
+// Command is a subcommand with the gateway's environment, to be run by the
+// caller.
+func (g *Gateway) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, g.binary, args...)
 	cmd.Dir, cmd.Env = g.Dir, g.environ()
-	out, err := cmd.CombinedOutput()
-	return g.Redact(string(out)), err
+	return cmd
 }
 
 // ReloadCommand is `osa-gateway reload`, as an operator does it.
@@ -257,6 +272,13 @@ func (g *Gateway) LogTail(lines int) string {
 func (g *Gateway) TruncateLog() {
 	g.t.Helper()
 	g.checkLog()
+	g.must(os.Truncate(g.logPath(), 0))
+}
+
+// DropLog empties the log of a process that was brought down by the system:
+// what its end looks like there is not looked at.
+func (g *Gateway) DropLog() {
+	g.t.Helper()
 	g.must(os.Truncate(g.logPath(), 0))
 }
 
