@@ -236,7 +236,10 @@ func (r *run) fullDisk() {
 	case 0: // the full disk is met at a start
 		if r.alive() {
 			r.g.Kill9()
-			r.restart()
+			r.g.StartOnly()
+			if err := r.g.Ready(time.Minute); err != nil && r.alive() {
+				r.t.Fatal(err)
+			}
 		}
 	case 1:
 		if _, err := r.g.ListSeqs(url.Values{}); err != nil && r.alive() {
