@@ -206,3 +206,32 @@ func TestRestoreRefuses(t *testing.T) {
 	_, err := s.Backup(ctx, &bytes.Buffer{}, 0)
 	wantErr(t, err, context.Canceled)
 }
+
+// TestCheckCutBackup: wherever the last segment was cut off, the ones before it
+// are whole, and where they end is known.
+func TestCheckCutBackup(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer closed(t, s)
+	gen := storagetest.NewGenerator(2, benchStart)
+	fill(t, s, gen, 100, 10)
+	full, next := backupOf(t, s, 0)
+	fill(t, s, gen, 30, 10)
+	second, last := backupOf(t, s, next)
+	both := append(slices.Clone(full), second...)
+	for size := len(full); size < len(both); size += 1 + len(second)/50 {
+		end, err := CheckBackup(t.Context(), bytes.NewReader(both[:size]))
+		if size > len(full) {
+			wantErr(t, err, ErrBackupCut)
+		} else {
+			must(t, err)
+		}
+		if want := (BackupEnd{Version: next, Segments: 1, Size: int64(len(full))}); end != want {
+			t.Fatalf("cut at %d of %d: %+v, want %+v", size, len(both), end, want)
+		}
+	}
+	end, err := CheckBackup(t.Context(), bytes.NewReader(both))
+	must(t, err)
+	if want := (BackupEnd{Version: last, Segments: 2, Size: int64(len(both))}); end != want {
+		t.Fatalf("whole: %+v, want %+v", end, want)
+	}
+}
