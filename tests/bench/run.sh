@@ -4,7 +4,8 @@
 #
 #   tests/bench/run.sh               a short form
 #   tests/bench/run.sh --long        more and longer rounds; streams: 5,000 subscribers,
-#                                    one match among 10,000, a resume of 100,000 events
+#                                    one match among 10,000, a resume of 100,000 events;
+#                                    a log of 1,000,000 events instead of 50,000
 #   tests/bench/run.sh --json        the figures as JSON, one document a benchmark
 #   tests/bench/run.sh --peer FILE   another event stream hub beside ours: see
 #                                    tests/bench/stream/main.go for what FILE says;
@@ -14,12 +15,12 @@
 # store is made in the current directory: run this on the disk that you ask about.
 set -euo pipefail
 
-rounds=3 requests=40000 seconds=5 json=() peers=()
+rounds=3 requests=40000 seconds=5 events=50000 json=() peers=()
 streams=(-subscribers 1000 -rounds 1 -match 0 -resume 0)
 while [ $# -gt 0 ]; do
 	case "$1" in
 	--long)
-		rounds=7 requests=150000 seconds=20
+		rounds=7 requests=150000 seconds=20 events=1000000
 		streams=(-subscribers 1000,5000 -rounds 3)
 		;;
 	--json) json=(-json) ;;
@@ -30,7 +31,7 @@ while [ $# -gt 0 ]; do
 		peers+=("$(realpath "$1")")
 		;;
 	*)
-		sed -n '2,14p' "$0" >&2
+		sed -n '2,15p' "$0" >&2
 		exit 2
 		;;
 	esac
@@ -41,3 +42,4 @@ cd "$(dirname "$0")/../.."
 go run ./tests/bench/auth -rounds "$rounds" -requests "$requests" "${json[@]}"
 go run ./tests/bench/webhook -rounds "$rounds" -requests "$requests" -overload -overload-seconds "$seconds" "${json[@]}"
 go run ./tests/bench/stream "${streams[@]}" -peer "$(IFS=, && echo "${peers[*]}")" "${json[@]}"
+go run ./tests/bench/size -events "$events" "${json[@]}"

@@ -142,6 +142,13 @@ func (s *Server) Stop() error {
 	}
 }
 
+// Kill kills the server with SIGKILL and waits for its end.
+func (s *Server) Kill() {
+	s.client.CloseIdleConnections()
+	_ = s.cmd.Process.Kill()
+	<-s.exited
+}
+
 // Admin reads a path of Caddy's admin endpoint, such as /metrics.
 func (s *Server) Admin(ctx context.Context, path string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, nil)
