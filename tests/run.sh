@@ -64,6 +64,8 @@ need() { # Debian package, commands of which one must be there
 need nodejs node
 need npm npm
 need chromium chromium chromium-browser google-chrome google-chrome-stable
+# The fault suite cuts the power of a file system of its own.
+need e2fsprogs mkfs.ext4
 go test -count=1 -p 1 -timeout 15m ./tests/...
 
 step "done"
