@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -43,7 +44,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		return refusal(err)
 	}
 	s := &stream{
-		owner: owner, handler: h, request: osa.RequestID(r), client: clientOf(r),
+		owner: owner, log: h.log, request: osa.RequestID(r), client: clientOf(r),
 		hub: events, workspace: workspace, metrics: p.metrics, principal: osa.PrincipalOf(r),
 		interval: time.Duration(h.Heartbeat), timeout: time.Duration(h.WriteTimeout), place: -1,
 	}
@@ -77,7 +78,20 @@ func (h *Handler) reader(r *http.Request) (workspace, owner string, err error) {
 		workspace = h.Anonymous
 	}
 	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	return workspace, "anonymous:" + ip, nil
+	return workspace, "anonymous:" + network(ip), nil
+}
+
+// network is whom an address counts for: an IPv6 host has a /64 to choose from.
+func network(ip string) string {
+	addr, err := netip.ParseAddr(ip)
+	if err != nil || !addr.Is6() || addr.Is4In6() {
+		return ip
+	}
+	prefix, err := addr.WithZone("").Prefix(64)
+	if err != nil {
+		return ip
+	}
+	return prefix.String()
 }
 
 func refusal(err error) error {

@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
 	"github.com/osa-edge/osa-gateway/event"
 )
 
@@ -132,6 +135,41 @@ func (t *station) oldest() time.Time {
 	}
 	return first
 }
+
+// TestASlowLogHoldsNobodyUp: while the end of one stream cannot be logged, others
+// are written to.
+func TestASlowLogHoldsNobodyUp(t *testing.T) {
+	s := newSite(t, nil)
+	readers := []*reader{s.open(""), s.open(""), s.open(""), s.open("")}
+	s.eventually("taken over", func() bool { return active() == 4 })
+	// All of them log to a sink that takes nothing.
+	blocked, entered := make(chan struct{}), make(chan struct{}, 4)
+	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{}), zapcore.AddSync(writerFunc(func(b []byte) (int, error) {
+		entered <- struct{}{}
+		<-blocked
+		return len(b), nil
+	})), zapcore.DebugLevel))
+	burials.Lock() // which orders this before any end
+	for _, open := range the.streams() {
+		open.log = log
+	}
+	burials.Unlock()
+	readers[0].close()
+	readers[1].close()
+	<-entered
+	s.publishN(10)
+	wantIDs(t, readers[2].ids(10), 1, 10)
+	wantIDs(t, readers[3].ids(10), 1, 10)
+	if n := the.count(); n < 3 {
+		t.Errorf("%d places are taken before the end was logged", n)
+	}
+	close(blocked)
+	s.eventually("two are there", func() bool { return the.count() == 2 })
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 func TestAccessLogSkipped(t *testing.T) {
 	for name, logs := range map[string]map[string]any{

@@ -10,9 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
-	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/eventlog"
 	"github.com/osa-edge/osa-gateway/hub"
 	"github.com/osa-edge/osa-gateway/modules/osa"
@@ -72,7 +70,7 @@ type stream struct {
 	history   int           // events that it begins with
 
 	owner   string
-	handler *Handler
+	log     *zap.Logger
 	request string // its id, for the log
 	client  client
 	number  uint64 // of the process' streams
@@ -212,22 +210,6 @@ func (s *stream) advance(b *hub.Batch, n int) {
 	}
 }
 
-// ended lets go of everything that the stream holds.
-func (s *stream) ended(reason string, err error) {
-	the.remove(s)
-	totals.closed[reason].Add(1)
-	lasted.Observe(time.Since(s.start).Seconds())
-	cursor := s.sub.Cursor()
-	s.sub.Close()
-	the.release(s.owner, s.hub)
-	s.access.write(s.bytes.Load(), err)
-	if c := s.handler.log.Check(endLevel(reason), "stream ended"); c != nil {
-		c.Write(zap.String("reason", reason), zap.Duration("duration", time.Since(s.start)),
-			zap.Uint64("events", s.events.Load()), zap.Uint64("bytes", s.bytes.Load()), zap.String("request_id", s.request),
-			zap.String("owner", s.owner), zap.String("cursor", event.FormatID(cursor)), zap.Error(err))
-	}
-}
-
 // wrote counts what has gone out.
 func (s *stream) wrote(bytes, events int) {
 	s.bytes.Add(uint64(bytes)) //nolint:gosec // not negative
@@ -236,15 +218,4 @@ func (s *stream) wrote(bytes, events int) {
 		s.events.Add(uint64(events))
 		totals.deliveries.Add(uint64(events))
 	}
-}
-
-// endLevel is how loud the end of a stream is.
-func endLevel(reason string) zapcore.Level {
-	switch reason {
-	case endClient, endShutdown:
-		return zapcore.DebugLevel
-	case endError:
-		return zapcore.ErrorLevel
-	}
-	return zapcore.InfoLevel
 }

@@ -199,7 +199,7 @@ func (v *takenStream) finishErr(end string, err error) {
 	default:
 		v.hangUp()
 	}
-	v.ended(end, err)
+	v.endedApart(end, err)
 }
 
 const (
