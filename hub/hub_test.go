@@ -300,6 +300,38 @@ func TestWindowsAreBounded(t *testing.T) {
 	}
 }
 
+// TestLag counts what a subscription has yet to get: exactly while that is in its
+// window, and beyond that how far it is to the head.
+func TestLag(t *testing.T) {
+	w := newWorld(t, Options{WindowRefs: 8})
+	w.publishN(3, "other")
+	s := w.subscribe(SubscribeOptions{Filter: event.Filter{WorkflowIDs: []string{"mine"}}, After: w.hub.Head()})
+	defer s.Close()
+	want := func(events uint64, beyond bool) {
+		t.Helper()
+		w.settle()
+		if n, b := s.Lag(s.Cursor()); n != events || b != beyond {
+			t.Errorf("a lag of %d, beyond the window: %v; want %d, %v", n, b, events, beyond)
+		}
+	}
+	want(0, false)
+	w.publishN(5, "other") // does not concern it
+	want(0, false)
+	w.publishN(4, "mine")
+	w.publishN(5, "other")
+	want(4, false)
+	var b Batch
+	if err := s.Poll(&b, 1); err != nil {
+		t.Fatal(err)
+	}
+	s.Advance(&b, 1)
+	want(3, false)
+	w.publishN(20, "mine")
+	want(w.log.Head()-s.Cursor(), true)
+	w.take(s)
+	want(0, false)
+}
+
 func TestRetentionOvertakesAReader(t *testing.T) {
 	w := newWorld(t, Options{WindowRefs: 10})
 	s := w.subscribe(SubscribeOptions{})

@@ -116,7 +116,7 @@ func TestAccessLog(t *testing.T) {
 			if d := line["duration"].(float64); d < open.Seconds() {
 				t.Errorf("duration %v of a stream open for %v", d, open)
 			}
-			if h := line["resp_headers"].(map[string]any); fmt.Sprint(h["Content-Type"]) != "[text/event-stream]" {
+			if h := line["resp_headers"].(map[string]any); fmt.Sprint(h["Content-Type"]) != "[text/event-stream]" || h["Transfer-Encoding"] != nil {
 				t.Errorf("response headers %v", h)
 			}
 		})
