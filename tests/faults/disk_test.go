@@ -158,12 +158,14 @@ func (d *disk) fill(hog string) {
 	if ahead := d.free() - 700<<20; ahead > 0 {
 		grow(ahead)
 	}
-	for n := int64(16 << 20); n >= 4096; {
+	const most = 16 << 20
+	for n := int64(most); n >= 4096; {
 		if !grow(n) {
 			n /= 2
 			continue
 		}
-		time.Sleep(10 * time.Millisecond) // the pace
+		n = min(2*n, most) // the ballast may have come back
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 
