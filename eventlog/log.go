@@ -269,6 +269,19 @@ func (l *Log) Query(ctx context.Context, q storage.Query) (storage.Page, error) 
 	return page, unavailable(err)
 }
 
+// QueryIndexed is Query over what is in the indexes now, without waiting for the
+// projector. It says how far they go: what is beyond has to be read from the log.
+func (l *Log) QueryIndexed(ctx context.Context, q storage.Query) (page storage.Page, through uint64, err error) {
+	store, err := l.Store()
+	if err != nil {
+		return storage.Page{}, 0, err
+	}
+	if through, err = store.Projected(ctx); err == nil {
+		page, err = store.Query(ctx, q)
+	}
+	return page, through, unavailable(err)
+}
+
 // WaitProjected returns once the projector has passed seq, or stalls on a full disk.
 func (l *Log) WaitProjected(ctx context.Context, seq uint64) error {
 	if l.projected.load() >= seq {

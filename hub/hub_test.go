@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -297,6 +298,66 @@ func TestWindowsAreBounded(t *testing.T) {
 	}
 	if s := w.hub.Stats(); s.WindowBytes != 0 || s.Filters != 0 || s.Subscriptions != 0 || s.Behind != 0 {
 		t.Errorf("after all left: %+v", s)
+	}
+}
+
+// stalling is a store whose indexes stand still once its disk is full.
+type stalling struct {
+	storage.Store
+	still, full atomic.Bool
+}
+
+func (s *stalling) Writable() error {
+	if s.full.Load() {
+		return storage.ErrNoSpace
+	}
+	return s.Store.Writable()
+}
+
+func (s *stalling) Project(ctx context.Context, p storage.Projection) error {
+	if s.still.Load() {
+		return storage.ErrNoSpace
+	}
+	return s.Store.Project(ctx, p)
+}
+
+// TestNothingIsLostWhileIndexesStandStill: a filter that comes from far behind
+// reads the indexes, and those do not have what was written last before the disk
+// was full.
+func TestNothingIsLostWhileIndexesStandStill(t *testing.T) {
+	store := &stalling{Store: memstore.New()}
+	log, err := eventlog.Open(eventlog.Options{Open: func() (storage.Store, error) { return store, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stalled := &world{t: t, log: log, hub: New(log, Options{WindowRefs: 10})}
+	defer func() {
+		stalled.hub.Close()
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	stalled.publishN(scanWithin+100, "mine")
+	if err := log.WaitProjected(t.Context(), log.Head()); err != nil {
+		t.Fatal(err)
+	}
+	store.still.Store(true)
+	stalled.publishN(scanWithin+100, "mine")
+	stalled.publishN(50, "other")
+	store.full.Store(true)
+	mine := event.Filter{WorkflowIDs: []string{"mine"}}
+	s := stalled.subscribe(SubscribeOptions{Filter: mine})
+	defer s.Close()
+	got := idsOf(stalled.take(s))
+	if want := 2 * (scanWithin + 100); len(got) != want || got[len(got)-1] != event.FormatID(uint64(want)) {
+		t.Errorf("%d events, want %d", len(got), want)
+	}
+	frames, after, err := stalled.hub.History(t.Context(), mine, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := event.FormatID(scanWithin + 100); len(frames) != 10 || !strings.HasPrefix(string(frames[9]), "id: "+last+"\n") || after != scanWithin+100 {
+		t.Errorf("%d frames of history, the last %.100s, go on after %d", len(frames), frames[len(frames)-1], after)
 	}
 }
 

@@ -66,11 +66,19 @@ func (h *Hub) History(ctx context.Context, f event.Filter, n int) (frames [][]by
 	ctx, cancel := h.within(ctx)
 	defer cancel()
 	after = h.log.Head()
+	if err := h.log.WaitProjected(ctx, after); err != nil {
+		return nil, 0, err
+	}
 	q := storage.Query{Filter: f, Limit: min(n, MaxHistory)}
 	for q.Limit > 0 {
-		page, err := h.log.Query(ctx, q)
+		page, indexed, err := h.log.QueryIndexed(ctx, q)
 		if err != nil {
 			return nil, 0, err
+		}
+		if q.After == 0 {
+			// The indexes stand still while the disk is full: what they do not
+			// have yet comes after the history.
+			after = min(after, indexed)
 		}
 		for _, e := range page.Events {
 			// What came since the head was noted is projected in its order.

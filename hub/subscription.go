@@ -272,7 +272,9 @@ func (s *Subscription) Fetch(ctx context.Context, b *Batch, size int) error {
 	g := s.group
 	head := h.log.Head()
 	if len(g.clauses) > 0 && head > s.cursor+scanWithin {
-		return s.fetchIndexed(ctx, b, size, head)
+		if done, err := s.fetchIndexed(ctx, b, size); done || err != nil {
+			return err
+		}
 	}
 	events, err := h.log.Read(ctx, s.cursor, fetchLimit(size))
 	if err != nil {
@@ -300,17 +302,18 @@ func (s *Subscription) Fetch(ctx context.Context, b *Batch, size int) error {
 func fetchLimit(size int) int { return min(fetchEvents, 1+size/eventBytes) }
 
 // fetchIndexed reads through the log's indexes, for a filter far from the head.
-func (s *Subscription) fetchIndexed(ctx context.Context, b *Batch, size int, head uint64) error {
-	page, err := s.hub.log.Query(ctx, storage.Query{
+// The indexes are behind the log, and stand still while the disk is full: where
+// they have nothing further, done is false and the log itself has to be read.
+func (s *Subscription) fetchIndexed(ctx context.Context, b *Batch, size int) (done bool, err error) {
+	page, indexed, err := s.hub.log.QueryIndexed(ctx, storage.Query{
 		Filter: s.group.filter, Ascending: true, After: s.cursor, Limit: fetchLimit(size),
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
 	b.through = max(page.Next, s.cursor)
 	if page.Next == 0 {
-		// The query waited for the indexes to pass the head.
-		b.through = head
+		b.through = max(indexed, s.cursor)
 	}
 	for _, e := range page.Events {
 		if b.size >= size {
@@ -320,7 +323,7 @@ func (s *Subscription) fetchIndexed(ctx context.Context, b *Batch, size int, hea
 		b.add(AppendEvent(make([]byte, 0, 512), e), e.Seq)
 		b.Events++
 	}
-	return nil
+	return b.through > s.cursor || len(b.Frames) > 0, nil
 }
 
 // Next waits for frames, from wherever they come. It is for readers without Wake.
