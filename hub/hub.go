@@ -41,6 +41,8 @@ type Hub struct {
 	log *eventlog.Log
 	opt Options
 
+	scanWithin uint64 // other than its constant for tests
+
 	mu        sync.Mutex
 	index     index
 	groups    map[string]*group
@@ -73,7 +75,7 @@ func New(log *eventlog.Log, opt Options) *Hub {
 	if opt.Logger == nil {
 		opt.Logger = zap.NewNop()
 	}
-	h := &Hub{log: log, opt: opt, groups: make(map[string]*group), done: make(chan struct{})}
+	h := &Hub{log: log, opt: opt, scanWithin: scanWithin, groups: make(map[string]*group), done: make(chan struct{})}
 	h.published = log.Head()
 	h.shown.Store(h.published)
 	h.meters.start = time.Now()

@@ -63,6 +63,8 @@ func TestEverySequenceEqualsTheFilteredLog(t *testing.T) {
 			WindowRefs: rapid.IntRange(1, 30).Draw(t, "window"), WindowBytes: rapid.IntRange(500, 10_000).Draw(t, "bytes"),
 		})
 		defer stop()
+		// From the indexes, which are behind, or from the log.
+		w.hub.scanWithin = rapid.SampledFrom([]uint64{0, 10, scanWithin}).Draw(t, "scanned within")
 		var (
 			all     []*event.Event
 			clients []*client

@@ -271,7 +271,7 @@ func (s *Subscription) Fetch(ctx context.Context, b *Batch, size int) error {
 	}
 	g := s.group
 	head := h.log.Head()
-	if len(g.clauses) > 0 && head > s.cursor+scanWithin {
+	if len(g.clauses) > 0 && head > s.cursor+h.scanWithin {
 		if done, err := s.fetchIndexed(ctx, b, size); done || err != nil {
 			return err
 		}
