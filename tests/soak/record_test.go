@@ -28,10 +28,11 @@ type figure struct {
 const mib = 1 << 20
 
 // figures in the order of the table. The times of answers are not judged: the
-// machine may have other things to do.
+// machine may have other things to do. Nor is what is mapped of files, which
+// grows to all of the store where there is room: it must not grow beyond.
 var figures = []figure{
 	{"rss_anonymous", 0.15, 64 * mib, 768 * mib, "MiB"},
-	{"rss_file", 0.25, 96 * mib, 512 * mib, "MiB"},
+	{"rss_file", 0, 0, 0, "MiB"},
 	{"go_heap", 0.20, 64 * mib, 768 * mib, "MiB"},
 	{"goroutines", 0.10, 24, 80, ""},
 	{"file_descriptors", 0.10, 16, 80, ""},
