@@ -153,12 +153,12 @@ func TestStoreChangedByReload(t *testing.T) {
 	wantIDs(t, r.ids(1), 1, 1)
 }
 
-// TestSlowReaders: who reads nothing is closed after the write timeout and holds
+// TestStuckReadersAreClosed: who reads nothing is closed after the write timeout and holds
 // nobody up.
 func TestStuckReadersAreClosed(t *testing.T) {
 	for name, way := range ways(t) {
 		if name == "HTTP/3" || name == "HTTP/2" {
-			continue // flow control of a client library cannot be held back from outside
+			continue // a client library takes what comes; see TestStuckHTTP2Streams
 		}
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, func(s *site) {
