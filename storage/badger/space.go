@@ -39,10 +39,14 @@ type space struct {
 	reserve int64
 	ballast int64
 	free    func(dir string) (int64, error)
-	log     *zap.Logger
+	// room is what a compaction may need beyond the reserve; nil before the
+	// store is open.
+	room func() int64
+	log  *zap.Logger
 
 	level atomic.Int32
 	spent atomic.Int64
+	need  atomic.Int64 // reserve and room, at the last look
 
 	mu   sync.Mutex // guards kept
 	kept int64      // of the ballast
@@ -111,7 +115,12 @@ func (sp *space) look() (again time.Duration) {
 	// Of the ballast that was given back, the bytes are not ours to spend.
 	left := free
 	free -= max(0, sp.ballast-sp.kept)
-	before, enough := sp.level.Load(), sp.reserve
+	need := sp.reserve
+	if sp.room != nil && sp.reserve > 0 {
+		need += sp.room()
+	}
+	sp.need.Store(need)
+	before, enough := sp.level.Load(), need
 	if before != spaceEnough {
 		enough += sp.reserve / 8
 	}
@@ -129,17 +138,17 @@ func (sp *space) look() (again time.Duration) {
 	}
 	if level != before {
 		sp.level.Store(level)
-		fields := []zap.Field{zap.String("dir", sp.dir), zap.Int64("free", free), zap.Int64("reserve", sp.reserve)}
+		fields := []zap.Field{zap.String("dir", sp.dir), zap.Int64("free", free), zap.Int64("needed", need)}
 		switch level {
 		case spaceEnough:
 			sp.log.Info("disk space is back, accepting events", fields...)
 		case spaceLow:
-			sp.log.Error("disk space is below the reserve, refusing events", fields...)
+			sp.log.Error("disk space is below what is needed, refusing events", fields...)
 		case spaceEmergency:
 			sp.log.Error("disk is nearly full, refusing every write", fields...)
 		}
 	}
-	if free < 2*sp.reserve {
+	if free < need+sp.reserve {
 		return spaceHurry
 	}
 	return spaceInterval
@@ -187,5 +196,5 @@ func (sp *space) allows(until int32) error {
 	if sp.level.Load() < until {
 		return nil
 	}
-	return fmt.Errorf("%w: below the reserve of %d MiB in %s", storage.ErrNoSpace, sp.reserve>>20, sp.dir)
+	return fmt.Errorf("%w: below the %d MiB that are needed in %s", storage.ErrNoSpace, sp.need.Load()>>20, sp.dir)
 }

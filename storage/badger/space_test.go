@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -82,6 +83,35 @@ func TestSpace(t *testing.T) {
 			t.Fatalf("%s: ballast of %d bytes, want %d", step.name, got, step.ballast)
 		}
 	}
+}
+
+// Once retention has begun, a compaction may write everything anew before it
+// gives anything back: there has to be room for that.
+func TestSpaceForCompactions(t *testing.T) {
+	var d disk
+	d.free.Store(1 << 30)
+	dir := t.TempDir()
+	s, err := Open(dir, d.options())
+	must(t, err)
+	all := fill(t, s, storagetest.NewGenerator(1, benchStart), 2000, 64)
+	closed(t, s) // into tables
+	s, err = Open(dir, d.options())
+	must(t, err)
+	defer closed(t, s)
+	tables := s.tableBytes()
+	if tables < 100<<10 {
+		t.Fatalf("tables of %d bytes", tables)
+	}
+	d.free.Store(80<<20 + tables - 1)
+	s.space.look()
+	must(t, s.Writable())
+	_, _, err = s.Prune(t.Context(), all[len(all)/2].ReceivedAt, math.MaxUint64, len(all))
+	must(t, err)
+	s.space.look()
+	wantErr(t, s.Writable(), storage.ErrNoSpace)
+	d.free.Store(90<<20 + tables)
+	s.space.look()
+	must(t, s.Writable())
 }
 
 // A burst between two looks at the disk cannot eat the reserve.

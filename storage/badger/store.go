@@ -129,7 +129,7 @@ func (s *Store) Usage(ctx context.Context) (storage.Usage, error) {
 		return storage.Usage{}, err
 	}
 	defer s.gate.leave()
-	u := storage.Usage{ReserveBytes: s.opt.Reserve}
+	u := storage.Usage{ReserveBytes: s.space.need.Load()}
 	err := filepath.WalkDir(s.dir, func(_ string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -153,6 +153,25 @@ func (s *Store) Usage(ctx context.Context) (storage.Usage, error) {
 	}
 	u.FreeBytes, err = s.opt.freeSpace(s.dir)
 	return u, err
+}
+
+// compactionRoom is what a compaction may take beside what is there. Retention
+// deletes at one end of the log what is written at the other, and the table that
+// holds both lies over all that is between them: once it moves down, everything
+// is written anew before the old is given back. Until retention has begun a
+// compaction takes what the reserve is for.
+func (s *Store) compactionRoom() int64 {
+	if s.first.Load() <= 1 {
+		return 0
+	}
+	return s.tableBytes()
+}
+
+func (s *Store) tableBytes() (n int64) {
+	for _, level := range s.db.Levels() {
+		n += level.Size
+	}
+	return n
 }
 
 // Close implements storage.Store. It waits for what is in progress.
