@@ -25,10 +25,11 @@ const (
 const appendTimeout = 30 * time.Second
 
 // pruneInterval and pruneStep pace retention: a step is short enough to stand
-// between two batches.
+// between two batches, and where there is more to do, the next one comes after as
+// long as this one took, so that half of the time is left to commits.
 const (
 	pruneInterval = time.Minute
-	pruneStep     = 2000
+	pruneStep     = 512
 )
 
 // reopenBackoff bounds how often a store that does not open is tried.
@@ -155,8 +156,8 @@ func (l *Log) commitLoop() {
 	defer l.finished.Done()
 	prune := time.NewTicker(pruneInterval)
 	defer prune.Stop()
-	pruneSoon := make(chan struct{}, 1)
-	pruneSoon <- struct{}{} // what expired while the gateway was down
+	pruneAgain := time.NewTimer(0) // what expired while the gateway was down
+	defer pruneAgain.Stop()
 	b := newBatch()
 	for {
 		select {
@@ -165,9 +166,9 @@ func (l *Log) commitLoop() {
 		case <-l.doubt:
 			l.reopenIfClosed()
 		case <-prune.C:
-			l.prune(pruneSoon)
-		case <-pruneSoon:
-			l.prune(pruneSoon)
+			l.prune(pruneAgain)
+		case <-pruneAgain.C:
+			l.prune(pruneAgain)
 		case <-l.stop:
 			// Nothing enters the queue any more: Close took the lock.
 			for {
@@ -312,7 +313,8 @@ func (l *Log) refuseQueued() {
 }
 
 // prune does one step of retention and asks for another if there is more.
-func (l *Log) prune(again chan<- struct{}) {
+func (l *Log) prune(again *time.Timer) {
+	start := time.Now()
 	store, err := l.Store()
 	if err != nil {
 		return
@@ -328,9 +330,6 @@ func (l *Log) prune(again chan<- struct{}) {
 		l.opt.Observer.Pruned(n)
 	}
 	if more {
-		select {
-		case again <- struct{}{}:
-		default:
-		}
+		again.Reset(time.Since(start))
 	}
 }
