@@ -16,7 +16,8 @@ const doorWidth = 2 * gatherEnough
 const doorPatience = 2 * time.Second
 
 // door lets so many callers at a time prepare and append events. The others wait
-// in the order in which they came, before anything was spent on them.
+// in the order in which they came, with no more done for them than to read and
+// authenticate what they sent.
 //
 // It is there for the committer. Whoever returns from a system call queues for
 // the processor behind every goroutine that can run, and the committer returns
@@ -26,22 +27,23 @@ const doorPatience = 2 * time.Second
 type door struct {
 	slots   chan struct{}
 	waiting atomic.Int64
+	bytes   atomic.Int64 // that those who wait hold
 }
 
 func newDoor() door { return door{slots: make(chan struct{}, doorWidth)} }
 
-// Enter waits for a place among those who append, two seconds at most.
-// Callers who have work to do before they append enter first: what cannot be
-// kept is refused before anything was spent on it. Without an error, Leave has
-// to follow.
-func (l *Log) Enter(ctx context.Context) error {
+// Enter waits for a place among those who append, two seconds at most, for an
+// event with a body of size bytes. Callers who have work to do before they append
+// enter first: what cannot be kept is refused before anything more was spent on
+// it. Without an error, Leave has to follow.
+func (l *Log) Enter(ctx context.Context, size int) error {
 	err := l.admit()
 	if err == nil {
 		select {
 		case l.door.slots <- struct{}{}:
 			return nil
 		default:
-			err = l.awaitDoor(ctx)
+			err = l.awaitDoor(ctx, int64(size))
 		}
 	}
 	if err != nil && ctx.Err() == nil {
@@ -53,9 +55,11 @@ func (l *Log) Enter(ctx context.Context) error {
 // Leave gives the place up.
 func (l *Log) Leave() { <-l.door.slots }
 
-func (l *Log) awaitDoor(ctx context.Context) error {
+func (l *Log) awaitDoor(ctx context.Context, size int64) error {
 	defer l.door.waiting.Add(-1)
-	if l.door.waiting.Add(1)+int64(len(l.queue)) > int64(cap(l.queue)) {
+	defer l.door.bytes.Add(-size)
+	bytes := l.door.bytes.Add(size)
+	if l.door.waiting.Add(1)+int64(len(l.queue)) > int64(cap(l.queue)) || bytes+l.queued.Load() > l.opt.QueueBytes {
 		return ErrOverloaded
 	}
 	patience := time.NewTimer(doorPatience)

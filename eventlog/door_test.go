@@ -23,7 +23,7 @@ func fullHouse(t *testing.T, queue int) (log *eventlog.Log, inside int) {
 	}
 	for ; ; inside++ {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		err := log.Enter(ctx)
+		err := log.Enter(ctx, 1)
 		cancel()
 		if errors.Is(err, context.DeadlineExceeded) {
 			return log, inside
@@ -39,14 +39,17 @@ func TestDoor(t *testing.T) {
 		log, inside := fullHouse(t, 2)
 		entered := make(chan error, 2)
 		ask := func(ctx context.Context) {
-			go func() { entered <- log.Enter(ctx) }()
+			go func() { entered <- log.Enter(ctx, 1) }()
 			synctest.Wait()
 		}
 		leaving, leave := context.WithCancel(t.Context())
 		ask(leaving)
 		ask(t.Context())
-		if err := log.Enter(t.Context()); !errors.Is(err, eventlog.ErrOverloaded) {
+		if err := log.Enter(t.Context(), 1); !errors.Is(err, eventlog.ErrOverloaded) {
 			t.Errorf("the third in a queue of two got %v", err)
+		}
+		if err := log.Enter(t.Context(), eventlog.DefaultQueueBytes); !errors.Is(err, eventlog.ErrOverloaded) {
+			t.Errorf("more bytes than may wait got %v", err)
 		}
 		leave()
 		if err := <-entered; !errors.Is(err, context.Canceled) {

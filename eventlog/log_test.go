@@ -141,7 +141,7 @@ func TestFullQueueRefuses(t *testing.T) {
 	if err := <-results; !errors.Is(err, eventlog.ErrOverloaded) {
 		t.Fatalf("a full queue gave %v", err)
 	}
-	if err := log.Enter(t.Context()); !errors.Is(err, eventlog.ErrOverloaded) {
+	if err := log.Enter(t.Context(), 1); !errors.Is(err, eventlog.ErrOverloaded) {
 		t.Errorf("with a full queue, Enter gave %v", err)
 	}
 	close(store.gate)
@@ -153,7 +153,7 @@ func TestFullQueueRefuses(t *testing.T) {
 	if log.Head() != 2 {
 		t.Fatalf("head %d, want 2", log.Head())
 	}
-	if err := log.Enter(t.Context()); err != nil {
+	if err := log.Enter(t.Context(), 1); err != nil {
 		t.Errorf("with an empty queue, Enter gave %v", err)
 	} else {
 		log.Leave()

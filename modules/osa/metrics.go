@@ -33,7 +33,7 @@ var metrics = struct {
 	commit: histogram("commit_seconds", "What the engine took for a commit, with its sync.",
 		prometheus.ExponentialBuckets(50e-6, 2, 14)),
 	project: histogram("project_seconds", "What one projection took.", prometheus.ExponentialBuckets(50e-6, 2, 14)),
-	queued:  gauge("queue_events", "Events waiting for a commit, at the last one."),
+	queued:  gauge("queue_events", "Events waiting for a commit, or at the door, at the last commit."),
 	lag:     gauge("projector_lag_events", "How far the projector is behind the log."),
 }
 

@@ -84,8 +84,11 @@ func (h *Handler) reader(r *http.Request) (workspace, owner string, err error) {
 // network is whom an address counts for: an IPv6 host has a /64 to choose from.
 func network(ip string) string {
 	addr, err := netip.ParseAddr(ip)
-	if err != nil || !addr.Is6() || addr.Is4In6() {
+	if err != nil {
 		return ip
+	}
+	if addr = addr.Unmap(); addr.Is4() {
+		return addr.String()
 	}
 	prefix, err := addr.WithZone("").Prefix(64)
 	if err != nil {

@@ -20,7 +20,8 @@ const takeoverSupported = true
 
 // takenStream is a stream whose connection was taken over from net/http. It has no
 // goroutine: one of the reactor's writers serves it whenever there is something to
-// write, and never waits for its client. Only that writer touches the stream.
+// write, and never waits for its client. Only one of them, or of the log's readers, touches it
+// at a time.
 type takenStream struct {
 	*stream
 	conn net.Conn

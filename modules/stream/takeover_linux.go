@@ -261,7 +261,7 @@ func (f *reactor) readLog() {
 			return
 		}
 		v := f.log.queue[0]
-		f.log.queue = f.log.queue[1:]
+		f.log.queue[0], f.log.queue = nil, f.log.queue[1:]
 		f.log.Unlock()
 		v.catchUp(&p)
 	}

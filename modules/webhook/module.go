@@ -152,16 +152,16 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer done()
-	// More than can be committed is turned away before anything is spent on it.
-	if err := log.Enter(r.Context()); err != nil {
-		return h.storeFailed(r, err)
-	}
-	defer log.Leave()
 	body, err := osa.Body(r)
 	if err != nil {
 		h.reject(r, reasonBody)
 		return err
 	}
+	// More than can be committed is turned away before anything more is spent on it.
+	if err := log.Enter(r.Context(), len(body)); err != nil {
+		return h.storeFailed(r, err)
+	}
+	defer log.Leave()
 	if err := checkBody(body); err != nil {
 		h.reject(r, reasonOf(err))
 		return osa.ValidationFailed(osa.Invalid{Field: "body", Message: err.Error()}).Handler()

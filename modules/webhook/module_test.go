@@ -272,7 +272,7 @@ func TestOverload(t *testing.T) {
 	release := g.Store.Hold()
 	sent := make(chan osatest.Response)
 	full := func() bool {
-		if err := g.Log().Enter(t.Context()); err != nil {
+		if err := g.Log().Enter(t.Context(), 1); err != nil {
 			return true
 		}
 		g.Log().Leave()

@@ -50,7 +50,7 @@ func (s *Store) Backup(ctx context.Context, w io.Writer, since uint64) (next uin
 		return 0, err
 	}
 	frames := &frameWriter{w: buf, interrupted: func() error { return s.interrupted(ctx) }}
-	// One reader, and so one snapshot. DB.Backup has sixteen, each with a snapshot
+	// One reader, and so one snapshot. DB.Backup has several, each with a snapshot
 	// of its own: what is committed between two of them is missing in this part if
 	// the earlier one should have read it, and in the next, which begins after the
 	// newest version that any of them saw.

@@ -44,7 +44,7 @@ func Open(dir string, opt Options) (*Store, error) {
 		}
 		return nil, errors.Join(fmt.Errorf("store %s: %w", dir, err), db.Close())
 	}
-	sp.room = s.compactionRoom
+	sp.room = (&room{s: s}).beyondReserve
 	sp.start()
 	s.fillSieve()
 	return s, nil

@@ -23,7 +23,7 @@ type Options struct {
 	// still be written then, by writing to mapped files, which a full disk
 	// answers with SIGBUS: the reserve has to hold what memory still holds and
 	// a compaction of all of level 0 and its share of the next beside its input,
-	// some 200 MiB.
+	// some 200 MiB. What larger logs take beside it is added: see room.go.
 	Reserve int64
 	// Ballast is the size in bytes of a file that is given back to the file
 	// system when others have eaten the reserve: one half then, and the other

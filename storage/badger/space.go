@@ -39,9 +39,9 @@ type space struct {
 	reserve int64
 	ballast int64
 	free    func(dir string) (int64, error)
-	// room is what a compaction may need beyond the reserve; nil before the
-	// store is open.
-	room func() int64
+	// room is what a compaction may need beyond the reserve, now and once
+	// retention has begun; nil before the store is open.
+	room func() (now, later int64)
 	log  *zap.Logger
 
 	level atomic.Int32
@@ -50,6 +50,7 @@ type space struct {
 
 	mu   sync.Mutex // guards kept
 	kept int64      // of the ballast
+	told bool       // that retention will need more than there is
 	quit chan struct{}
 	done chan struct{}
 }
@@ -117,7 +118,14 @@ func (sp *space) look() (again time.Duration) {
 	free -= max(0, sp.ballast-sp.kept)
 	need := sp.reserve
 	if sp.room != nil && sp.reserve > 0 {
-		need += sp.room()
+		now, later := sp.room()
+		if short := free < need+later; short && later > now && !sp.told {
+			sp.log.Warn("once retention has begun there will be too little disk space, and events will be refused: "+
+				"give the store a larger disk, or keep events for a shorter time",
+				zap.String("dir", sp.dir), zap.Int64("free", free), zap.Int64("needed", need+later))
+			sp.told = true
+		}
+		need += now
 	}
 	sp.need.Store(need)
 	before, enough := sp.level.Load(), need

@@ -98,7 +98,7 @@ func TestSpaceForCompactions(t *testing.T) {
 	s, err = Open(dir, d.options())
 	must(t, err)
 	defer closed(t, s)
-	tables := s.tableBytes()
+	_, tables := (&room{s: s}).beyondReserve()
 	if tables < 100<<10 {
 		t.Fatalf("tables of %d bytes", tables)
 	}

@@ -155,25 +155,6 @@ func (s *Store) Usage(ctx context.Context) (storage.Usage, error) {
 	return u, err
 }
 
-// compactionRoom is what a compaction may take beside what is there. Retention
-// deletes at one end of the log what is written at the other, and the table that
-// holds both lies over all that is between them: once it moves down, everything
-// is written anew before the old is given back. Until retention has begun a
-// compaction takes what the reserve is for.
-func (s *Store) compactionRoom() int64 {
-	if s.first.Load() <= 1 {
-		return 0
-	}
-	return s.tableBytes()
-}
-
-func (s *Store) tableBytes() (n int64) {
-	for _, level := range s.db.Levels() {
-		n += level.Size
-	}
-	return n
-}
-
 // Close implements storage.Store. It waits for what is in progress.
 func (s *Store) Close() error {
 	if !s.gate.close() {

@@ -125,7 +125,8 @@ func (b *bench) steady(ctx context.Context, s *server.Server, length time.Durati
 	r, err := load.Run(ctx, load.Options{
 		Target: target, Source: load.NewLive(target, b.events()), Connections: b.Connections, Rate: pruneRate, Duration: length,
 	})
-	if err == nil && r.Requests != r.Processed {
+	// A machine that is too slow for the rate may refuse some.
+	if err == nil && r.Requests != r.Processed+r.Status[503] {
 		err = fmt.Errorf("%w: %+v", turns.ErrAnswers, *r)
 	}
 	return r, err
