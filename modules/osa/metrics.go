@@ -52,7 +52,7 @@ func histogram(name, help string, buckets []float64) prometheus.Histogram {
 func registerMetrics(ctx caddy.Context) error {
 	return RegisterCollectors(ctx,
 		metrics.committed, metrics.duplicates, metrics.mismatched, metrics.projected, metrics.pruned, metrics.refused,
-		metrics.batch, metrics.wait, metrics.commit, metrics.project, metrics.queued, metrics.lag)
+		metrics.batch, metrics.wait, metrics.commit, metrics.project, metrics.queued, metrics.lag, usage)
 }
 
 // RegisterCollectors registers process-wide collectors with the registry of this
