@@ -10,7 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
-	bdg "github.com/dgraph-io/badger/v4"
+	bdg "github.com/osa-edge/osa-gateway/internal/third_party/badger"
 )
 
 // A backup is one or more segments, one after the other: a full one, and then

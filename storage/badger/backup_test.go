@@ -10,9 +10,8 @@ import (
 	"testing"
 	"time"
 
-	bdg "github.com/dgraph-io/badger/v4"
-
 	"github.com/osa-edge/osa-gateway/event"
+	bdg "github.com/osa-edge/osa-gateway/internal/third_party/badger"
 	"github.com/osa-edge/osa-gateway/storage"
 	"github.com/osa-edge/osa-gateway/storage/storagetest"
 )

@@ -4,9 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 
-	bdg "github.com/dgraph-io/badger/v4"
-
 	"github.com/osa-edge/osa-gateway/event"
+	bdg "github.com/osa-edge/osa-gateway/internal/third_party/badger"
 )
 
 // walk goes through the buckets that a query may find something in, forwards or

@@ -7,8 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	bdg "github.com/dgraph-io/badger/v4"
-
+	bdg "github.com/osa-edge/osa-gateway/internal/third_party/badger"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 

@@ -6,9 +6,8 @@ import (
 	"os"
 	"strings"
 
-	bdg "github.com/dgraph-io/badger/v4"
-
 	"github.com/osa-edge/osa-gateway/internal/failpoint"
+	bdg "github.com/osa-edge/osa-gateway/internal/third_party/badger"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 

@@ -3,9 +3,10 @@ package badger
 import (
 	"strings"
 
-	bdg "github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 	"go.uber.org/zap"
+
+	bdg "github.com/osa-edge/osa-gateway/internal/third_party/badger"
 )
 
 // Defaults of Options.

@@ -6,10 +6,9 @@ import (
 	"errors"
 	"fmt"
 
-	bdg "github.com/dgraph-io/badger/v4"
-
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/internal/failpoint"
+	bdg "github.com/osa-edge/osa-gateway/internal/third_party/badger"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 

@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	bdg "github.com/dgraph-io/badger/v4"
-
 	"github.com/osa-edge/osa-gateway/event"
+	bdg "github.com/osa-edge/osa-gateway/internal/third_party/badger"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 

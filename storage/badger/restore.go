@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	bdg "github.com/dgraph-io/badger/v4"
-
+	bdg "github.com/osa-edge/osa-gateway/internal/third_party/badger"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 

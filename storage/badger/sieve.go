@@ -6,10 +6,10 @@ import (
 	"errors"
 	"sync"
 
-	bdg "github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
 
 	"github.com/osa-edge/osa-gateway/event"
+	bdg "github.com/osa-edge/osa-gateway/internal/third_party/badger"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 

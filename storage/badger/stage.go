@@ -4,9 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	bdg "github.com/dgraph-io/badger/v4"
-
 	"github.com/osa-edge/osa-gateway/internal/failpoint"
+	bdg "github.com/osa-edge/osa-gateway/internal/third_party/badger"
 )
 
 // Large parts of events do not fit a transaction. They are written ahead of the

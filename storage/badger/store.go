@@ -13,10 +13,10 @@ import (
 	"sync"
 	"sync/atomic"
 
-	bdg "github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
 
 	"github.com/osa-edge/osa-gateway/internal/failpoint"
+	bdg "github.com/osa-edge/osa-gateway/internal/third_party/badger"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 

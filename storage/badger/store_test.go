@@ -11,11 +11,11 @@ import (
 	"testing"
 	"time"
 
-	bdg "github.com/dgraph-io/badger/v4"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
 	"github.com/osa-edge/osa-gateway/event"
+	bdg "github.com/osa-edge/osa-gateway/internal/third_party/badger"
 	"github.com/osa-edge/osa-gateway/storage"
 	"github.com/osa-edge/osa-gateway/storage/storagetest"
 )

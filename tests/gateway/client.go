@@ -135,10 +135,18 @@ func (c *Client) Post(body []byte) (*Response, error) {
 		"Content-Type", "application/json", "X-OSA-Signature", c.creds.Sign(body, c.clock.now()))
 }
 
-// MustPost is Post of an event that must be taken.
+// MustPost is Post of an event that must be taken. As OPAL does, it sends again
+// what got no answer: after a reload the server before it may still accept a
+// connection, only to close it.
 func (c *Client) MustPost(body []byte) Answer {
 	c.t.Helper()
 	resp, err := c.Post(body)
+	for range 3 {
+		if err == nil {
+			break
+		}
+		resp, err = c.Post(body)
+	}
 	if err != nil {
 		c.t.Fatal(err)
 	}
