@@ -136,7 +136,7 @@ func (r *run) check(what string) {
 	}
 }
 
-// close checks once more after a clean restart, and ends the run.
+// close checks once more after a clean restart, every body too, and ends the run.
 func (r *run) close() {
 	r.t.Helper()
 	r.lap("", "ends of stores")
@@ -144,8 +144,11 @@ func (r *run) close() {
 	r.check("the last restart")
 	r.all.Close()
 	r.some.Close()
-	r.g.Terminate()
 	v := new(verdict)
+	for _, s := range r.ledger.bySeq {
+		compareBody(v, r.g, s)
+	}
+	r.g.Terminate()
 	compareStates(v, r.g.Data, r.log)
 	v.settle(r.t, "all of it")
 	r.g.RemoveData()

@@ -256,13 +256,17 @@ func (r *run) limitDescriptors() (old unix.Rlimit) {
 	return old
 }
 
-// fewDescriptors takes them away for a moment in which memtables fill.
+// fewDescriptors takes them away for moments in which memtables fill and tables
+// are written anew: what one step of that could not open, the next one can.
 func (r *run) fewDescriptors() {
-	old := r.limitDescriptors()
 	big := startLoad(r.g, r.ledger, &r.next, 2, []int{2_000_000})
-	time.Sleep(time.Duration(50+r.rng.IntN(200)) * time.Millisecond) // the lack is the fault
-	if err := unix.Prlimit(r.g.PID(), unix.RLIMIT_NOFILE, &old, nil); err != nil {
-		r.t.Fatal(err)
+	for range 1 + r.rng.IntN(20) {
+		old := r.limitDescriptors()
+		time.Sleep(time.Duration(r.rng.IntN(50)) * time.Millisecond) // the lack is the fault
+		if err := unix.Prlimit(r.g.PID(), unix.RLIMIT_NOFILE, &old, nil); err != nil {
+			r.t.Fatal(err)
+		}
+		time.Sleep(time.Duration(r.rng.IntN(50)) * time.Millisecond)
 	}
 	if err := big.stop(); err != nil {
 		r.t.Fatal(err)

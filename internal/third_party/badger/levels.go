@@ -913,6 +913,7 @@ func (s *levelsController) subcompact(it y.Iterator, kr keyRange, cd compactDef,
 			if err != nil {
 				return
 			}
+			releasePages(tbl)
 			res <- tbl
 		}(builder, s.reserveFileID())
 	}
