@@ -6,15 +6,17 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
+	"strings"
 	"time"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"github.com/osa-edge/osa-gateway/storage"
 	"github.com/osa-edge/osa-gateway/storage/badger"
 )
 
@@ -34,7 +36,9 @@ as it was at one moment.
 
 Where FILE exists, only what changed since is appended to it. Before that the
 file is read and checked, and if anything breaks off it is cut back to what it
-was, at the next backup if this command was killed. With --full it is replaced.`,
+was, at the next backup if this command was killed. A file that holds a backup of
+another store is left alone: so is a restored one's, which begins a backup of its
+own. With --full FILE is replaced.`,
 		Example: `  osa-gateway osa backup /backup/osa.bak
   osa-gateway osa backup --admin unix//run/osa-gateway/admin.sock /backup/osa.bak`,
 		Args: cobra.ExactArgs(1),
@@ -64,10 +68,10 @@ func runBackup(ctx context.Context, out, notes io.Writer, file string, f *backup
 		return err
 	}
 	name := file
-	if since == 0 {
+	if since == "" {
 		name = file + ".partial"
 	}
-	version, n, err := fetchBackup(name, since, size, f)
+	next, n, err := fetchBackup(name, since, size, f)
 	if err != nil {
 		return err
 	}
@@ -79,24 +83,24 @@ func runBackup(ctx context.Context, out, notes io.Writer, file string, f *backup
 	if err := syncDirectory(filepath.Dir(file)); err != nil {
 		return err
 	}
-	return printOutcome(out, f.asJSON, fmt.Sprintf("%s: %s written in %s (version %d)", file, humanize.IBytes(uint64(n)),
-		time.Since(start).Round(time.Millisecond), version), map[string]any{
-		"file": file, "bytes": n, "since": since, "version": version, "duration_ms": time.Since(start).Milliseconds(),
+	return printOutcome(out, f.asJSON, fmt.Sprintf("%s: %s written in %s", file, humanize.IBytes(uint64(n)),
+		time.Since(start).Round(time.Millisecond)), map[string]any{
+		"file": file, "bytes": n, "since": since, "next": next, "duration_ms": time.Since(start).Milliseconds(),
 	})
 }
 
-// backupEnd reads what the file holds already: the version to go on from, and
+// backupEnd reads what the file holds already: the point to go on from, and
 // where. What a backup that was killed has appended is written over.
-func backupEnd(ctx context.Context, notes io.Writer, file string, full bool) (since uint64, size int64, err error) {
+func backupEnd(ctx context.Context, notes io.Writer, file string, full bool) (since string, size int64, err error) {
 	if full {
-		return 0, 0, nil
+		return "", 0, nil
 	}
 	in, err := os.Open(file)
 	if errors.Is(err, os.ErrNotExist) {
-		return 0, 0, nil
+		return "", 0, nil
 	}
 	if err != nil {
-		return 0, 0, err
+		return "", 0, err
 	}
 	defer in.Close()
 	end, err := badger.CheckBackup(ctx, in)
@@ -105,53 +109,53 @@ func backupEnd(ctx context.Context, notes io.Writer, file string, full bool) (si
 		err = nil
 	}
 	if err != nil {
-		return 0, 0, fmt.Errorf("%s: %w: take a new one with --full", file, err)
+		return "", 0, fmt.Errorf("%s: %w: take a new one with --full", file, err)
 	}
-	return end.Version, end.Size, nil
+	return end.Next, end.Size, nil
 }
 
 // fetchBackup appends what changed since to the file, which has that size. If it
 // breaks off, the file is cut back.
-func fetchBackup(name string, since uint64, size int64, f *backupFlags) (version uint64, n int64, err error) {
+func fetchBackup(name, since string, size int64, f *backupFlags) (next string, n int64, err error) {
 	flags := os.O_WRONLY | os.O_CREATE
-	if since == 0 {
+	if since == "" {
 		flags |= os.O_TRUNC
 	}
 	file, err := os.OpenFile(name, flags, 0o600)
 	if err != nil {
-		return 0, 0, err
+		return "", 0, err
 	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, file.Truncate(size))
 		}
 		err = errors.Join(err, file.Close())
-		if err != nil && since == 0 {
+		if err != nil && since == "" {
 			_ = os.Remove(name)
 		}
 	}()
 	if err := file.Truncate(size); err != nil {
-		return 0, 0, err
+		return "", 0, err
 	}
 	if _, err := file.Seek(size, io.SeekStart); err != nil {
-		return 0, 0, err
+		return "", 0, err
 	}
-	uri := "/osa/backup?since=" + strconv.FormatUint(since, 10)
-	if f.store != "" {
-		uri += "&store=" + f.store
+	query := url.Values{"since": {since}, "store": {f.store}}
+	resp, err := caddycmd.AdminAPIRequest(f.admin, http.MethodGet, "/osa/backup?"+query.Encode(), nil, nil)
+	if err != nil && strings.Contains(err.Error(), storage.ErrPoint.Error()) {
+		return "", 0, fmt.Errorf("%s holds a backup of another store, or of the one that this was restored from: write to another file, or replace it with --full", name)
 	}
-	resp, err := caddycmd.AdminAPIRequest(f.admin, http.MethodGet, uri, nil, nil)
 	if err != nil {
-		return 0, 0, fmt.Errorf("asking the gateway at %s (another one? --admin): %w", f.admin, err)
+		return "", 0, fmt.Errorf("asking the gateway at %s (another one? --admin): %w", f.admin, err)
 	}
 	defer resp.Body.Close()
 	if n, err = io.Copy(file, resp.Body); err != nil {
-		return 0, 0, fmt.Errorf("the backup broke off: %w", err)
+		return "", 0, fmt.Errorf("the backup broke off: %w", err)
 	}
-	if version, err = strconv.ParseUint(resp.Trailer.Get("Osa-Backup-Version"), 10, 64); err != nil {
-		return 0, 0, errors.New("the backup broke off: the gateway did not say how it ends")
+	if next = resp.Trailer.Get("Osa-Backup-Next"); next == "" {
+		return "", 0, errors.New("the backup broke off: the gateway did not say how it ends")
 	}
-	return version, n, file.Sync()
+	return next, n, file.Sync()
 }
 
 type restoreFlags struct {
@@ -211,8 +215,8 @@ func runRestore(ctx context.Context, out, notes io.Writer, names []string, f *re
 			return err
 		}
 		if f.check {
-			return printOutcome(out, f.asJSON, fmt.Sprintf("whole: %d segments, up to version %d", end.Segments, end.Version),
-				map[string]any{"segments": end.Segments, "version": end.Version})
+			return printOutcome(out, f.asJSON, fmt.Sprintf("whole: %d segments", end.Segments),
+				map[string]any{"segments": end.Segments, "next": end.Next})
 		}
 		for _, r := range files {
 			if _, err := r.Seek(0, io.SeekStart); err != nil {

@@ -24,6 +24,9 @@ var (
 	ErrLocked = errors.New("store is in use by another process")
 	// ErrFormat: the store was written by an incompatible version.
 	ErrFormat = errors.New("unsupported store format")
+	// ErrPoint: the point in time that a backup should go on from is none of this
+	// store's.
+	ErrPoint = errors.New("the backup before is of another store")
 	// ErrTooLarge: a Projection does not fit one transaction; split it.
 	ErrTooLarge = errors.New("projection too large for one transaction")
 	// ErrClosed: the store was closed.
@@ -71,9 +74,11 @@ type Store interface {
 
 	Documents
 
-	// Backup writes everything that changed since the version `since` (0: all)
-	// and returns the version to pass next time.
-	Backup(ctx context.Context, w io.Writer, since uint64) (next uint64, err error)
+	// Backup writes everything that changed since the point `since`, which an
+	// earlier one returned ("": all), and returns the point to pass next time. It
+	// returns ErrPoint, and has written nothing, where that was no backup of this
+	// store.
+	Backup(ctx context.Context, w io.Writer, since string) (next string, err error)
 	// Usage tells what the store takes.
 	Usage(ctx context.Context) (Usage, error)
 	Close() error

@@ -8,6 +8,7 @@ import (
 	"encoding/gob"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -363,17 +364,24 @@ type backup struct {
 }
 
 // Backup implements storage.Store.
-func (s *Store) Backup(ctx context.Context, w io.Writer, since uint64) (uint64, error) {
+func (s *Store) Backup(ctx context.Context, w io.Writer, point string) (string, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if err := s.usable(ctx); err != nil {
-		return 0, err
+		return "", err
+	}
+	since := uint64(0)
+	if point != "" {
+		var err error
+		if since, err = strconv.ParseUint(point, 10, 64); err != nil || since > s.changes {
+			return "", storage.ErrPoint
+		}
 	}
 	enc := gob.NewEncoder(w)
 	for _, e := range s.events {
 		if at := s.changed[e.Seq]; at > since {
 			if err := enc.Encode(backup{Seq: e.Seq, Event: e.AppendBinary(nil), Body: e.Body, Changed: at}); err != nil {
-				return 0, err
+				return "", err
 			}
 		}
 	}
@@ -381,11 +389,11 @@ func (s *Store) Backup(ctx context.Context, w io.Writer, since uint64) (uint64, 
 		if d.changed > since {
 			doc := storage.Document{Collection: k.collection, Key: k.key, Value: d.value, Version: d.version}
 			if err := enc.Encode(backup{Doc: doc, Changed: d.changed}); err != nil {
-				return 0, err
+				return "", err
 			}
 		}
 	}
-	return s.changes, nil
+	return strconv.FormatUint(s.changes, 10), nil
 }
 
 // Usage implements storage.Store.

@@ -1,18 +1,21 @@
 package osa
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/osa-edge/osa-gateway/storage"
 )
 
 func init() { caddy.RegisterModule(adminAPI{}) }
 
-// Where a backup's next version stands: a trailer, since it is known at the end.
-const backupVersionTrailer = "Osa-Backup-Version"
+// Where the point stands that the next backup goes on from: a trailer, since it
+// is known at the end.
+const backupNextTrailer = "Osa-Backup-Next"
 
 // adminAPI adds the store's routes to Caddy's admin endpoint. It holds nothing:
 // Caddy makes it before the apps and never cleans it up.
@@ -25,12 +28,12 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 
 // Routes of the admin endpoint:
 //
-//	GET /osa/backup?since=<version>[&store=<path>]
+//	GET /osa/backup[?since=<point>][&store=<path>]
 //
 // answers with a backup of the open store, or of what changed in it since that
-// version (0, the default, is everything), and with the version to pass next
-// time in the trailer Osa-Backup-Version. A stream without that trailer broke
-// off. The store goes on taking events meanwhile.
+// point, and with the point to pass next time in the trailer Osa-Backup-Next. A
+// stream without that trailer broke off. A point that is none of this store's is
+// 409. The store goes on taking events meanwhile.
 func (adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{{Pattern: "/osa/backup", Handler: caddy.AdminHandlerFunc(serveBackup)}}
 }
@@ -38,13 +41,6 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 func serveBackup(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodGet {
 		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("a backup is read with GET")}
-	}
-	since := uint64(0)
-	if s := r.URL.Query().Get("since"); s != "" {
-		var err error
-		if since, err = strconv.ParseUint(s, 10, 64); err != nil {
-			return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: fmt.Errorf("since is %q; want a version that a backup gave", s)}
-		}
 	}
 	rt, err := openStore(r.URL.Query().Get("store"))
 	if err != nil {
@@ -57,14 +53,19 @@ func serveBackup(w http.ResponseWriter, r *http.Request) error {
 		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("Trailer", backupVersionTrailer)
+	w.Header().Set("Trailer", backupNextTrailer)
+	since := r.URL.Query().Get("since")
 	next, err := store.Backup(r.Context(), w, since)
+	if errors.Is(err, storage.ErrPoint) {
+		w.Header().Del("Trailer")
+		return caddy.APIError{HTTPStatus: http.StatusConflict, Err: err}
+	}
 	if err != nil {
 		rt.logger.Error("backup broke off", zap.Error(err))
 		panic(http.ErrAbortHandler) // the response has begun: cut it, so that nobody takes it for whole
 	}
-	w.Header().Set(backupVersionTrailer, strconv.FormatUint(next, 10))
-	rt.logger.Info("backup sent", zap.Uint64("since", since), zap.Uint64("version", next))
+	w.Header().Set(backupNextTrailer, next)
+	rt.logger.Info("backup sent", zap.String("since", since), zap.String("next", next))
 	return nil
 }
 

@@ -11,18 +11,20 @@ import (
 	"path/filepath"
 
 	bdg "github.com/osa-edge/osa-gateway/internal/third_party/badger"
+	"github.com/osa-edge/osa-gateway/storage"
 )
 
 // A backup is one or more segments, one after the other: a full one, and then
-// what changed since. A segment is a magic, the versions it begins after and
-// ends with, and Badger's own stream cut into frames of
+// what changed since. A segment is a magic, the store's identity, the version it
+// begins after, and Badger's own stream cut into frames of
 //
 //	length (4 bytes, 0 ends the segment), crc32c of what follows, data
 //
 // where the last frame's data is the end version. Badger's stream by itself does
-// not tell a whole backup from one that was cut off.
+// not tell a whole backup from one that was cut off, nor whose it is.
 const (
-	backupMagic   = "OSAGWBK1"
+	backupMagic   = "OSAGWBK2"
+	segmentHead   = len(backupMagic) + 16 + 8
 	backupFrame   = 256 << 10
 	maxFrame      = 1 << 20
 	restoreWrites = 16
@@ -37,17 +39,18 @@ var (
 
 // Backup implements storage.Store. What it writes may be appended to the
 // segments before it and read by Restore as one.
-func (s *Store) Backup(ctx context.Context, w io.Writer, since uint64) (next uint64, err error) {
+func (s *Store) Backup(ctx context.Context, w io.Writer, since string) (next string, err error) {
 	if err := s.gate.enter(ctx); err != nil {
-		return 0, err
+		return "", err
 	}
 	defer s.gate.leave()
-	buf := bufio.NewWriterSize(w, backupFrame)
-	if _, err := buf.WriteString(backupMagic); err != nil {
-		return 0, err
+	from, err := s.continues(since)
+	if err != nil {
+		return "", err
 	}
-	if err := binary.Write(buf, binary.BigEndian, since); err != nil {
-		return 0, err
+	buf := bufio.NewWriterSize(w, backupFrame)
+	if _, err := buf.Write(from.appendHead(nil)); err != nil {
+		return "", fmt.Errorf("backup: %w", err)
 	}
 	frames := &frameWriter{w: buf, interrupted: func() error { return s.interrupted(ctx) }}
 	// One reader, and so one snapshot. DB.Backup has several, each with a snapshot
@@ -55,25 +58,41 @@ func (s *Store) Backup(ctx context.Context, w io.Writer, since uint64) (next uin
 	// the earlier one should have read it, and in the next, which begins after the
 	// newest version that any of them saw.
 	stream := s.db.NewStream()
-	stream.NumGo, stream.SinceTs = 1, since
-	next, err = stream.Backup(frames, since)
+	stream.NumGo, stream.SinceTs = 1, from.version
+	version, err := stream.Backup(frames, from.version)
 	if err == nil {
 		// It may hold what is written and not synced yet. A store that lost that
 		// would give its ids and versions out again, and the next backup would
 		// begin after them.
 		err = s.syncWritten()
 	}
+	version = max(version, from.version)
 	if err == nil {
-		next = max(next, since)
-		err = frames.finish(next)
+		err = frames.finish(version)
 	}
 	if err == nil {
 		err = buf.Flush()
 	}
 	if err != nil {
-		return 0, fmt.Errorf("backup: %w", err)
+		return "", fmt.Errorf("backup: %w", err)
 	}
-	return next, nil
+	return point{from.store, version}.String(), nil
+}
+
+// continues returns the point that a backup goes on from, which must be one of
+// this store's. One that lies ahead is of a state that the store has lost.
+func (s *Store) continues(since string) (point, error) {
+	if since == "" {
+		return point{store: s.identity}, nil
+	}
+	p, err := parsePoint(since)
+	if err != nil {
+		return point{}, err
+	}
+	if p.store != s.identity || p.version > s.db.MaxVersion() {
+		return point{}, storage.ErrPoint
+	}
+	return p, nil
 }
 
 // frameWriter cuts a stream into frames.
@@ -125,28 +144,33 @@ type segmentReader struct {
 	ctx  context.Context
 	r    *bufio.Reader
 	left []byte
-	size int64  // read so far
-	next uint64 // the segment's end version
+	size int64 // read so far
+	next point // the segment's end
 	done bool
 }
 
-// openSegment reads a segment's head; io.EOF where there is no further one.
-func openSegment(ctx context.Context, r *bufio.Reader, after uint64) (*segmentReader, error) {
-	head := make([]byte, len(backupMagic)+8)
+// openSegment reads a segment's head; io.EOF where there is no further one. The
+// first segment comes after the zero point.
+func openSegment(ctx context.Context, r *bufio.Reader, after point) (*segmentReader, error) {
+	head := make([]byte, segmentHead)
 	n, err := io.ReadFull(r, head)
 	if n == 0 && errors.Is(err, io.EOF) {
 		return nil, io.EOF
 	}
-	if errors.Is(err, io.ErrUnexpectedEOF) && after > 0 {
+	if errors.Is(err, io.ErrUnexpectedEOF) && after != (point{}) {
 		return nil, ErrBackupCut
 	}
 	if err != nil || string(head[:len(backupMagic)]) != backupMagic {
 		return nil, fmt.Errorf("%w: no backup of this gateway", ErrBackup)
 	}
-	if since := binary.BigEndian.Uint64(head[len(backupMagic):]); since != after {
-		return nil, fmt.Errorf("%w: a part that begins after version %d follows one that ends with %d", ErrBackup, since, after)
+	since := parseHead(head)
+	if after != (point{}) && since.store != after.store {
+		return nil, fmt.Errorf("%w: its parts are of several stores", ErrBackup)
 	}
-	return &segmentReader{ctx: ctx, r: r, size: int64(n)}, nil
+	if since.version != after.version {
+		return nil, fmt.Errorf("%w: a part that begins after version %d follows one that ends with %d", ErrBackup, since.version, after.version)
+	}
+	return &segmentReader{ctx: ctx, r: r, size: int64(n), next: since}, nil
 }
 
 func (s *segmentReader) Read(p []byte) (int, error) {
@@ -187,7 +211,7 @@ func (s *segmentReader) fill() error {
 		return fmt.Errorf("%w: damaged", ErrBackup)
 	}
 	if s.done {
-		s.next = binary.BigEndian.Uint64(data)
+		s.next.version = binary.BigEndian.Uint64(data)
 		return io.EOF
 	}
 	s.left = data
@@ -209,7 +233,8 @@ const restoreJump = 1 << 32
 
 // Restore makes a store in dir, which must not hold one, of the segments in r.
 // Its next event's sequence number is 1<<32 higher than it would have been, so
-// that no id is given out twice: ids have holes, and a hole means nothing. Where
+// that no id is given out twice: ids have holes, and a hole means nothing. It is
+// a store of its own: backups of it do not go on from those of the lost one. Where
 // it fails dir holds no usable store.
 func Restore(ctx context.Context, r io.Reader, dir string, opt Options) error {
 	opt = opt.withDefaults()
@@ -234,9 +259,9 @@ func Restore(ctx context.Context, r io.Reader, dir string, opt Options) error {
 }
 
 func loadSegments(ctx context.Context, db *bdg.DB, r *bufio.Reader) error {
-	version := uint64(0)
+	var end point
 	for n := 0; ; n++ {
-		seg, err := openSegment(ctx, r, version)
+		seg, err := openSegment(ctx, r, end)
 		if errors.Is(err, io.EOF) && n > 0 {
 			return nil
 		}
@@ -253,7 +278,7 @@ func loadSegments(ctx context.Context, db *bdg.DB, r *bufio.Reader) error {
 		if !seg.done {
 			return ErrBackupCut
 		}
-		version = seg.next
+		end = seg.next
 	}
 }
 
@@ -267,7 +292,7 @@ func emptyDir(dir string) error {
 
 // BackupEnd is where the whole segments of a backup end.
 type BackupEnd struct {
-	Version  uint64 // what the next incremental backup begins after
+	Next     string // the point that the next one goes on from
 	Segments int
 	Size     int64 // in bytes
 }
@@ -276,8 +301,9 @@ type BackupEnd struct {
 // tells how far they are whole nevertheless.
 func CheckBackup(ctx context.Context, r io.Reader) (end BackupEnd, err error) {
 	in := bufio.NewReaderSize(r, backupFrame)
+	var at point
 	for {
-		seg, err := openSegment(ctx, in, end.Version)
+		seg, err := openSegment(ctx, in, at)
 		if errors.Is(err, io.EOF) && end.Segments > 0 {
 			return end, nil
 		}
@@ -287,7 +313,7 @@ func CheckBackup(ctx context.Context, r io.Reader) (end BackupEnd, err error) {
 		if _, err := io.Copy(io.Discard, seg); err != nil {
 			return end, err
 		}
-		end.Version = seg.next
+		at, end.Next = seg.next, seg.next.String()
 		end.Segments++
 		end.Size += seg.size
 	}

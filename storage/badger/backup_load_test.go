@@ -33,7 +33,7 @@ func TestBackupWhileWriting(t *testing.T) {
 		}
 	})
 	var all bytes.Buffer
-	next := uint64(0)
+	next := ""
 	for range 60 {
 		part, end := backupOf(t, s, next)
 		all.Write(part)

@@ -23,7 +23,7 @@ func restored(t *testing.T, backup []byte) *Store {
 	return open(t, dir)
 }
 
-func backupOf(t *testing.T, s *Store, since uint64) ([]byte, uint64) {
+func backupOf(t *testing.T, s *Store, since string) ([]byte, string) {
 	t.Helper()
 	var buf bytes.Buffer
 	next, err := s.Backup(t.Context(), &buf, since)
@@ -76,7 +76,7 @@ func TestBackup(t *testing.T) {
 	put("revoked", "1")
 	_, err = s.stage(storagetest.Filler(3, 1<<20)) // of a commit in progress
 	must(t, err)
-	full, next := backupOf(t, s, 0)
+	full, next := backupOf(t, s, "")
 
 	r := restored(t, full)
 	sameLog(t, r, s)
@@ -129,7 +129,7 @@ func TestBackupAfterCompaction(t *testing.T) {
 	all := fill(t, s, gen, 2*bucketSize+500, 128)
 	_, err := s.PutDocument(t.Context(), storage.Document{Collection: "keys", Key: "revoked", Value: []byte("x")})
 	must(t, err)
-	full, next := backupOf(t, s, 0)
+	full, next := backupOf(t, s, "")
 	must(t, s.DeleteDocument(t.Context(), "keys", "revoked", storage.AnyVersion))
 	for more := true; more; {
 		_, more, err = s.Prune(t.Context(), all[len(all)-1].ReceivedAt.Add(time.Hour), math.MaxUint64, 1000)
@@ -178,7 +178,7 @@ func TestRestoreRefuses(t *testing.T) {
 	s := open(t, t.TempDir())
 	defer closed(t, s)
 	fill(t, s, storagetest.NewGenerator(1, benchStart), 2000, 100)
-	full, next := backupOf(t, s, 0)
+	full, next := backupOf(t, s, "")
 	part, _ := backupOf(t, s, next)
 	flipped := slices.Clone(full)
 	flipped[len(flipped)/2] ^= 1
@@ -202,7 +202,7 @@ func TestRestoreRefuses(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	wantErr(t, Restore(ctx, bytes.NewReader(full), filepath.Join(t.TempDir(), "d"), testOptions()), context.Canceled)
-	_, err := s.Backup(ctx, &bytes.Buffer{}, 0)
+	_, err := s.Backup(ctx, &bytes.Buffer{}, "")
 	wantErr(t, err, context.Canceled)
 }
 
@@ -213,7 +213,7 @@ func TestCheckCutBackup(t *testing.T) {
 	defer closed(t, s)
 	gen := storagetest.NewGenerator(2, benchStart)
 	fill(t, s, gen, 100, 10)
-	full, next := backupOf(t, s, 0)
+	full, next := backupOf(t, s, "")
 	fill(t, s, gen, 30, 10)
 	second, last := backupOf(t, s, next)
 	both := append(slices.Clone(full), second...)
@@ -224,13 +224,45 @@ func TestCheckCutBackup(t *testing.T) {
 		} else {
 			must(t, err)
 		}
-		if want := (BackupEnd{Version: next, Segments: 1, Size: int64(len(full))}); end != want {
+		if want := (BackupEnd{Next: next, Segments: 1, Size: int64(len(full))}); end != want {
 			t.Fatalf("cut at %d of %d: %+v, want %+v", size, len(both), end, want)
 		}
 	}
 	end, err := CheckBackup(t.Context(), bytes.NewReader(both))
 	must(t, err)
-	if want := (BackupEnd{Version: last, Segments: 2, Size: int64(len(both))}); end != want {
+	if want := (BackupEnd{Next: last, Segments: 2, Size: int64(len(both))}); end != want {
 		t.Fatalf("whole: %+v, want %+v", end, want)
 	}
+}
+
+// TestPoint: a backup goes on from this store's states and from no other's.
+func TestPoint(t *testing.T) {
+	s, other := open(t, t.TempDir()), open(t, t.TempDir())
+	defer closed(t, s)
+	defer closed(t, other)
+	fill(t, s, storagetest.NewGenerator(3, benchStart), 100, 10)
+	fill(t, other, storagetest.NewGenerator(4, benchStart), 200, 10)
+	full, next := backupOf(t, s, "")
+	again := restored(t, full)
+	defer closed(t, again)
+	fill(t, again, storagetest.NewGenerator(5, benchStart), 50, 10)
+	ahead, err := parsePoint(next)
+	must(t, err)
+	ahead.version += 1000
+	for name, of := range map[string]struct {
+		s     *Store
+		point string
+	}{
+		"another store's": {other, next}, "the lost store's": {again, next}, "a state that is lost": {s, ahead.String()},
+		"a version": {s, "17"}, "text": {s, "yesterday"}, "with something behind": {s, next + "0x"},
+	} {
+		var buf bytes.Buffer
+		_, err := of.s.Backup(t.Context(), &buf, of.point)
+		if wantErr(t, err, storage.ErrPoint); err == nil || buf.Len() > 0 {
+			t.Errorf("%s: %d bytes were written", name, buf.Len())
+		}
+	}
+	part, _ := backupOf(t, s, next)
+	copy(part[len(backupMagic):], bytes.Repeat([]byte{7}, 16))
+	wantErr(t, Restore(t.Context(), bytes.NewReader(append(full, part...)), filepath.Join(t.TempDir(), "d"), testOptions()), ErrBackup)
 }

@@ -59,6 +59,9 @@ func (s *Store) load() error {
 	if err := s.checkFormat(); err != nil {
 		return err
 	}
+	if err := s.identify(); err != nil {
+		return err
+	}
 	if err := s.loadState(); err != nil {
 		return err
 	}
@@ -83,6 +86,19 @@ func (s *Store) checkFormat() error {
 			return fmt.Errorf("%w: a Badger database, but none of this gateway's", storage.ErrFormat)
 		}
 		return setUints(txn, metaFormat, formatNumber)
+	})
+}
+
+// identify gives the store its identity, once.
+func (s *Store) identify() error {
+	return s.update(true, func(txn *bdg.Txn) (err error) {
+		id, err := getUints(txn, metaIdentity, 2)
+		if err == nil && id[0]|id[1] == 0 {
+			id = newIdentity()
+			err = setUints(txn, metaIdentity, id...)
+		}
+		s.identity = identity(id)
+		return err
 	})
 }
 

@@ -59,6 +59,7 @@ func settle(db *bdg.DB) error {
 		return errors.Join(
 			setUints(txn, metaLog, first, last, issued+restoreJump),
 			setUints(txn, metaLease, lease[0]+restoreJump),
+			setUints(txn, metaIdentity, newIdentity()...),
 		)
 	})
 }

@@ -22,13 +22,14 @@ import (
 
 // Store implements storage.Store.
 type Store struct {
-	dir   string
-	opt   Options
-	log   *zap.Logger
-	db    *bdg.DB
-	wal   *wal
-	space *space
-	gate  gate
+	dir      string
+	opt      Options
+	log      *zap.Logger
+	db       *bdg.DB
+	wal      *wal
+	space    *space
+	gate     gate
+	identity identity
 
 	// write is held while a transaction is committed, so that wal knows which
 	// file took it.

@@ -248,7 +248,7 @@ func testClosed(t *testing.T, open Opener) {
 	_, getDoc := f.s.GetDocument(ctx, "c", "k")
 	_, put := f.s.PutDocument(ctx, storage.Document{Collection: "c", Key: "k"})
 	_, list := f.s.ListDocuments(ctx, "c", "", "", 1)
-	_, backup := f.s.Backup(ctx, &strings.Builder{}, 0)
+	_, backup := f.s.Backup(ctx, &strings.Builder{}, "")
 	_, usage := f.s.Usage(ctx)
 	for i, err := range []error{
 		commit, bounds, get, query, projected, prune, getDoc, put, list, backup, usage, f.s.Writable(),

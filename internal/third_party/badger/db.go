@@ -1148,17 +1148,30 @@ func (db *DB) handleMemTableFlush(mt *memTable, dropPrefixes [][]byte) error {
 }
 
 // flushMemtable must keep running until we send it an empty memtable. If there
-// are errors during handling the memtable flush, we'll retry indefinitely.
+// are errors during handling the memtable flush, we'll retry until the DB closes.
 func (db *DB) flushMemtable(lc *z.Closer) {
 	defer lc.Done()
 
+	givenUp := false
 	for mt := range db.flushChan {
 		if mt == nil {
 			continue
 		}
 
 		for {
+			if givenUp {
+				// Those behind it are left to the next start too, in their order.
+				if mt.wal != nil {
+					_ = mt.wal.Close(-1)
+				}
+				break
+			}
 			if err := db.handleMemTableFlush(mt, nil); err != nil {
+				if givenUp = db.IsClosed(); givenUp {
+					// Close must end, and the next start replays the memtable from its log.
+					db.opt.Errorf("error flushing memtable to disk: %v, leaving it in its log", err)
+					continue
+				}
 				// Encountered error. Retry indefinitely.
 				db.opt.Errorf("error flushing memtable to disk: %v, retrying", err)
 				time.Sleep(time.Second)

@@ -168,3 +168,32 @@ func TestManifestTorn(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestCloseWithoutRoom: Close ends although the memtable cannot be written out,
+// and the next start has what was in it.
+func TestCloseWithoutRoom(t *testing.T) {
+	dir := t.TempDir()
+	db := openPatched(t, dir)
+	batch := db.NewWriteBatch()
+	for i := range patchKeys {
+		if err := batch.Set(patchKey(i), []byte("a value")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := batch.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for id := range uint64(50) {
+		if err := os.WriteFile(filepath.Join(dir, table.IDToFilename(id)), []byte("in the way"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = openPatched(t, dir)
+	checkPatched(t, db, "opened again")
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
