@@ -666,6 +666,9 @@ func (s *levelsController) checkOverlap(tables []*table.Table, lev int) bool {
 	return false
 }
 
+// minSplitRun is how many deletions in a row, or keys that are none, end their table with them.
+const minSplitRun = 512
+
 // subcompact runs a single sub-compaction, iterating over the specified key-range only.
 //
 // We use splits to do a single compaction concurrently. If we have >= 3 tables
@@ -743,6 +746,9 @@ func (s *levelsController) subcompact(it y.Iterator, kr keyRange, cd compactDef,
 		var numKeys, numSkips uint64
 		var rangeCheck int
 		var tableKr keyRange
+		// run is how many keys in a row are deletions, or are none.
+		var run int
+		var runDeleted bool
 		for ; it.Valid(); it.Next() {
 			// See if we need to skip the prefix.
 			if len(cd.dropPrefixes) > 0 && hasAnyPrefixes(it.Key(), cd.dropPrefixes) {
@@ -773,6 +779,16 @@ func (s *levelsController) subcompact(it y.Iterator, kr keyRange, cd compactDef,
 					// not divided across multiple tables at the same level.
 					break
 				}
+				// A log has its deletions at the one end of its keys and what is new at the
+				// other. A table that held both would lie over everything between them, and to
+				// move it down would rewrite all of that.
+				if deleted := it.Value().Meta&bitDelete > 0; deleted != runDeleted {
+					if run >= minSplitRun {
+						break
+					}
+					run, runDeleted = 0, deleted
+				}
+				run++
 				lastKey = y.SafeCopy(lastKey, it.Key())
 				numVersions = 0
 				firstKeyHasDiscardSet = it.Value().Meta&bitDiscardEarlierVersions > 0
