@@ -124,7 +124,7 @@ func (s *Store) swapDocument(ctx context.Context, d storage.Document, check func
 	}
 	version, err := s.swapLocked(d, check)
 	if err == nil && ownSync {
-		err = s.wal.sync() // others may write meanwhile
+		err = s.syncWAL() // others may write meanwhile
 	}
 	return version, err
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -67,7 +68,7 @@ func (s *Store) commit(txn *bdg.Txn, durable bool) error {
 	}
 	if durable && ownSync {
 		failpoint.Hit("commit.written")
-		return s.wal.sync()
+		return s.syncWAL()
 	}
 	return nil
 }
@@ -87,7 +88,21 @@ func (s *Store) commitLocked(txn *bdg.Txn, dbSync bool) error {
 	if dbSync {
 		return s.db.Sync()
 	}
-	return s.wal.committed()
+	if err := s.wal.committed(); err != nil {
+		s.gate.fail()
+		return err
+	}
+	return nil
+}
+
+// syncWAL syncs what was committed. Where it fails nothing more can be: what a
+// later sync says is not true of what came before.
+func (s *Store) syncWAL() error {
+	err := s.wal.sync()
+	if err != nil {
+		s.gate.fail()
+	}
+	return err
 }
 
 // syncWritten makes everything durable that a reader has seen.
@@ -97,7 +112,7 @@ func (s *Store) syncWritten() error {
 	if !ownSync {
 		return s.db.Sync()
 	}
-	return s.wal.sync()
+	return s.syncWAL()
 }
 
 // Bounds implements storage.Store.
@@ -158,7 +173,7 @@ func (s *Store) Usage(ctx context.Context) (storage.Usage, error) {
 
 // Close implements storage.Store. It waits for what is in progress.
 func (s *Store) Close() error {
-	if !s.gate.close() {
+	if !s.gate.close(s.db.GiveUp) {
 		return nil
 	}
 	s.space.stop()
@@ -177,6 +192,9 @@ type gate struct {
 	closing chan struct{} // closed when closing begins
 	empty   chan struct{} // closed when nobody is left
 }
+
+// closePatience is how long Close waits for writers that wait for Badger.
+const closePatience = 3 * time.Second
 
 func newGate() gate { return gate{closing: make(chan struct{}), empty: make(chan struct{})} }
 
@@ -214,7 +232,7 @@ func (g *gate) leave() {
 }
 
 // close shuts the gate and waits; false if it was shut already.
-func (g *gate) close() bool {
+func (g *gate) close(giveUp func()) bool {
 	g.mu.Lock()
 	first := !g.closed
 	if first {
@@ -225,7 +243,12 @@ func (g *gate) close() bool {
 		}
 	}
 	g.mu.Unlock()
-	<-g.empty
+	select {
+	case <-g.empty:
+	case <-time.After(closePatience): // a writer waits for a compaction that does not come
+		giveUp()
+		<-g.empty
+	}
 	return first
 }
 

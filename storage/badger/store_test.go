@@ -332,3 +332,33 @@ func eventually(t *testing.T, ok func() bool) {
 		}
 	}
 }
+
+// TestSyncFails: after a sync that failed nothing is acknowledged, whatever the
+// next one would say. Opened anew, the store goes on.
+func TestSyncFails(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	put := func(key string) error {
+		_, err := s.PutDocument(t.Context(), storage.Document{Collection: "c", Key: key, Value: []byte("v"), Version: storage.AnyVersion})
+		return err
+	}
+	must(t, put("before"))
+	_, pipe, err := os.Pipe() // which cannot be synced
+	must(t, err)
+	file := s.wal.fd
+	s.wal.fd = pipe
+	if put("unsynced") == nil {
+		t.Fatal("acknowledged without a sync")
+	}
+	s.wal.fd = file
+	if put("after") == nil {
+		t.Fatal("acknowledged behind what may not be on disk")
+	}
+	if _, err := s.CommitBatch(t.Context(), []*event.Event{storagetest.NewGenerator(1, benchStart).Next()}); err == nil {
+		t.Fatal("committed behind what may not be on disk")
+	}
+	must(t, errors.Join(s.Close(), pipe.Close()))
+	s = open(t, dir)
+	must(t, put("again"))
+	closed(t, s)
+}

@@ -1,12 +1,15 @@
 package badger
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/osa-edge/osa-gateway/internal/failpoint"
 )
@@ -30,6 +33,21 @@ type wal struct {
 	mu  sync.RWMutex // guards file against being closed during a sync
 	fid int
 	fd  *os.File
+
+	failed atomic.Pointer[error] // the first sync that failed: the next one would report success
+}
+
+// syncFile syncs w.fd. Linux tells of a page that could not be written once, and
+// calls it clean from then on.
+func (w *wal) syncFile() error {
+	if err := w.failed.Load(); err != nil {
+		return *err
+	}
+	err := syncData(w.fd)
+	if err != nil {
+		w.failed.CompareAndSwap(nil, &err)
+	}
+	return err
 }
 
 const walExt = ".mem"
@@ -102,8 +120,10 @@ func (w *wal) committed() error {
 		return nil
 	}
 	for {
-		if _, err := os.Lstat(w.path(w.fid + 1)); err != nil {
-			return nil //nolint:nilerr // there is no newer file
+		if _, err := os.Lstat(w.path(w.fid + 1)); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		} else if err != nil {
+			return err // not known: what was committed may be in a file that is not synced
 		}
 		if err := w.rotate(); err != nil {
 			return fmt.Errorf("syncing a full write-ahead log: %w", err)
@@ -115,7 +135,7 @@ func (w *wal) rotate() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	failpoint.Hit("wal.rotate")
-	if err := syncData(w.fd); err != nil {
+	if err := w.syncFile(); err != nil {
 		return err
 	}
 	if err := w.fd.Close(); err != nil {
@@ -130,7 +150,7 @@ func (w *wal) rotate() error {
 func (w *wal) sync() error {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	return syncData(w.fd)
+	return w.syncFile()
 }
 
 func (w *wal) close() error {

@@ -93,6 +93,9 @@ type DB struct {
 	mt  *memTable   // Our latest (actively written) in-memory table
 	imm []*memTable // Add here only AFTER pushing to flushChan.
 
+	flushErr error // of flushMemtable, once it has ended
+	givenUp  bool  // guarded by lock: see GiveUp
+
 	// flushCond signals the (serial) write path that the flush goroutine has made
 	// progress, i.e. it has removed a memtable from imm and there may now be room
 	// in flushChan. Its Locker is db.lock (write lock), the same lock that guards
@@ -138,7 +141,17 @@ type DB struct {
 
 const (
 	kvWriteChCapacity = 1000
+	// flushTries is how often a flush is tried again, a second apart, once the DB closes.
+	flushTries = 2
 )
+
+// GiveUp fails writers that wait for room, for an owner that has to wait for them before Close.
+func (db *DB) GiveUp() {
+	db.lock.Lock()
+	defer db.lock.Unlock()
+	db.givenUp = true
+	db.flushCond.Broadcast()
+}
 
 func checkAndSetOptions(opt *Options) error {
 	// It's okay to have zero compactors which will disable all compactions but
@@ -572,6 +585,8 @@ func (db *DB) close() (err error) {
 		db.flushCond.Broadcast()
 	}
 	db.lock.Unlock()
+	// The flusher may wait for level 0, and what is pushed below for the flusher.
+	db.lc.levels[0].signalL0Drained()
 
 	if db.closers.valueGC != nil {
 		// Stop value GC first.
@@ -625,6 +640,7 @@ func (db *DB) close() (err error) {
 		}
 	}
 	db.stopMemoryFlush()
+	err = db.flushErr
 	db.stopCompactions()
 
 	// Force Compact L0
@@ -643,7 +659,7 @@ func (db *DB) close() (err error) {
 	}
 
 	// Now close the value log.
-	if vlogErr := db.vlog.Close(); vlogErr != nil {
+	if vlogErr := db.vlog.Close(); vlogErr != nil && err == nil {
 		err = y.Wrap(vlogErr, "DB.Close")
 	}
 
@@ -1042,7 +1058,6 @@ var errNoRoom = errors.New("No room for write")
 // ensureRoomForWrite is always called serially. It blocks (without busy-polling)
 // until the current memtable can be flushed, i.e. until flushChan has room.
 func (db *DB) ensureRoomForWrite() error {
-	var err error
 	db.lock.Lock()
 	defer db.lock.Unlock()
 
@@ -1052,19 +1067,25 @@ func (db *DB) ensureRoomForWrite() error {
 	}
 
 	for {
-		select {
-		case db.flushChan <- db.mt:
+		// Nobody else pushes, so there is room for the push if there is now. The new memtable
+		// comes first: without one there is nothing that could be read from.
+		var next *memTable
+		if len(db.flushChan) < cap(db.flushChan) {
+			var err error
+			if next, err = db.newMemTable(); err != nil {
+				return y.Wrapf(err, "cannot create new mem table")
+			}
+		}
+		if next != nil {
+			db.flushChan <- db.mt
 			db.opt.Debugf("Flushing memtable, mt.size=%d size of flushChan: %d\n",
 				db.mt.sl.MemSize(), len(db.flushChan))
 			// We manage to push this task. Let's modify imm.
 			db.imm = append(db.imm, db.mt)
-			db.mt, err = db.newMemTable()
-			if err != nil {
-				return y.Wrapf(err, "cannot create new mem table")
-			}
+			db.mt = next
 			// New memtable is empty. We certainly have room.
 			return nil
-		default:
+		} else {
 			// flushChan is full. Rather than busy-sleep, wait to be signalled when
 			// the flush goroutine drains a memtable from imm (which frees a slot in
 			// flushChan). flushCond.Wait atomically releases db.lock (allowing the
@@ -1081,7 +1102,7 @@ func (db *DB) ensureRoomForWrite() error {
 			// writes under flushChan pressure (compaction is still running during the
 			// drain, so waiting for room is safe and cannot deadlock). This matches
 			// the pre-cond behavior, which looped until the push succeeded.
-			if db.IsClosed() {
+			if db.IsClosed() || db.givenUp {
 				return errNoRoom
 			}
 			db.flushCond.Wait()
@@ -1140,6 +1161,13 @@ func (db *DB) handleMemTableFlush(mt *memTable, dropPrefixes [][]byte) error {
 	if err != nil {
 		return y.Wrap(err, "error while creating table")
 	}
+	// The table's name must be on disk before MANIFEST says it, and before its log goes.
+	if !db.opt.InMemory {
+		if err = db.syncDir(db.opt.Dir); err != nil {
+			_ = tbl.DecrRef()
+			return err
+		}
+	}
 	releasePages(tbl)
 	// We own a ref on tbl.
 	err = db.lc.addLevel0Table(tbl) // This will incrRef
@@ -1152,25 +1180,20 @@ func (db *DB) handleMemTableFlush(mt *memTable, dropPrefixes [][]byte) error {
 func (db *DB) flushMemtable(lc *z.Closer) {
 	defer lc.Done()
 
-	givenUp := false
 	for mt := range db.flushChan {
 		if mt == nil {
 			continue
 		}
+		if db.flushErr != nil { // closing: the older one stayed in its log, so must this
+			db.flushErr = errors.Join(db.flushErr, mt.leaveToWAL())
+			continue
+		}
 
-		for {
-			if givenUp {
-				// Those behind it are left to the next start too, in their order.
-				if mt.wal != nil {
-					_ = mt.wal.Close(-1)
-				}
-				break
-			}
+		for tries := 0; ; tries++ {
 			if err := db.handleMemTableFlush(mt, nil); err != nil {
-				if givenUp = db.IsClosed(); givenUp {
-					// Close must end, and the next start replays the memtable from its log.
-					db.opt.Errorf("error flushing memtable to disk: %v, leaving it in its log", err)
-					continue
+				if (db.IsClosed() || db.flushStopped()) && tries >= flushTries {
+					db.flushErr = errors.Join(y.Wrap(err, "flushing a memtable"), mt.leaveToWAL())
+					break
 				}
 				// Encountered error. Retry indefinitely.
 				db.opt.Errorf("error flushing memtable to disk: %v, retrying", err)
@@ -1187,6 +1210,7 @@ func (db *DB) flushMemtable(lc *z.Closer) {
 			// TODO: This logic is dirty AF. Any change and this could easily break.
 			y.AssertTrue(mt == db.imm[0])
 			db.imm = db.imm[1:]
+			mt.deleteWAL()
 			mt.DecrRef() // Return memory.
 			// unlock
 			db.lock.Unlock()

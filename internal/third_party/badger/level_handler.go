@@ -201,7 +201,10 @@ func newLevelHandler(db *DB, level int) *levelHandler {
 // (spurious broadcasts are harmless).
 func (s *levelHandler) signalL0Drained() {
 	if s.l0stall != nil {
+		// Under the lock: else it may fall between the waiter's look at IsClosed and its Wait.
+		s.Lock()
 		s.l0stall.Broadcast()
+		s.Unlock()
 	}
 }
 
@@ -323,6 +326,10 @@ func (s *levelHandler) get(key []byte) (y.ValueStruct, error) {
 		y.NumLSMGetsAdd(s.db.opt.MetricsEnabled, s.strLevel, 1)
 		it.Seek(key)
 		if !it.Valid() {
+			if y.CompareKeys(key, th.Biggest()) <= 0 { // there is a key, but its block cannot be read
+				_ = decr()
+				return y.ValueStruct{}, fmt.Errorf("table %s is damaged", th.Filename())
+			}
 			continue
 		}
 		if y.SameKey(key, it.Key()) {

@@ -501,7 +501,11 @@ func (s *levelsController) runCompactor(id int, lc *z.Closer) {
 		case errFillTables:
 			// pass
 		default:
-			s.kv.opt.Warningf("While running doCompact: %v\n", err)
+			// doCompact has said why. It would fail again at once.
+			select {
+			case <-time.After(time.Second):
+			case <-lc.HasBeenClosed():
+			}
 		}
 		return false
 	}
@@ -677,11 +681,12 @@ const minSplitRun = 512
 // concurrently, only iterating over the provided key range, generating tables.
 // This speeds up the compaction significantly.
 func (s *levelsController) subcompact(it y.Iterator, kr keyRange, cd compactDef,
-	inflightBuilders *y.Throttle, res chan<- *table.Table) error {
+	inflightBuilders *y.Throttle, failed *firstError, res chan<- *table.Table) {
 
 	// Check overlap of the top level with the levels which are not being
 	// compacted in this compaction.
-	hasOverlap := s.checkOverlap(cd.allTables(), cd.nextLevel.level+1)
+	// Level 0 itself holds older tables than these: those that are being compacted, or are left out.
+	hasOverlap := cd.nextLevel.level == 0 || s.checkOverlap(cd.allTables(), cd.nextLevel.level+1)
 
 	// Pick a discard ts, so we can discard versions below this ts. We should
 	// never discard any versions starting from above this timestamp, because
@@ -882,9 +887,7 @@ func (s *levelsController) subcompact(it y.Iterator, kr keyRange, cd compactDef,
 	} else {
 		it.Rewind()
 	}
-	// Do takes an error out of inflightBuilders: it must reach Finish all the same.
-	var buildErr error
-	for it.Valid() {
+	for it.Valid() && failed.get() == nil {
 		if len(kr.right) > 0 && y.CompareKeys(it.Key(), kr.right) >= 0 {
 			break
 		}
@@ -906,15 +909,11 @@ func (s *levelsController) subcompact(it y.Iterator, kr keyRange, cd compactDef,
 			continue
 		}
 		numBuilds++
-		if buildErr = inflightBuilders.Do(); buildErr != nil {
-			// Can't return from here, until I decrRef all the tables that I built so far.
-			builder.Finish()
-			builder.Close()
-			break
-		}
+		_ = inflightBuilders.Do() // no worker reports an error to it: see firstError
 		go func(builder *table.Builder, fileID uint64) {
 			var err error
-			defer func() { inflightBuilders.Done(err) }()
+			defer inflightBuilders.Done(nil)
+			defer func() { failed.set(err) }()
 			defer builder.Close()
 
 			var tbl *table.Table
@@ -935,7 +934,27 @@ func (s *levelsController) subcompact(it y.Iterator, kr keyRange, cd compactDef,
 	}
 	s.kv.vlog.updateDiscardStats(discardStats)
 	s.kv.opt.Debugf("Discard stats: %v", discardStats)
-	return buildErr
+}
+
+// firstError is the first error of several workers. A y.Throttle holds as many errors as it has
+// workers at a time, and who brings one more blocks for ever if nobody calls Do any more.
+type firstError struct {
+	mu  sync.Mutex
+	err error
+}
+
+func (f *firstError) set(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil {
+		f.err = err
+	}
+}
+
+func (f *firstError) get() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
 }
 
 // compactBuildTables merges topTables and botTables to form a list of new tables.
@@ -968,6 +987,13 @@ func (s *levelsController) compactBuildTables(
 		}
 	}
 
+	// An iterator that meets a damaged block ends there, and does not say why.
+	for _, t := range append(append([]*table.Table{}, topTables...), valid...) {
+		if err := verifyTable(t); err != nil {
+			return nil, nil, err
+		}
+	}
+
 	newIterator := func() []y.Iterator {
 		// Create iterators across all the tables involved first.
 		var iters []y.Iterator
@@ -984,19 +1010,15 @@ func (s *levelsController) compactBuildTables(
 
 	res := make(chan *table.Table, 3)
 	inflightBuilders := y.NewThrottle(8 + len(cd.splits))
-	var startErr error
+	var failed firstError
 	for _, kr := range cd.splits {
 		// Initiate Do here so we can register the goroutines for buildTables too.
-		if startErr = inflightBuilders.Do(); startErr != nil {
-			s.kv.opt.Errorf("cannot start subcompaction: %+v", startErr)
-			break // those that were started are waited for below
-		}
+		_ = inflightBuilders.Do()
 		go func(kr keyRange) {
-			var err error
-			defer func() { inflightBuilders.Done(err) }()
+			defer inflightBuilders.Done(nil)
 			it := table.NewMergeIterator(newIterator(), false)
 			defer it.Close()
-			err = s.subcompact(it, kr, cd, inflightBuilders, res)
+			s.subcompact(it, kr, cd, inflightBuilders, &failed, res)
 		}(kr)
 	}
 
@@ -1011,13 +1033,11 @@ func (s *levelsController) compactBuildTables(
 	}()
 
 	// Wait for all table builders to finish and also for newTables accumulator to finish.
-	err := inflightBuilders.Finish()
+	_ = inflightBuilders.Finish()
 	close(res)
 	wg.Wait() // Wait for all tables to be picked up.
 
-	if err == nil {
-		err = startErr
-	}
+	err := failed.get()
 	if err == nil {
 		// Ensure created files' directory entries are visible.  We don't mind the extra latency
 		// from not doing this ASAP after all file creation has finished because this is a
@@ -1029,13 +1049,23 @@ func (s *levelsController) compactBuildTables(
 		// An error happened.  Delete all the newly created table files (by calling DecrRef
 		// -- we're the only holders of a ref).
 		_ = decrRefs(newTables)
-		return nil, nil, y.Wrapf(err, "while running compactions for: %+v", cd)
+		return nil, nil, err
 	}
 
 	sort.Slice(newTables, func(i, j int) bool {
 		return y.CompareKeys(newTables[i].Biggest(), newTables[j].Biggest()) < 0
 	})
 	return newTables, func() error { return decrRefs(newTables) }, nil
+}
+
+// verifyTable reads all of a table. VerifyChecksum panics where a block cannot be parsed.
+func verifyTable(t *table.Table) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("table %s is damaged: %v", t.Filename(), r)
+		}
+	}()
+	return t.VerifyChecksum()
 }
 
 func buildChangeSet(cd *compactDef, newTables []*table.Table) pb.ManifestChangeSet {
@@ -1653,7 +1683,7 @@ func (s *levelsController) doCompact(id int, p compactionPriority) error {
 	span.SetAttributes(attribute.String("Compaction", fmt.Sprintf("%+v", cd)))
 	if err := s.runCompactDef(id, l, cd); err != nil {
 		// This compaction couldn't be done successfully.
-		s.kv.opt.Warningf("[Compactor: %d] LOG Compact FAILED with error: %+v: %+v", id, err, cd)
+		s.kv.opt.Warningf("[Compactor: %d] compacting level %d to %d failed: %v", id, cd.thisLevel.level, cd.nextLevel.level, err)
 		return err
 	}
 

@@ -38,6 +38,33 @@ type memTable struct {
 	maxVersion uint64
 	opt        Options
 	buf        *bytes.Buffer
+	gone       sync.Once // the WAL is deleted, or left to the next start
+}
+
+// deleteWAL removes the log of what is in level 0 now, or was empty. Readers may go on reading
+// the skiplist, which is not in the log. Logs must go in order: one that stays behind a younger
+// one brings back what that one deleted.
+func (mt *memTable) deleteWAL() {
+	mt.gone.Do(func() {
+		if mt.wal == nil {
+			return
+		}
+		if err := mt.wal.Delete(); err != nil {
+			mt.opt.Errorf("while deleting file: %s, err: %v", mt.wal.path, err)
+			_ = os.Remove(mt.wal.path)
+		}
+	})
+}
+
+// leaveToWAL leaves a memtable that cannot be written out to the next start, which replays its
+// log.
+func (mt *memTable) leaveToWAL() (err error) {
+	mt.gone.Do(func() {
+		if mt.wal != nil {
+			err = mt.wal.Close(-1)
+		}
+	})
+	return err
 }
 
 func (db *DB) openMemTables(opt Options) error {
@@ -121,11 +148,7 @@ func (db *DB) openMemTable(fid, flags int) (*memTable, error) {
 
 	// Have a callback set to delete WAL when skiplist reference count goes down to zero. That is,
 	// when it gets flushed to L0.
-	s.OnClose = func() {
-		if err := mt.wal.Delete(); err != nil {
-			db.opt.Errorf("while deleting file: %s, err: %v", filepath, err)
-		}
-	}
+	s.OnClose = mt.deleteWAL
 
 	if lerr == z.NewFile {
 		return mt, lerr
@@ -135,6 +158,12 @@ func (db *DB) openMemTable(fid, flags int) (*memTable, error) {
 }
 
 func (db *DB) newMemTable() (*memTable, error) {
+	path := db.mtFilePath(db.nextMemFid)
+	if !db.opt.InMemory {
+		if _, err := os.Lstat(path); !os.IsNotExist(err) {
+			return nil, fmt.Errorf("File %s already exists, or: %v", path, err)
+		}
+	}
 	mt, err := db.openMemTable(db.nextMemFid, os.O_CREATE|os.O_RDWR)
 	if err == z.NewFile {
 		db.nextMemFid++
@@ -143,6 +172,9 @@ func (db *DB) newMemTable() (*memTable, error) {
 
 	if err != nil {
 		db.opt.Errorf("Got error: %v for id: %d\n", err, db.nextMemFid)
+		if !db.opt.InMemory {
+			_ = os.Remove(path) // made, but not mapped: in the way of the next try
+		}
 		return nil, y.Wrapf(err, "newMemTable")
 	}
 	return nil, fmt.Errorf("File %s already exists", mt.wal.Fd.Name())

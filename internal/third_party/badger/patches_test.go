@@ -1,3 +1,5 @@
+//go:build linux
+
 package badger
 
 import (
@@ -6,7 +8,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/dgraph-io/badger/v4/table"
 )
@@ -169,8 +175,8 @@ func TestManifestTorn(t *testing.T) {
 	}
 }
 
-// TestCloseWithoutRoom: Close ends although the memtable cannot be written out,
-// and the next start has what was in it.
+// TestCloseWithoutRoom: Close ends, and says so, although the memtable cannot be
+// written out. The next start has what was in it.
 func TestCloseWithoutRoom(t *testing.T) {
 	dir := t.TempDir()
 	db := openPatched(t, dir)
@@ -188,11 +194,247 @@ func TestCloseWithoutRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := db.Close(); err == nil {
+		t.Fatal("Close reported success")
+	}
+	db = openPatched(t, dir)
+	checkPatched(t, db, "opened again")
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rotatePatched ends the memtable, as one that is full does.
+func rotatePatched(t *testing.T, db *DB) {
+	t.Helper()
+	db.lock.Lock()
+	defer db.lock.Unlock()
+	next, err := db.newMemTable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.flushChan <- db.mt
+	db.imm = append(db.imm, db.mt)
+	db.mt = next
+}
+
+func awaitPatched(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("never: ", what)
+		}
+	}
+}
+
+// flushed waits until all but the current memtable are in level 0.
+func flushed(t *testing.T, db *DB) {
+	t.Helper()
+	awaitPatched(t, "memtables are written out", func() bool {
+		db.lock.RLock()
+		defer db.lock.RUnlock()
+		return len(db.imm) == 0
+	})
+}
+
+func setPatched(t *testing.T, db *DB, keys ...string) {
+	t.Helper()
+	for _, key := range keys {
+		if err := db.Update(func(txn *Txn) error { return txn.Set([]byte(key), []byte("v")) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func deletePatched(t *testing.T, db *DB, key string) {
+	t.Helper()
+	if err := db.Update(func(txn *Txn) error { return txn.Delete([]byte(key)) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func hasPatched(t *testing.T, db *DB, key string) bool {
+	t.Helper()
+	err := db.View(func(txn *Txn) error {
+		_, err := txn.Get([]byte(key))
+		return err
+	})
+	if err != nil && !errors.Is(err, ErrKeyNotFound) {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+// TestCloseStalled: Close ends while level 0 is full and compactions get nowhere.
+func TestCloseStalled(t *testing.T) {
+	dir := t.TempDir()
+	db := openPatched(t, dir)
+	stall := db.opt.NumLevelZeroTablesStall
+	var keys []string
+	for i := range stall + 1 + db.opt.NumMemtables {
+		keys = append(keys, fmt.Sprint("key ", i))
+		setPatched(t, db, keys[i])
+		rotatePatched(t, db)
+		if i < stall {
+			flushed(t, db)
+		}
+	}
+	keys = append(keys, "the last")
+	setPatched(t, db, "the last")
+	awaitPatched(t, "the flusher waits for level 0", func() bool {
+		stacks := make([]byte, 1<<20)
+		for g := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+			if strings.Contains(g, "(*levelsController).addLevel0Table") && strings.Contains(g, "[sync.Cond.Wait") {
+				return true
+			}
+		}
+		return false
+	})
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
 	db = openPatched(t, dir)
-	checkPatched(t, db, "opened again")
+	for _, key := range keys {
+		if !hasPatched(t, db, key) {
+			t.Error(key, "is gone")
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNoDescriptor: without one for the next memtable a commit fails and changes
+// nothing. Compactions and flushes fail as often as they are tried.
+func TestNoDescriptor(t *testing.T) {
+	dir := t.TempDir()
+	fillPatched(t, dir)
+	db := openPatched(t, dir)
+	var all syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &all); err != nil {
+		t.Fatal(err)
+	}
+	limit := func(n uint64) {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: all.Max}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(3)
+	defer limit(all.Cur)
+	value := make([]byte, 60<<10)
+	var err error
+	for i := 0; i < 100 && err == nil; i++ {
+		err = db.Update(func(txn *Txn) error { return txn.Set(fmt.Appendf(nil, "more %d", i), value) })
+	}
+	if err == nil {
+		t.Fatal("memtables are made without descriptors")
+	}
+	for range 100 {
+		if err := db.Flatten(1); err == nil {
+			t.Fatal("tables are made without descriptors")
+		}
+	}
+	checkPatched(t, db, "without descriptors")
+	limit(all.Cur)
+	setPatched(t, db, "after")
+	if err := db.Flatten(1); err != nil {
+		t.Fatal(err)
+	}
+	checkPatched(t, db, "with descriptors again")
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLevel0IntoItself: tables of level 0 that are merged with each other keep
+// their deletions, of which the values may be in another table of level 0.
+func TestLevel0IntoItself(t *testing.T) {
+	dir := t.TempDir()
+	db := openPatched(t, dir)
+	setPatched(t, db, "key")
+	rotatePatched(t, db)
+	flushed(t, db)
+	// A compaction that is slow has this one.
+	slow := compactDef{compactorId: 1, thisLevel: db.lc.levels[0], t: db.lc.levelTargets()}
+	slow.nextLevel = db.lc.levels[slow.t.baseLevel]
+	slow.p = compactionPriority{level: 0, score: 1, adjusted: 100, t: slow.t}
+	if !db.lc.fillTablesL0(&slow) {
+		t.Fatal("no table for the slow compaction")
+	}
+	deletePatched(t, db, "key")
+	for range 4 {
+		setPatched(t, db, "a", "z")
+		rotatePatched(t, db)
+	}
+	flushed(t, db)
+	for _, table := range db.lc.levels[0].tables {
+		table.CreatedAt = time.Now().Add(-time.Hour)
+	}
+	if err := db.lc.doCompact(0, compactionPriority{level: 0, score: 4, adjusted: 4, t: slow.t}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.lc.runCompactDef(1, 0, slow); err != nil {
+		t.Fatal(err)
+	}
+	db.lc.cstatus.delete(slow)
+	if hasPatched(t, db, "key") {
+		t.Error("the deleted key is back")
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLogsGoInOrder: a reader does not keep the log of a memtable that is in
+// level 0. If it did, a younger one, with the deletion of what is in an older
+// one, could go first.
+func TestLogsGoInOrder(t *testing.T) {
+	dir := t.TempDir()
+	db := openPatched(t, dir)
+	setPatched(t, db, "key")
+	db.manifest.appendLock.Lock() // holds up the flusher until the reader is there
+	rotatePatched(t, db)
+	deletePatched(t, db, "key")
+	txn := db.NewTransaction(false)
+	it := txn.NewIterator(IteratorOptions{})
+	db.manifest.appendLock.Unlock()
+	rotatePatched(t, db)
+	flushed(t, db)
+	if logs, err := filepath.Glob(filepath.Join(dir, "*"+memFileExt)); err != nil || len(logs) != 1 {
+		t.Errorf("beside the current memtable's log there are others: %v, %v", logs, err)
+	}
+	it.Close()
+	txn.Discard()
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDamagedBlock: what cannot be read is an error, and no compaction takes it
+// for the end of its table.
+func TestDamagedBlock(t *testing.T) {
+	dir := t.TempDir()
+	fillPatched(t, dir)
+	names, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	if err != nil || len(names) == 0 {
+		t.Fatal(names, err)
+	}
+	f, err := os.OpenFile(names[0], os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byte0 := make([]byte, 1)
+	if _, err = f.ReadAt(byte0, 500); err == nil {
+		_, err = f.WriteAt([]byte{byte0[0] ^ 1}, 500)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	db := openPatched(t, dir)
+	if err := db.Flatten(1); err == nil {
+		t.Error("a damaged table was compacted")
+	}
+	checkPatched(t, db, "a compaction of a damaged table failed")
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
