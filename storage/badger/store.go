@@ -231,7 +231,8 @@ func (g *gate) leave() {
 	}
 }
 
-// close shuts the gate and waits; false if it was shut already.
+// close shuts the gate and waits; false if it was shut already. Who is inside for
+// longer than closePatience is told to give up waiting.
 func (g *gate) close(giveUp func()) bool {
 	g.mu.Lock()
 	first := !g.closed

@@ -265,12 +265,10 @@ func hasPatched(t *testing.T, db *DB, key string) bool {
 	return err == nil
 }
 
-// TestCloseStalled: Close ends while level 0 is full and compactions get nowhere.
-func TestCloseStalled(t *testing.T) {
-	dir := t.TempDir()
-	db := openPatched(t, dir)
+// stalled fills level 0 and all memtables behind it, and returns the keys.
+func stalled(t *testing.T, db *DB) (keys []string) {
+	t.Helper()
 	stall := db.opt.NumLevelZeroTablesStall
-	var keys []string
 	for i := range stall + 1 + db.opt.NumMemtables {
 		keys = append(keys, fmt.Sprint("key ", i))
 		setPatched(t, db, keys[i])
@@ -279,21 +277,24 @@ func TestCloseStalled(t *testing.T) {
 			flushed(t, db)
 		}
 	}
-	keys = append(keys, "the last")
-	setPatched(t, db, "the last")
-	awaitPatched(t, "the flusher waits for level 0", func() bool {
-		stacks := make([]byte, 1<<20)
-		for g := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
-			if strings.Contains(g, "(*levelsController).addLevel0Table") && strings.Contains(g, "[sync.Cond.Wait") {
-				return true
-			}
+	awaitPatched(t, "the flusher waits for level 0", func() bool { return waits("(*levelsController).addLevel0Table") })
+	return keys
+}
+
+// waits tells whether a goroutine in that function waits for a condition.
+func waits(function string) bool {
+	stacks := make([]byte, 1<<20)
+	for g := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+		if strings.Contains(g, function) && strings.Contains(g, "[sync.Cond.Wait") {
+			return true
 		}
-		return false
-	})
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
 	}
-	db = openPatched(t, dir)
+	return false
+}
+
+func reopenPatched(t *testing.T, dir string, keys []string) {
+	t.Helper()
+	db := openPatched(t, dir)
 	for _, key := range keys {
 		if !hasPatched(t, db, key) {
 			t.Error(key, "is gone")
@@ -302,6 +303,42 @@ func TestCloseStalled(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestCloseStalled: Close ends while level 0 is full and compactions get nowhere.
+func TestCloseStalled(t *testing.T) {
+	dir := t.TempDir()
+	db := openPatched(t, dir)
+	keys := append(stalled(t, db), "the last")
+	setPatched(t, db, "the last")
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	reopenPatched(t, dir, keys)
+}
+
+// TestGiveUp: a writer that waits for room fails when its owner gives up.
+func TestGiveUp(t *testing.T) {
+	dir := t.TempDir()
+	db := openPatched(t, dir)
+	keys := stalled(t, db)
+	failed := make(chan error, 1)
+	go func() {
+		var err error
+		for i := 0; err == nil; i++ {
+			err = db.Update(func(txn *Txn) error { return txn.Set(fmt.Appendf(nil, "more %d", i), make([]byte, 60<<10)) })
+		}
+		failed <- err
+	}()
+	awaitPatched(t, "the writer waits for room", func() bool { return waits("(*DB).ensureRoomForWrite") })
+	db.GiveUp()
+	if err := <-failed; !strings.Contains(err.Error(), errNoRoom.Error()) {
+		t.Error(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	reopenPatched(t, dir, keys)
 }
 
 // TestNoDescriptor: without one for the next memtable a commit fails and changes
