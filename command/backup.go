@@ -63,6 +63,10 @@ func adminAddress() string {
 
 func runBackup(ctx context.Context, out, notes io.Writer, file string, f *backupFlags) error {
 	start := time.Now()
+	file, err := regularFile(file)
+	if err != nil {
+		return err
+	}
 	since, size, err := backupEnd(ctx, notes, file, f.full)
 	if err != nil {
 		return err
@@ -83,10 +87,31 @@ func runBackup(ctx context.Context, out, notes io.Writer, file string, f *backup
 	if err := syncDirectory(filepath.Dir(file)); err != nil {
 		return err
 	}
-	return printOutcome(out, f.asJSON, fmt.Sprintf("%s: %s written in %s", file, humanize.IBytes(uint64(n)),
+	how := "written"
+	if since != "" {
+		how = "appended"
+	}
+	return printOutcome(out, f.asJSON, fmt.Sprintf("%s: %s %s in %s", file, humanize.IBytes(uint64(n)), how,
 		time.Since(start).Round(time.Millisecond)), map[string]any{
 		"file": file, "bytes": n, "since": since, "next": next, "duration_ms": time.Since(start).Milliseconds(),
 	})
+}
+
+// regularFile is the file that name leads to. A device or a directory is not
+// replaced by a backup.
+func regularFile(name string) (string, error) {
+	target, err := filepath.EvalSymlinks(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return name, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	info, err := os.Stat(target)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", name)
+	}
+	return target, err
 }
 
 // backupEnd reads what the file holds already: the point to go on from, and
@@ -103,13 +128,19 @@ func backupEnd(ctx context.Context, notes io.Writer, file string, full bool) (si
 		return "", 0, err
 	}
 	defer in.Close()
+	if info, err := in.Stat(); err != nil || info.Size() == 0 {
+		return "", 0, err
+	}
 	end, err := badger.CheckBackup(ctx, in)
 	if errors.Is(err, badger.ErrBackupCut) && end.Segments > 0 {
 		fmt.Fprintf(notes, "%s: the last backup broke off; going on after the %d before it\n", file, end.Segments)
 		err = nil
 	}
 	if err != nil {
-		return "", 0, fmt.Errorf("%s: %w: take a new one with --full", file, err)
+		if end.Segments > 0 {
+			err = fmt.Errorf("%w (osa restore --salvage restores the %d parts before that)", err, end.Segments)
+		}
+		return "", 0, fmt.Errorf("%s: %w: write to another file, or replace it with --full", file, err)
 	}
 	return end.Next, end.Size, nil
 }
@@ -143,7 +174,7 @@ func fetchBackup(name, since string, size int64, f *backupFlags) (next string, n
 	query := url.Values{"since": {since}, "store": {f.store}}
 	resp, err := caddycmd.AdminAPIRequest(f.admin, http.MethodGet, "/osa/backup?"+query.Encode(), nil, nil)
 	if err != nil && strings.Contains(err.Error(), storage.ErrPoint.Error()) {
-		return "", 0, fmt.Errorf("%s holds a backup of another store, or of the one that this was restored from: write to another file, or replace it with --full", name)
+		return "", 0, fmt.Errorf("%s holds a backup of another store, of the one that this was restored from, or of a state of it that is gone: write to another file, or replace it with --full", name)
 	}
 	if err != nil {
 		return "", 0, fmt.Errorf("asking the gateway at %s (another one? --admin): %w", f.admin, err)
@@ -153,7 +184,7 @@ func fetchBackup(name, since string, size int64, f *backupFlags) (next string, n
 		return "", 0, fmt.Errorf("the backup broke off: %w", err)
 	}
 	if next = resp.Trailer.Get("Osa-Backup-Next"); next == "" {
-		return "", 0, errors.New("the backup broke off: the gateway did not say how it ends")
+		return "", 0, errors.New("the backup broke off: the gateway did not say how it ends (is it of another version?)")
 	}
 	return next, n, file.Sync()
 }

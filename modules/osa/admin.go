@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -55,7 +57,7 @@ func serveBackup(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Trailer", backupNextTrailer)
 	since := r.URL.Query().Get("since")
-	next, err := store.Backup(r.Context(), w, since)
+	next, err := store.Backup(r.Context(), timelyWriter{w, http.NewResponseController(w)}, since)
 	if errors.Is(err, storage.ErrPoint) {
 		w.Header().Del("Trailer")
 		return caddy.APIError{HTTPStatus: http.StatusConflict, Err: err}
@@ -69,10 +71,29 @@ func serveBackup(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// backupStall is how long a reader of a backup may take nothing: the store waits
+// for it when it closes.
+const backupStall = 10 * time.Second
+
+// timelyWriter gives each write its deadline.
+type timelyWriter struct {
+	http.ResponseWriter
+	c *http.ResponseController
+}
+
+func (w timelyWriter) Write(p []byte) (int, error) {
+	if err := w.c.SetWriteDeadline(time.Now().Add(backupStall)); err != nil {
+		return 0, err
+	}
+	return w.ResponseWriter.Write(p)
+}
+
 // openStore finds the open store: the only one, or the one of that key.
 func openStore(key string) (*Runtime, error) {
 	var found []*Runtime
+	var names []string
 	runtimes.Range(func(k, v any) bool {
+		names = append(names, fmt.Sprint(k))
 		if rt, ok := v.(*Runtime); ok && (key == "" || k == key) {
 			found = append(found, rt)
 		}
@@ -82,9 +103,9 @@ func openStore(key string) (*Runtime, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("no such store is open")}
+		return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("no such store is open; open are: %s", strings.Join(names, ", "))}
 	}
-	return nil, caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: fmt.Errorf("%d stores are open: name one with store=<path>", len(found))}
+	return nil, caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: fmt.Errorf("%d stores are open, name one with store=<path>: %s", len(found), strings.Join(names, ", "))}
 }
 
 var _ caddy.AdminRouter = adminAPI{}

@@ -48,6 +48,12 @@ func (s *Store) Backup(ctx context.Context, w io.Writer, since string) (next str
 	if err != nil {
 		return "", err
 	}
+	// An iterator takes a block that it cannot read for the end of its table, and
+	// says nothing. A backup that lacks what is behind it must not replace one
+	// that has it.
+	if err := s.db.VerifyTables(from.version); err != nil {
+		return "", fmt.Errorf("backup: %w", err)
+	}
 	buf := bufio.NewWriterSize(w, backupFrame)
 	if _, err := buf.Write(from.appendHead(nil)); err != nil {
 		return "", fmt.Errorf("backup: %w", err)
@@ -80,7 +86,8 @@ func (s *Store) Backup(ctx context.Context, w io.Writer, since string) (next str
 }
 
 // continues returns the point that a backup goes on from, which must be one of
-// this store's. One that lies ahead is of a state that the store has lost.
+// this store's. One that lies ahead is of a state that was lost: the store was
+// put back to an older one.
 func (s *Store) continues(since string) (point, error) {
 	if since == "" {
 		return point{store: s.identity}, nil
@@ -159,6 +166,9 @@ func openSegment(ctx context.Context, r *bufio.Reader, after point) (*segmentRea
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) && after != (point{}) {
 		return nil, ErrBackupCut
+	}
+	if err == nil && string(head[:len(backupMagic)]) != backupMagic && string(head[:len(backupMagic)-1]) == backupMagic[:len(backupMagic)-1] {
+		return nil, fmt.Errorf("%w: written by another version of this gateway, which can restore it", ErrBackup)
 	}
 	if err != nil || string(head[:len(backupMagic)]) != backupMagic {
 		return nil, fmt.Errorf("%w: no backup of this gateway", ErrBackup)
@@ -306,6 +316,9 @@ func CheckBackup(ctx context.Context, r io.Reader) (end BackupEnd, err error) {
 		seg, err := openSegment(ctx, in, at)
 		if errors.Is(err, io.EOF) && end.Segments > 0 {
 			return end, nil
+		}
+		if errors.Is(err, io.EOF) {
+			err = fmt.Errorf("%w: nothing in it", ErrBackup)
 		}
 		if err != nil {
 			return end, err

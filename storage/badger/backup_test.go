@@ -23,6 +23,23 @@ func restored(t *testing.T, backup []byte) *Store {
 	return open(t, dir)
 }
 
+// compacted leaves nothing of what was deleted in the store in dir, which is
+// closed.
+func compacted(t *testing.T, dir string) {
+	t.Helper()
+	db, err := bdg.Open(badgerOptions(dir, testOptions().withDefaults().Logger).WithCompactL0OnClose(true))
+	must(t, err)
+	must(t, db.Close())
+	db, err = bdg.Open(badgerOptions(dir, testOptions().withDefaults().Logger))
+	must(t, err)
+	for _, table := range db.Tables() {
+		if table.Level == 0 {
+			t.Fatal("level 0 was not compacted")
+		}
+	}
+	must(t, db.Close())
+}
+
 func backupOf(t *testing.T, s *Store, since string) ([]byte, string) {
 	t.Helper()
 	var buf bytes.Buffer
@@ -139,10 +156,9 @@ func TestBackupAfterCompaction(t *testing.T) {
 	_, err = s.CommitBatch(t.Context(), []*event.Event{again})
 	must(t, err)
 	closed(t, s)
+	compacted(t, s.dir)
 	s = open(t, s.dir)
-	must(t, s.db.Flatten(1))
 	part, _ := backupOf(t, s, next)
-	// As if no tombstone were left at all.
 	r := restored(t, append(full, part...))
 	defer closed(t, r)
 	sameLog(t, r, s)
@@ -265,4 +281,47 @@ func TestPoint(t *testing.T) {
 	part, _ := backupOf(t, s, next)
 	copy(part[len(backupMagic):], bytes.Repeat([]byte{7}, 16))
 	wantErr(t, Restore(t.Context(), bytes.NewReader(append(full, part...)), filepath.Join(t.TempDir(), "d"), testOptions()), ErrBackup)
+}
+
+// TestPointAfterDeletions: a version that only deletions had is not given out
+// again once they are compacted away.
+func TestPointAfterDeletions(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer func() { closed(t, s) }()
+	gen := storagetest.NewGenerator(1, benchStart)
+	all := fill(t, s, gen, 2*bucketSize+6, 100)
+	for more := true; more; {
+		var err error
+		_, more, err = s.Prune(t.Context(), all[len(all)-1].ReceivedAt.Add(time.Hour), math.MaxUint64, 1000)
+		must(t, err)
+	}
+	must(t, s.deleteKeys([][]byte{{kindChunk, 1}, {kindChunk, 2}}))
+	full, next := backupOf(t, s, "")
+	closed(t, s)
+	compacted(t, s.dir)
+	s = open(t, s.dir)
+	fill(t, s, gen, 2, 1)
+	part, _ := backupOf(t, s, next)
+	r := restored(t, append(full, part...))
+	defer closed(t, r)
+	sameLog(t, r, s)
+}
+
+// TestBackupOfDamage: a store that cannot be read is not backed up.
+func TestBackupOfDamage(t *testing.T) {
+	s := open(t, t.TempDir())
+	fill(t, s, storagetest.NewGenerator(1, benchStart), 4000, 100)
+	closed(t, s)
+	tables, err := filepath.Glob(filepath.Join(s.dir, "*.sst"))
+	must(t, err)
+	table, err := os.OpenFile(tables[0], os.O_RDWR, 0)
+	must(t, err)
+	_, err = table.WriteAt(make([]byte, 100), 100<<10)
+	must(t, err)
+	must(t, table.Close())
+	s = open(t, s.dir)
+	defer closed(t, s)
+	if _, err := s.Backup(t.Context(), &bytes.Buffer{}, ""); err == nil {
+		t.Error("a damaged store was backed up")
+	}
 }

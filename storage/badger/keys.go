@@ -45,6 +45,7 @@ const (
 // Names of single values.
 const (
 	metaFormat    = 'f' // format number
+	metaNewest    = 'v' // nothing: see Store.update
 	metaIdentity  = 'i' // two random numbers: this store and no other, not the one that it was restored from either
 	metaLog       = 'l' // first seq that is kept, last committed seq, last seq that may have been issued; written by Prune and Restore
 	metaProjected = 'p' // the projector's cursor

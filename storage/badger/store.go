@@ -51,11 +51,17 @@ type Store struct {
 	bucket  *buckets // of Project
 }
 
-// update runs fn in a transaction and commits it.
+// update runs fn in a transaction and commits it. If fn does nothing but delete,
+// and the deletions are compacted away before anything else is written, Badger
+// has no trace of the version left and gives it out again: a backup would go on
+// behind what it does not hold. So there is something in it that stays.
 func (s *Store) update(durable bool, fn func(*bdg.Txn) error) error {
 	txn := s.db.NewTransaction(true)
 	defer txn.Discard()
 	if err := fn(txn); err != nil {
+		return err
+	}
+	if err := txn.Set(metaKey(metaNewest), []byte{}); err != nil {
 		return err
 	}
 	return s.commit(txn, durable)
@@ -86,7 +92,11 @@ func (s *Store) commitLocked(txn *bdg.Txn, dbSync bool) error {
 		return err
 	}
 	if dbSync {
-		return s.db.Sync()
+		err := s.db.Sync()
+		if err != nil {
+			s.gate.fail()
+		}
+		return err
 	}
 	if err := s.wal.committed(); err != nil {
 		s.gate.fail()

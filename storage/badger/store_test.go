@@ -351,6 +351,9 @@ func TestSyncFails(t *testing.T) {
 		t.Fatal("acknowledged without a sync")
 	}
 	s.wal.fd = file
+	if s.wal.sync() == nil || !s.gate.hasFailed() {
+		t.Fatal("the next sync makes it good")
+	}
 	if put("after") == nil {
 		t.Fatal("acknowledged behind what may not be on disk")
 	}

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/osa-edge/osa-gateway/internal/failpoint"
 )
@@ -34,20 +33,19 @@ type wal struct {
 	fid int
 	fd  *os.File
 
-	failed atomic.Pointer[error] // the first sync that failed: the next one would report success
+	syncing sync.Mutex // one sync at a time: of two, the error goes to one
+	failed  error      // the first sync that failed: the next one would report success
 }
 
 // syncFile syncs w.fd. Linux tells of a page that could not be written once, and
 // calls it clean from then on.
 func (w *wal) syncFile() error {
-	if err := w.failed.Load(); err != nil {
-		return *err
+	w.syncing.Lock()
+	defer w.syncing.Unlock()
+	if w.failed == nil {
+		w.failed = syncData(w.fd)
 	}
-	err := syncData(w.fd)
-	if err != nil {
-		w.failed.CompareAndSwap(nil, &err)
-	}
-	return err
+	return w.failed
 }
 
 const walExt = ".mem"

@@ -2,6 +2,10 @@ package e2e
 
 import (
 	"bytes"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,6 +44,23 @@ func TestBackup(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	for name, content := range map[string]string{"an older format": "OSAGWBK1 and more than thirty-two bytes", "no backup": strings.Repeat("text ", 20)} {
+		other := filepath.Join(dir, "other")
+		if err := os.WriteFile(other, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := g.Run("osa", "backup", other); err == nil || !strings.Contains(out, "--full") {
+			t.Errorf("%s: %v: %s", name, err, out)
+		}
+	}
+	if out, err := g.Run("osa", "backup", "--full", dir); err == nil || !strings.Contains(out, "no regular file") {
+		t.Errorf("a directory: %v: %s", err, out)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "empty"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(g, "backup", filepath.Join(dir, "empty"))
+
 	run(g, "restore", "--to", store, file)
 	for name, opt := range map[string]gateway.Options{"another store": {}, "the restored store": {Data: store}} {
 		t.Run(name, func(t *testing.T) {
@@ -58,4 +79,27 @@ func TestBackup(t *testing.T) {
 			run(other, "restore", "--check", own)
 		})
 	}
+}
+
+// TestStalledBackup: who reads a backup and takes nothing does not keep the
+// gateway from ending.
+func TestStalledBackup(t *testing.T) {
+	g := gateway.Start(t, gateway.Options{})
+	for i := range 10 {
+		noise := make([]byte, 1_000_000)
+		_, _ = rand.Read(noise)
+		g.MustPost(gateway.Event(fmt.Sprint("wf-", i), "geo_audit", time.Now().UTC().Format(time.RFC3339Nano), map[string]any{"data": map[string]any{"noise": noise}}))
+	}
+	conn, err := net.Dial("unix", filepath.Join(g.Dir, "admin.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET /osa/backup HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	g.Terminate() // within its deadline
 }

@@ -308,7 +308,13 @@ func (s *levelHandler) getTableForKey(key []byte) ([]*table.Table, func() error)
 }
 
 // get returns value for a given key or the key after that. If not found, return nil.
-func (s *levelHandler) get(key []byte) (y.ValueStruct, error) {
+func (s *levelHandler) get(key []byte) (_ y.ValueStruct, err error) {
+	// A damaged block can lead its iterator beyond its end.
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("a table of level %d is damaged: %v", s.level, r)
+		}
+	}()
 	tables, decr := s.getTableForKey(key)
 	keyNoTs := y.ParseKey(key)
 

@@ -1068,6 +1068,26 @@ func verifyTable(t *table.Table) (err error) {
 	return t.VerifyChecksum()
 }
 
+// VerifyTables reads all tables that hold something newer than since, and returns an error if
+// one is damaged.
+func (db *DB) VerifyTables(since uint64) (err error) {
+	for _, l := range db.lc.levels {
+		l.RLock()
+		tables := append([]*table.Table{}, l.tables...)
+		for _, t := range tables {
+			t.IncrRef()
+		}
+		l.RUnlock()
+		for _, t := range tables {
+			if err == nil && t.MaxVersion() > since {
+				err = verifyTable(t)
+			}
+			_ = t.DecrRef()
+		}
+	}
+	return err
+}
+
 func buildChangeSet(cd *compactDef, newTables []*table.Table) pb.ManifestChangeSet {
 	changes := []*pb.ManifestChange{}
 	for _, table := range newTables {

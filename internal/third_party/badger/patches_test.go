@@ -447,32 +447,56 @@ func TestLogsGoInOrder(t *testing.T) {
 	}
 }
 
-// TestDamagedBlock: what cannot be read is an error, and no compaction takes it
-// for the end of its table.
+// TestDamagedBlock: no compaction takes what cannot be read for the end of its
+// table, and no lookup for a key that is not there.
 func TestDamagedBlock(t *testing.T) {
-	dir := t.TempDir()
-	fillPatched(t, dir)
-	names, err := filepath.Glob(filepath.Join(dir, "*.sst"))
-	if err != nil || len(names) == 0 {
-		t.Fatal(names, err)
-	}
-	f, err := os.OpenFile(names[0], os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	byte0 := make([]byte, 1)
-	if _, err = f.ReadAt(byte0, 500); err == nil {
-		_, err = f.WriteAt([]byte{byte0[0] ^ 1}, 500)
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		t.Fatal(err)
-	}
-	db := openPatched(t, dir)
-	if err := db.Flatten(1); err == nil {
-		t.Error("a damaged table was compacted")
-	}
-	checkPatched(t, db, "a compaction of a damaged table failed")
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
+	for name, damage := range map[string]struct{ at, n int64 }{"a byte": {500, 1}, "blocks": {20 << 10, 20 << 10}} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			fillPatched(t, dir)
+			names, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+			if err != nil || len(names) == 0 {
+				t.Fatal(names, err)
+			}
+			f, err := os.OpenFile(names[0], os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			bytes := make([]byte, damage.n)
+			if _, err = f.ReadAt(bytes, damage.at); err == nil {
+				for i := range bytes {
+					bytes[i] ^= 0xff
+				}
+				_, err = f.WriteAt(bytes, damage.at)
+			}
+			if err := errors.Join(err, f.Close()); err != nil {
+				t.Fatal(err)
+			}
+			db := openPatched(t, dir)
+			if err := db.VerifyTables(0); err == nil {
+				t.Error("the table is said to be good")
+			}
+			if err := db.Flatten(1); err == nil {
+				t.Error("a damaged table was compacted")
+			}
+			failed := 0
+			_ = db.View(func(txn *Txn) error {
+				for i := range patchKeys {
+					switch _, err := txn.Get(patchKey(i)); {
+					case errors.Is(err, ErrKeyNotFound):
+						t.Errorf("%s is said not to be there", patchKey(i))
+					case err != nil:
+						failed++
+					}
+				}
+				return nil
+			})
+			if failed == 0 && damage.n > 1 {
+				t.Error("no lookup failed")
+			}
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }

@@ -19,7 +19,8 @@ cp "$upstream"/*.go "$upstream/LICENSE" "$tmp"
 rm "$tmp"/*_test.go
 chmod u=rw,go=r "$tmp"/*
 for patch in "$PWD"/patches/*.patch; do
-	(cd "$tmp" && git apply "$patch")
+	# Inside a work tree git would skip files that are not of it.
+	(cd "$tmp" && GIT_CEILING_DIRECTORIES=$(dirname "$tmp") git apply "$patch")
 done
 
 if [ "${1-}" = --check ]; then
