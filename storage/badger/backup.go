@@ -96,7 +96,9 @@ func (s *Store) continues(since string) (point, error) {
 	if err != nil {
 		return point{}, err
 	}
-	if p.store != s.identity || p.version > s.db.MaxVersion() {
+	txn := s.db.NewTransaction(false)
+	defer txn.Discard()
+	if p.store != s.identity || p.version > txn.ReadTs() {
 		return point{}, storage.ErrPoint
 	}
 	return p, nil

@@ -77,6 +77,9 @@ func prepare(t *testing.T, s settings) *gateway.Gateway {
 	err := aged.Fill(t.Context(), aged.Options{
 		Dir: g.Data, Events: n, Every: every, First: begin.Add(-retention - 30*time.Second),
 		Body: newMix(1, s.huge).Append, Workspace: gateway.Workspace,
+		// Batches of the load's size: of large ones a block compresses better, and
+		// what comes would take more room than what goes.
+		Writers: 2,
 	})
 	if err != nil {
 		t.Fatal(err)
