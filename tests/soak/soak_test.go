@@ -72,7 +72,7 @@ func prepare(t *testing.T, s settings) *gateway.Gateway {
 	// Some have expired already, and some are left at the end: to fill the store
 	// takes its time, too.
 	every := time.Second / time.Duration(s.rate)
-	n := int((s.length + s.length/4 + 2*time.Minute) / every)
+	n := int((s.length + s.length/2 + 2*time.Minute) / every)
 	begin := time.Now()
 	err := aged.Fill(t.Context(), aged.Options{
 		Dir: g.Data, Events: n, Every: every, First: begin.Add(-retention - 30*time.Second),
