@@ -92,13 +92,12 @@ func (w timelyWriter) Write(p []byte) (int, error) {
 func openStore(key string) (*Runtime, error) {
 	var found []*Runtime
 	var names []string
-	runtimes.Range(func(k, v any) bool {
-		names = append(names, fmt.Sprint(k))
-		if rt, ok := v.(*Runtime); ok && (key == "" || k == key) {
+	for _, rt := range openRuntimes() {
+		names = append(names, rt.key)
+		if key == "" || rt.key == key {
 			found = append(found, rt)
 		}
-		return true
-	})
+	}
 	switch len(found) {
 	case 1:
 		return found[0], nil

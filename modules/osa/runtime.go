@@ -78,6 +78,17 @@ func (a *App) runtimeOptions() string {
 		a.engine.StoreOptions(), a.Retention, a.QueueEvents, a.QueueBytes)
 }
 
+// openRuntimes are all that are open.
+func openRuntimes() (open []*Runtime) {
+	runtimes.Range(func(_, value any) bool {
+		if rt, ok := value.(*Runtime); ok {
+			open = append(open, rt)
+		}
+		return true
+	})
+	return open
+}
+
 func (a *App) openRuntime(key string) (*Runtime, error) {
 	closeLeaving(func(rt *Runtime) bool { return rt.key == key })
 	// The log outlives the configuration that opened it, and so its logger.

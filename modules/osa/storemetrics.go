@@ -33,14 +33,7 @@ func (u storeUsage) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (u storeUsage) Collect(ch chan<- prometheus.Metric) {
-	var open []*Runtime
-	runtimes.Range(func(_, value any) bool {
-		if rt, ok := value.(*Runtime); ok {
-			open = append(open, rt)
-		}
-		return true
-	})
-	for _, rt := range open {
+	for _, rt := range openRuntimes() {
 		u.collect(ch, rt)
 	}
 }

@@ -2,6 +2,7 @@ package badger
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -23,7 +24,8 @@ import (
 // where the last frame's data is the end version. Badger's stream by itself does
 // not tell a whole backup from one that was cut off, nor whose it is.
 const (
-	backupMagic   = "OSAGWBK2"
+	backupName    = "OSAGWBK"
+	backupMagic   = backupName + "2"
 	segmentHead   = len(backupMagic) + 16 + 8
 	backupFrame   = 256 << 10
 	maxFrame      = 1 << 20
@@ -169,11 +171,11 @@ func openSegment(ctx context.Context, r *bufio.Reader, after point) (*segmentRea
 	if errors.Is(err, io.ErrUnexpectedEOF) && after != (point{}) {
 		return nil, ErrBackupCut
 	}
-	if err == nil && string(head[:len(backupMagic)]) != backupMagic && string(head[:len(backupMagic)-1]) == backupMagic[:len(backupMagic)-1] {
-		return nil, fmt.Errorf("%w: written by another version of this gateway, which can restore it", ErrBackup)
-	}
-	if err != nil || string(head[:len(backupMagic)]) != backupMagic {
+	if err != nil || !bytes.HasPrefix(head, []byte(backupName)) {
 		return nil, fmt.Errorf("%w: no backup of this gateway", ErrBackup)
+	}
+	if !bytes.HasPrefix(head, []byte(backupMagic)) {
+		return nil, fmt.Errorf("%w: written by another version of this gateway, which can restore it", ErrBackup)
 	}
 	since := parseHead(head)
 	if after != (point{}) && since.store != after.store {

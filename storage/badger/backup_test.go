@@ -40,6 +40,16 @@ func compacted(t *testing.T, dir string) {
 	must(t, db.Close())
 }
 
+// pruneAll forgets all events.
+func pruneAll(t *testing.T, s *Store, all []*event.Event) {
+	t.Helper()
+	for more := true; more; {
+		var err error
+		_, more, err = s.Prune(t.Context(), all[len(all)-1].ReceivedAt.Add(time.Hour), math.MaxUint64, 1000)
+		must(t, err)
+	}
+}
+
 func backupOf(t *testing.T, s *Store, since string) ([]byte, string) {
 	t.Helper()
 	var buf bytes.Buffer
@@ -148,10 +158,7 @@ func TestBackupAfterCompaction(t *testing.T) {
 	must(t, err)
 	full, next := backupOf(t, s, "")
 	must(t, s.DeleteDocument(t.Context(), "keys", "revoked", storage.AnyVersion))
-	for more := true; more; {
-		_, more, err = s.Prune(t.Context(), all[len(all)-1].ReceivedAt.Add(time.Hour), math.MaxUint64, 1000)
-		must(t, err)
-	}
+	pruneAll(t, s, all)
 	again := gen.Next()
 	_, err = s.CommitBatch(t.Context(), []*event.Event{again})
 	must(t, err)
@@ -290,11 +297,7 @@ func TestPointAfterDeletions(t *testing.T) {
 	defer func() { closed(t, s) }()
 	gen := storagetest.NewGenerator(1, benchStart)
 	all := fill(t, s, gen, 2*bucketSize+6, 100)
-	for more := true; more; {
-		var err error
-		_, more, err = s.Prune(t.Context(), all[len(all)-1].ReceivedAt.Add(time.Hour), math.MaxUint64, 1000)
-		must(t, err)
-	}
+	pruneAll(t, s, all)
 	must(t, s.deleteKeys([][]byte{{kindChunk, 1}, {kindChunk, 2}}))
 	full, next := backupOf(t, s, "")
 	closed(t, s)

@@ -59,9 +59,6 @@ func (s *Store) load() error {
 	if err := s.checkFormat(); err != nil {
 		return err
 	}
-	if err := s.identify(); err != nil {
-		return err
-	}
 	if err := s.loadState(); err != nil {
 		return err
 	}
@@ -69,37 +66,46 @@ func (s *Store) load() error {
 	return s.sweepStaged()
 }
 
+// checkFormat refuses what another version wrote. A new store gets its format and,
+// like one of before there were identities, its identity.
 func (s *Store) checkFormat() error {
 	return s.update(true, func(txn *bdg.Txn) error {
 		format, err := getUints(txn, metaFormat, 1)
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case format[0] == formatNumber:
-			return nil
-		case format[0] != 0:
-			return fmt.Errorf("%w: %d, this version knows %d", storage.ErrFormat, format[0], formatNumber)
 		}
-		it := txn.NewIterator(bdg.IteratorOptions{})
-		defer it.Close()
-		if it.Rewind(); it.Valid() {
-			return fmt.Errorf("%w: a Badger database, but none of this gateway's", storage.ErrFormat)
+		switch format[0] {
+		case formatNumber:
+		case 0:
+			err = errors.Join(checkEmpty(txn), setUints(txn, metaFormat, formatNumber))
+		default:
+			err = fmt.Errorf("%w: %d, this version knows %d", storage.ErrFormat, format[0], formatNumber)
 		}
-		return setUints(txn, metaFormat, formatNumber)
+		if err != nil {
+			return err
+		}
+		return s.identify(txn)
 	})
 }
 
-// identify gives the store its identity, once.
-func (s *Store) identify() error {
-	return s.update(true, func(txn *bdg.Txn) (err error) {
-		id, err := getUints(txn, metaIdentity, 2)
-		if err == nil && id[0]|id[1] == 0 {
-			id = newIdentity()
-			err = setUints(txn, metaIdentity, id...)
-		}
-		s.identity = identity(id)
-		return err
-	})
+func checkEmpty(txn *bdg.Txn) error {
+	it := txn.NewIterator(bdg.IteratorOptions{})
+	defer it.Close()
+	if it.Rewind(); it.Valid() {
+		return fmt.Errorf("%w: a Badger database, but none of this gateway's", storage.ErrFormat)
+	}
+	return nil
+}
+
+// identify reads the store's identity, or gives it one.
+func (s *Store) identify(txn *bdg.Txn) error {
+	id, err := getUints(txn, metaIdentity, 2)
+	if err == nil && id[0]|id[1] == 0 {
+		id = newIdentity()
+		err = setUints(txn, metaIdentity, id...)
+	}
+	s.identity = identity(id)
+	return err
 }
 
 func (s *Store) loadState() error {

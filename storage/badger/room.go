@@ -17,9 +17,10 @@ type room struct {
 // beyondReserve is what a compaction may take beyond the reserve now, and what it
 // may take once retention has begun.
 //
-// Retention deletes at one end of the log what is written at the other, and the
+// Retention deletes at one end of the log what is written at the other, and a
 // table that holds both lies over all that is between them: when it moves down,
-// everything is written anew before the old is given back. Before that, it is the
+// everything is written anew before the old is given back. Compactions keep long
+// runs of the two apart, but not every table. Before retention, it is the
 // dedup keys that are rewritten: a sixth of the tables was the most, and the
 // reserve holds it up to one and a half GiB of them. What a compaction under way
 // has written already is not missing any more.

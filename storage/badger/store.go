@@ -79,30 +79,26 @@ func (s *Store) commit(txn *bdg.Txn, durable bool) error {
 	return nil
 }
 
+// commitLocked closes the store to everybody where it fails: what was written is
+// not known then.
 func (s *Store) commitLocked(txn *bdg.Txn, dbSync bool) error {
 	s.write.Lock()
 	defer s.write.Unlock()
 	if s.gate.hasFailed() { // while this one waited its turn
 		return storage.ErrClosed
 	}
-	if err := txn.Commit(); err != nil {
-		// It may have no memtable any more: for want of a file descriptor, say.
-		// Then whatever touches it next ends the process. Only closing does not.
+	err := txn.Commit()
+	switch {
+	case err != nil:
+	case dbSync:
+		err = s.db.Sync()
+	default:
+		err = s.wal.committed()
+	}
+	if err != nil {
 		s.gate.fail()
-		return err
 	}
-	if dbSync {
-		err := s.db.Sync()
-		if err != nil {
-			s.gate.fail()
-		}
-		return err
-	}
-	if err := s.wal.committed(); err != nil {
-		s.gate.fail()
-		return err
-	}
-	return nil
+	return err
 }
 
 // syncWAL syncs what was committed. Where it fails nothing more can be: what a
