@@ -34,6 +34,9 @@ type Event struct {
 	Seq uint64
 	// ReceivedAt is when the request's headers had been read, in UTC.
 	ReceivedAt time.Time
+	// LoggedAt is the log's own time of the commit, which does not follow a clock
+	// that steps. Retention goes by it; nothing else does.
+	LoggedAt time.Time
 	// WorkspaceID is the tenant that the event belongs to, as told by the
 	// credential that brought it.
 	WorkspaceID string
@@ -78,6 +81,10 @@ type Event struct {
 	// Body is the raw body, byte for byte. It is nil where an event was read
 	// without its body.
 	Body []byte
+	// BodyRef is where the engine keeps a body that stands outside of the log's
+	// own files; "" where it stands in them. It means something to the engine
+	// alone.
+	BodyRef string
 }
 
 // IsWebhook reports whether the event came in from outside: neither made by the

@@ -1,11 +1,13 @@
 // Package storage says what the event log needs from an engine. Everything that
-// decides (batching, idempotency within a batch, projections, retention) stands
-// above it in package eventlog; every engine passes the suite in storagetest.
+// decides (batching, idempotency within a batch, what is projected, when events
+// expire) stands above it in package eventlog; every engine passes the suite in
+// storagetest.
 package storage
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -14,12 +16,16 @@ import (
 
 // Errors that callers branch on. Engines wrap them with %w.
 var (
-	// ErrNotFound: no such event or document.
+	// ErrNotFound: no such event, document or record.
 	ErrNotFound = errors.New("not found")
-	// ErrConflict: a document is not at the version that was asked for.
+	// ErrConflict: a document, or the cursor of a projection, is not at the
+	// version that was asked for.
 	ErrConflict = errors.New("version conflict")
 	// ErrNoSpace: the disk is below its reserve, nothing was written.
 	ErrNoSpace = errors.New("not enough free disk space")
+	// ErrBusy: the engine has fallen behind with work that it does in the
+	// background, nothing was written. It catches up by itself.
+	ErrBusy = errors.New("store is busy")
 	// ErrLocked: another process holds the store.
 	ErrLocked = errors.New("store is in use by another process")
 	// ErrFormat: the store was written by an incompatible version.
@@ -27,52 +33,82 @@ var (
 	// ErrPoint: the point in time that a backup should go on from is none of this
 	// store's.
 	ErrPoint = errors.New("the backup before is of another store")
-	// ErrTooLarge: a Projection does not fit one transaction; split it.
-	ErrTooLarge = errors.New("projection too large for one transaction")
-	// ErrClosed: the store was closed.
+	// ErrTooLarge: a key or value is beyond the limits below.
+	ErrTooLarge = errors.New("beyond the limits of the store")
+	// ErrDamaged: the store holds the event, or did, and cannot read it. A
+	// DamageError says which events these are.
+	ErrDamaged = errors.New("store is damaged")
+	// ErrRebuilding: what was asked for is being made anew from the log. A
+	// RebuildError says how far that is.
+	ErrRebuilding = errors.New("derived data is being rebuilt")
+	// ErrClosed: the store was closed, or closed itself after a failed write: the
+	// owner closes it and opens it anew.
 	ErrClosed = errors.New("store is closed")
 )
 
-// Store is a durable log of events with its indexes and documents. Methods may
-// be called at once from several goroutines, save that CommitBatch, Project and
-// Prune each have one caller at a time.
+// Limits that every engine keeps. A key and its collection, or projection, are
+// counted together, so that engines can hold both in one index entry.
+const (
+	// MaxKey is the longest key of a document or record with the name of its
+	// collection, in bytes.
+	MaxKey = 2 << 10
+	// MaxValue is the largest value of a document or record, in bytes.
+	MaxValue = 1 << 20
+	// MaxBatchEvents and MaxBatchBytes are the most that CommitBatch takes at
+	// once: events, and bytes of bodies that Prepare did not put aside. One event
+	// alone may be larger.
+	MaxBatchEvents = 2048
+	MaxBatchBytes  = 1536 << 10
+	// MaxProjectRecords is the most records that one Project writes.
+	MaxProjectRecords = 4096
+)
+
+// Store is a durable log of events with its documents and projections. Methods
+// may be called at once from several goroutines, save that CommitBatch has one
+// caller at a time. Other processes may write to the same store, where the
+// engine allows it.
 type Store interface {
+	// Prepare does for an event what need not wait for its turn in a batch. It
+	// tells if the log already holds the event; then nothing else was done. It may
+	// write a large body aside, synced, and then sets e.BodyRef and e.Body to nil.
+	// An event need not be prepared before it is committed, and one that was
+	// prepared need not be committed.
+	Prepare(ctx context.Context, e *event.Event) (Outcome, error)
 	// CommitBatch makes the batch durable, in order, and returns one outcome an
 	// event, after one sync. Within the batch no two events share workspace,
 	// source, dedup key and body digest. It sets Seq and PayloadMismatch of the
-	// events that it wrote. An error other than ErrNoSpace and ErrClosed leaves
-	// the outcome unknown: the caller closes the store and opens it anew.
-	CommitBatch(ctx context.Context, batch []*event.Event) ([]Outcome, error)
-	// Writable is nil, or why CommitBatch would refuse now (ErrNoSpace). It is
-	// cheap enough to ask before every append.
+	// events that it wrote. Events below the floor (see Prune) count as not
+	// there. An error other than ErrNoSpace, ErrBusy and ErrClosed leaves the
+	// outcome unknown: the caller closes the store and opens it anew.
+	CommitBatch(ctx context.Context, batch []*event.Event) (Commit, error)
+	// Writable is nil, or why CommitBatch would refuse now (ErrNoSpace, ErrBusy,
+	// ErrClosed). It is cheap enough to ask before every append.
 	Writable() error
 
-	// Bounds are the first sequence number that is kept and the last one that
-	// was committed; both 0 in an empty log, and First = Last+1 when retention
-	// took everything.
+	// Bounds tell which part of the sequence the log holds.
 	Bounds(ctx context.Context) (Bounds, error)
-	// Get reads one event with its body, or ErrNotFound.
+	// Follow waits until events after `after` are committed, by whatever process,
+	// and returns the last committed sequence number.
+	Follow(ctx context.Context, after uint64) (head uint64, err error)
+	// Get reads one event with its body; ErrNotFound, or ErrDamaged.
 	Get(ctx context.Context, seq uint64) (*event.Event, error)
 	// Scan calls fn with the events after `after` up to and including `through`,
-	// ascending, without bodies, until fn returns false.
+	// ascending, without bodies, until fn returns false. Where it meets events
+	// that it cannot read it returns a DamageError after it has called fn with
+	// those before them: the caller may go on after its Last.
 	Scan(ctx context.Context, after, through uint64, fn func(*event.Event) bool) error
-	// Query lists what has been projected.
+	// Query lists events. Everything that was committed before the call is found.
+	// What cannot be read is left out; Health tells of it.
 	Query(ctx context.Context, q Query) (Page, error)
 
-	// Projected is the cursor of Project: everything up to it is in the indexes.
-	Projected(ctx context.Context) (uint64, error)
-	// Project writes index entries and documents and moves the cursor to
-	// p.Through, in one transaction. It need not be synced: what a crash takes
-	// is projected again.
-	Project(ctx context.Context, p Projection) error
-
-	// Prune forgets events from the front of the log, with their dedup keys and
-	// index entries: those received before `before`, stopping at the first that
-	// was not, at `through`, or after about `limit` events. more tells that it
-	// stopped at the limit.
-	Prune(ctx context.Context, before time.Time, through uint64, limit int) (n int, more bool, err error)
+	// Prune moves the floor beyond the last event whose LoggedAt is before
+	// `before`, and returns how many events went. They are gone at once and for
+	// good, from lists and as originals of duplicates, also after a crash. The
+	// engine gives their disk space back in its own time.
+	Prune(ctx context.Context, before time.Time) (n int, err error)
 
 	Documents
+	Projections
 
 	// Backup writes everything that changed since the point `since`, which an
 	// earlier one returned ("": all), and returns the point to pass next time. It
@@ -81,6 +117,8 @@ type Store interface {
 	Backup(ctx context.Context, w io.Writer, since string) (next string, err error)
 	// Usage tells what the store takes.
 	Usage(ctx context.Context) (Usage, error)
+	// Health tells what is wrong with the store while it goes on.
+	Health() Health
 	Close() error
 }
 
@@ -92,8 +130,29 @@ type Outcome struct {
 	Duplicate bool
 }
 
+// Commit is the outcome of a batch.
+type Commit struct {
+	// Before is the last sequence number that was committed before this batch:
+	// what lies between it and the batch's first event does not exist.
+	Before uint64
+	// Outcomes are one an event of the batch, in its order.
+	Outcomes []Outcome
+}
+
 // Bounds of the log.
-type Bounds struct{ First, Last uint64 }
+type Bounds struct {
+	// First is the first sequence number that is kept and Last the last one that
+	// was committed; both 0 in a log that never held an event, and First > Last
+	// when retention took everything.
+	First, Last uint64
+	// Skipped are the ranges of sequence numbers that this log will never hold
+	// because it was restored from a backup: the store that was lost may have
+	// issued them. Ascending; below First they may be left out.
+	Skipped []Range
+}
+
+// Range is a run of sequence numbers, both ends inclusive.
+type Range struct{ First, Last uint64 }
 
 // Query asks for a page of events.
 type Query struct {
@@ -115,16 +174,6 @@ type Page struct {
 	Next uint64
 }
 
-// Projection is one step of the projector.
-type Projection struct {
-	// From must be the cursor as it is; else ErrConflict.
-	From, Through uint64
-	// Events are all events in (From, Through].
-	Events []*event.Event
-	// Documents to write, whatever version they have; a nil Value deletes.
-	Documents []Document
-}
-
 // Document is a small record of a collection.
 type Document struct {
 	Collection, Key string
@@ -138,6 +187,7 @@ const AnyVersion = ^uint64(0)
 
 // Documents are small records in named collections, ordered by key, with a
 // version each for compare-and-set. Writes are durable when the call returns.
+// Keys and values are within MaxKey and MaxValue, else ErrTooLarge.
 type Documents interface {
 	// GetDocument returns ErrNotFound for what does not exist.
 	GetDocument(ctx context.Context, collection, key string) (Document, error)
@@ -152,6 +202,47 @@ type Documents interface {
 	ListDocuments(ctx context.Context, collection, prefix, after string, limit int) ([]Document, error)
 }
 
+// Projection names a table of records that is derived from the log. Of a name
+// one version exists: the records of another are dropped when it is opened.
+type Projection struct {
+	Name    string
+	Version int
+}
+
+// Record is one entry of a projection.
+type Record struct {
+	Key string
+	// Value is nil where the record is deleted.
+	Value []byte
+}
+
+// Projections are records that are derived from the log and can be made from it
+// again: an engine may lose all of a projection at any time, and then its cursor
+// is 0. Writes need not be synced.
+type Projections interface {
+	// OpenProjection drops the records of p.Name that another version wrote, and
+	// returns the cursor: everything up to it is in the records.
+	OpenProjection(ctx context.Context, p Projection) (cursor uint64, err error)
+	// Project writes records and moves the cursor to s.Through, all or none.
+	// ErrConflict if the cursor is not at s.From.
+	Project(ctx context.Context, s Step) error
+	// GetRecord returns the record's value and the cursor at that moment;
+	// ErrNotFound (with the cursor) for what does not exist.
+	GetRecord(ctx context.Context, p Projection, key string) (value []byte, cursor uint64, err error)
+	// ListRecords returns up to limit records whose keys begin with prefix and
+	// come after `after`, in the order of their keys, and the cursor.
+	ListRecords(ctx context.Context, p Projection, prefix, after string, limit int) (records []Record, cursor uint64, err error)
+}
+
+// Step is one step of a projection.
+type Step struct {
+	Projection Projection
+	// From must be the cursor as it is.
+	From, Through uint64
+	// Records to write, whatever they were.
+	Records []Record
+}
+
 // Usage is what a store takes on disk and in memory. Engines leave at 0 what
 // they cannot tell.
 type Usage struct {
@@ -161,3 +252,41 @@ type Usage struct {
 	// commits are refused.
 	FreeBytes, ReserveBytes int64
 }
+
+// Health is what is wrong with a store that goes on nevertheless.
+type Health struct {
+	// Damaged are the events that cannot be read.
+	Damaged []Range
+	// Rebuilding is what is being made anew; ErrRebuilding answers who asks for it.
+	Rebuilding []RebuildError
+}
+
+// DamageError is an ErrDamaged that says which events cannot be read.
+type DamageError struct {
+	Range
+	// Where is the file.
+	Where string
+	Err   error
+}
+
+func (e *DamageError) Error() string {
+	return fmt.Sprintf("%v: events %d to %d in %s: %v", ErrDamaged, e.First, e.Last, e.Where, e.Err)
+}
+
+// Unwrap makes it an ErrDamaged.
+func (e *DamageError) Unwrap() []error { return []error{ErrDamaged, e.Err} }
+
+// RebuildError is an ErrRebuilding that says how far it is.
+type RebuildError struct {
+	// Part is what is rebuilt: "index", or the name of a projection.
+	Part string
+	// Done and Total are events.
+	Done, Total uint64
+}
+
+func (e *RebuildError) Error() string {
+	return fmt.Sprintf("%v: %s, %d of %d events", ErrRebuilding, e.Part, e.Done, e.Total)
+}
+
+// Unwrap makes it an ErrRebuilding.
+func (e *RebuildError) Unwrap() error { return ErrRebuilding }
