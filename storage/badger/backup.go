@@ -2,45 +2,51 @@ package badger
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
-	"os"
-	"path/filepath"
 
-	bdg "github.com/osa-edge/osa-gateway/internal/third_party/badger"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// A backup is one or more segments, one after the other: a full one, and then
-// what changed since. A segment is a magic, the store's identity, the version it
-// begins after, and Badger's own stream cut into frames of
+// A backup is one or more parts, one after the other: a full one, and then what
+// came since. A part is a magic, the point that it begins after, and frames of
 //
-//	length (4 bytes, 0 ends the segment), crc32c of what follows, data
+//	kind (1 byte), length (4 bytes), CRC-32C of kind and data, data
 //
-// where the last frame's data is the end version. Badger's stream by itself does
-// not tell a whole backup from one that was cut off, nor whose it is.
+// First come all documents, then the log up to a sequence number that was the last
+// or later when the documents were read, so that no document points beyond it. The
+// last frame holds the point where the part ends: without it the part was cut off.
 const (
-	backupName    = "OSAGWBK"
-	backupMagic   = backupName + "2"
-	segmentHead   = len(backupMagic) + 16 + 8
-	backupFrame   = 256 << 10
-	maxFrame      = 1 << 20
-	restoreWrites = 16
+	backupName  = "OSAGWBK"
+	backupMagic = backupName + "3"
+	partHead    = len(backupMagic) + pointSize
+	frameHead   = 9
+	frameBytes  = 256 << 10
+	maxFrame    = 1 << 20
+)
+
+// Kinds of frames.
+const (
+	frameDocuments = 1
+	frameLog       = 2
+	frameEnd       = 3
 )
 
 // ErrBackup is returned for what is no whole backup, or does not follow on the
-// segment before it. ErrBackupCut is an ErrBackup: the end is missing.
+// part before it. ErrBackupCut is an ErrBackup: the end is missing.
 var (
 	ErrBackup    = errors.New("unusable backup")
 	ErrBackupCut = fmt.Errorf("%w: cut off", ErrBackup)
 )
 
-// Backup implements storage.Store. What it writes may be appended to the
-// segments before it and read by Restore as one.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Backup implements storage.Store. What it writes may be appended to the parts
+// before it and read by Restore as one.
 func (s *Store) Backup(ctx context.Context, w io.Writer, since string) (next string, err error) {
 	if err := s.gate.enter(ctx); err != nil {
 		return "", err
@@ -50,46 +56,54 @@ func (s *Store) Backup(ctx context.Context, w io.Writer, since string) (next str
 	if err != nil {
 		return "", err
 	}
-	// An iterator takes a block that it cannot read for the end of its table, and
-	// says nothing. A backup that lacks what is behind it must not replace one
-	// that has it.
-	if err := s.db.VerifyTables(from.version); err != nil {
+	ctx, cancel := s.untilClosing(ctx)
+	defer cancel()
+	buf := bufio.NewWriterSize(w, frameBytes)
+	if _, err := buf.Write(from.append([]byte(backupMagic))); err != nil {
 		return "", fmt.Errorf("backup: %w", err)
 	}
-	buf := bufio.NewWriterSize(w, backupFrame)
-	if _, err := buf.Write(from.appendHead(nil)); err != nil {
-		return "", fmt.Errorf("backup: %w", err)
-	}
-	frames := &frameWriter{w: buf, interrupted: func() error { return s.interrupted(ctx) }}
-	// One reader, and so one snapshot. DB.Backup has several, each with a snapshot
-	// of its own: what is committed between two of them is missing in this part if
-	// the earlier one should have read it, and in the next, which begins after the
-	// newest version that any of them saw.
-	stream := s.db.NewStream()
-	stream.NumGo, stream.SinceTs = 1, from.version
-	version, err := stream.Backup(frames, from.version)
-	if err == nil {
-		// It may hold what is written and not synced yet. A store that lost that
-		// would give its ids and versions out again, and the next backup would
-		// begin after them.
-		err = s.syncWritten()
-	}
-	version = max(version, from.version)
-	if err == nil {
-		err = frames.finish(version)
-	}
+	end, err := s.backup(ctx, buf, from)
 	if err == nil {
 		err = buf.Flush()
 	}
 	if err != nil {
-		return "", fmt.Errorf("backup: %w", err)
+		return "", fmt.Errorf("backup: %w", errors.Join(err, s.interrupted(ctx)))
 	}
-	return point{from.store, version}.String(), nil
+	return end.String(), nil
+}
+
+func (s *Store) backup(ctx context.Context, w io.Writer, from point) (end point, err error) {
+	documents := &frameWriter{w: w, kind: frameDocuments}
+	if err := errors.Join(s.documents.Snapshot(ctx, documents), documents.flush()); err != nil {
+		return end, err
+	}
+	log := &frameWriter{w: w, kind: frameLog}
+	head, err := s.log.Export(ctx, log, from.seq)
+	if err = errors.Join(err, log.flush()); err != nil {
+		return end, err
+	}
+	if end, err = s.pointAt(max(head, from.seq)); err != nil {
+		return end, err
+	}
+	last := &frameWriter{w: w, kind: frameEnd, buf: end.append(nil)}
+	return end, last.flush()
+}
+
+// untilClosing is ctx, ended also when the store closes.
+func (s *Store) untilClosing(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() { // ends with the backup
+		select {
+		case <-s.gate.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // continues returns the point that a backup goes on from, which must be one of
-// this store's. One that lies ahead is of a state that was lost: the store was
-// put back to an older one.
+// this store's.
 func (s *Store) continues(since string) (point, error) {
 	if since == "" {
 		return point{store: s.identity}, nil
@@ -98,38 +112,71 @@ func (s *Store) continues(since string) (point, error) {
 	if err != nil {
 		return point{}, err
 	}
-	txn := s.db.NewTransaction(false)
-	defer txn.Discard()
-	if p.store != s.identity || p.version > txn.ReadTs() {
+	if p.store != s.identity || p.seq > s.log.Last() {
+		return point{}, storage.ErrPoint
+	}
+	if now, err := s.pointAt(p.seq); err == nil && now.check != 0 && now != p {
 		return point{}, storage.ErrPoint
 	}
 	return p, nil
 }
 
-// frameWriter cuts a stream into frames.
+// pointAt is the point after the event seq. Where that is not kept any more, or
+// cannot be read, there is nothing to check.
+func (s *Store) pointAt(seq uint64) (point, error) {
+	p := point{store: s.identity, seq: seq}
+	e, err := s.log.Event(seq)
+	switch {
+	case err == nil:
+		p.check = max(1, binary.BigEndian.Uint64(e.BodyDigest[:8]))
+	case !isNotFound(err) && !isDamage(err):
+		return p, err
+	}
+	return p, nil
+}
+
+// frameWriter cuts a stream into frames of one kind.
 type frameWriter struct {
-	w           io.Writer
-	interrupted func() error
-	buf         []byte
+	w    io.Writer
+	kind byte
+	buf  []byte
 }
 
 func (f *frameWriter) Write(p []byte) (int, error) {
-	if err := f.interrupted(); err != nil {
-		return 0, err
-	}
-	f.buf = append(f.buf, p...)
-	for len(f.buf) >= backupFrame {
-		if err := f.frame(f.buf[:backupFrame]); err != nil {
-			return 0, err
+	n := len(p)
+	for len(p) > 0 {
+		if len(f.buf) == 0 && len(p) >= frameBytes {
+			if err := f.frame(p[:frameBytes]); err != nil {
+				return 0, err
+			}
+			p = p[frameBytes:]
+			continue
 		}
-		f.buf = f.buf[:copy(f.buf, f.buf[backupFrame:])]
+		take := min(len(p), frameBytes-len(f.buf))
+		f.buf, p = append(f.buf, p[:take]...), p[take:]
+		if len(f.buf) == frameBytes {
+			if err := f.flush(); err != nil {
+				return 0, err
+			}
+		}
 	}
-	return len(p), nil
+	return n, nil
+}
+
+// flush writes what is left as a frame.
+func (f *frameWriter) flush() error {
+	if len(f.buf) == 0 {
+		return nil
+	}
+	err := f.frame(f.buf)
+	f.buf = f.buf[:0]
+	return err
 }
 
 func (f *frameWriter) frame(data []byte) error {
-	head := binary.BigEndian.AppendUint32(make([]byte, 0, 8), uint32(len(data)))
-	head = binary.BigEndian.AppendUint32(head, checksum(data))
+	head := append(make([]byte, 0, frameHead), f.kind)
+	head = binary.BigEndian.AppendUint32(head, uint32(len(data)))
+	head = binary.BigEndian.AppendUint32(head, frameSum(f.kind, data))
 	if _, err := f.w.Write(head); err != nil {
 		return err
 	}
@@ -137,201 +184,6 @@ func (f *frameWriter) frame(data []byte) error {
 	return err
 }
 
-func (f *frameWriter) finish(version uint64) error {
-	if len(f.buf) > 0 {
-		if err := f.frame(f.buf); err != nil {
-			return err
-		}
-	}
-	end := binary.BigEndian.AppendUint64(nil, version)
-	head := binary.BigEndian.AppendUint32(make([]byte, 0, 8), 0)
-	head = binary.BigEndian.AppendUint32(head, checksum(end))
-	_, err := f.w.Write(append(head, end...))
-	return err
-}
-
-// segmentReader gives back the stream of one segment.
-type segmentReader struct {
-	ctx  context.Context
-	r    *bufio.Reader
-	left []byte
-	size int64 // read so far
-	next point // the segment's end
-	done bool
-}
-
-// openSegment reads a segment's head; io.EOF where there is no further one. The
-// first segment comes after the zero point.
-func openSegment(ctx context.Context, r *bufio.Reader, after point) (*segmentReader, error) {
-	head := make([]byte, segmentHead)
-	n, err := io.ReadFull(r, head)
-	if n == 0 && errors.Is(err, io.EOF) {
-		return nil, io.EOF
-	}
-	if errors.Is(err, io.ErrUnexpectedEOF) && after != (point{}) {
-		return nil, ErrBackupCut
-	}
-	if err != nil || !bytes.HasPrefix(head, []byte(backupName)) {
-		return nil, fmt.Errorf("%w: no backup of this gateway", ErrBackup)
-	}
-	if !bytes.HasPrefix(head, []byte(backupMagic)) {
-		return nil, fmt.Errorf("%w: written by another version of this gateway, which can restore it", ErrBackup)
-	}
-	since := parseHead(head)
-	if after != (point{}) && since.store != after.store {
-		return nil, fmt.Errorf("%w: its parts are of several stores", ErrBackup)
-	}
-	if since.version != after.version {
-		return nil, fmt.Errorf("%w: a part that begins after version %d follows one that ends with %d", ErrBackup, since.version, after.version)
-	}
-	return &segmentReader{ctx: ctx, r: r, size: int64(n), next: since}, nil
-}
-
-func (s *segmentReader) Read(p []byte) (int, error) {
-	if len(s.left) == 0 {
-		if err := s.fill(); err != nil {
-			return 0, err
-		}
-	}
-	n := copy(p, s.left)
-	s.left = s.left[n:]
-	return n, nil
-}
-
-func (s *segmentReader) fill() error {
-	if s.done {
-		return io.EOF
-	}
-	if err := s.ctx.Err(); err != nil {
-		return err
-	}
-	var head [8]byte
-	if err := s.readFull(head[:]); err != nil {
-		return err
-	}
-	size, sum := binary.BigEndian.Uint32(head[:]), binary.BigEndian.Uint32(head[4:])
-	s.done = size == 0
-	if s.done {
-		size = 8
-	}
-	if size > maxFrame {
-		return fmt.Errorf("%w: damaged", ErrBackup)
-	}
-	data := make([]byte, size)
-	if err := s.readFull(data); err != nil {
-		return err
-	}
-	if checksum(data) != sum {
-		return fmt.Errorf("%w: damaged", ErrBackup)
-	}
-	if s.done {
-		s.next.version = binary.BigEndian.Uint64(data)
-		return io.EOF
-	}
-	s.left = data
-	return nil
-}
-
-func (s *segmentReader) readFull(p []byte) error {
-	n, err := io.ReadFull(s.r, p)
-	s.size += int64(n)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return ErrBackupCut
-	}
-	return err
-}
-
-// restoreJump is how far a restored store's sequence and versions are moved on:
-// beyond anything that the backed-up store may have issued after the backup.
-const restoreJump = 1 << 32
-
-// Restore makes a store in dir, which must not hold one, of the segments in r.
-// Its next event's sequence number is 1<<32 higher than it would have been, so
-// that no id is given out twice: ids have holes, and a hole means nothing. It is
-// a store of its own: backups of it do not go on from those of the lost one. Where
-// it fails dir holds no usable store.
-func Restore(ctx context.Context, r io.Reader, dir string, opt Options) error {
-	opt = opt.withDefaults()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("restore: %w", err)
-	}
-	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
-		return errors.Join(fmt.Errorf("restore: %s is not empty", dir), err)
-	}
-	db, err := bdg.Open(badgerOptions(dir, opt.Logger))
-	if err != nil {
-		return fmt.Errorf("restore: %w", err)
-	}
-	err = loadSegments(ctx, db, bufio.NewReaderSize(r, backupFrame))
-	if err == nil {
-		err = settle(db)
-	}
-	if err = errors.Join(err, db.Close()); err != nil {
-		return errors.Join(fmt.Errorf("restore: %w", err), emptyDir(dir))
-	}
-	return nil
-}
-
-func loadSegments(ctx context.Context, db *bdg.DB, r *bufio.Reader) error {
-	var end point
-	for n := 0; ; n++ {
-		seg, err := openSegment(ctx, r, end)
-		if errors.Is(err, io.EOF) && n > 0 {
-			return nil
-		}
-		if errors.Is(err, io.EOF) {
-			return fmt.Errorf("%w: nothing in it", ErrBackup)
-		}
-		if err != nil {
-			return err
-		}
-		if err := db.Load(seg, restoreWrites); err != nil {
-			return err
-		}
-		// Load is content when a segment ends between two lists.
-		if !seg.done {
-			return ErrBackupCut
-		}
-		end = seg.next
-	}
-}
-
-func emptyDir(dir string) error {
-	entries, err := os.ReadDir(dir)
-	for _, e := range entries {
-		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
-	}
-	return err
-}
-
-// BackupEnd is where the whole segments of a backup end.
-type BackupEnd struct {
-	Next     string // the point that the next one goes on from
-	Segments int
-	Size     int64 // in bytes
-}
-
-// CheckBackup reads the segments in r without restoring them. With an error it
-// tells how far they are whole nevertheless.
-func CheckBackup(ctx context.Context, r io.Reader) (end BackupEnd, err error) {
-	in := bufio.NewReaderSize(r, backupFrame)
-	var at point
-	for {
-		seg, err := openSegment(ctx, in, at)
-		if errors.Is(err, io.EOF) && end.Segments > 0 {
-			return end, nil
-		}
-		if errors.Is(err, io.EOF) {
-			err = fmt.Errorf("%w: nothing in it", ErrBackup)
-		}
-		if err != nil {
-			return end, err
-		}
-		if _, err := io.Copy(io.Discard, seg); err != nil {
-			return end, err
-		}
-		at, end.Next = seg.next, seg.next.String()
-		end.Segments++
-		end.Size += seg.size
-	}
+func frameSum(kind byte, data []byte) uint32 {
+	return crc32.Update(crc32.Checksum([]byte{kind}, castagnoli), castagnoli, data)
 }
