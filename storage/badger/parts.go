@@ -82,6 +82,15 @@ func (s *Store) OpenProjection(ctx context.Context, p storage.Projection) (curso
 	return s.projections.OpenProjection(ctx, p)
 }
 
+// DropProjection implements storage.Projections.
+func (s *Store) DropProjection(ctx context.Context, p storage.Projection) error {
+	if err := s.gate.enter(ctx); err != nil {
+		return err
+	}
+	defer s.gate.leave()
+	return s.projections.DropProjection(ctx, p)
+}
+
 // Project implements storage.Projections.
 func (s *Store) Project(ctx context.Context, step storage.Step) error {
 	if err := s.gate.enter(ctx); err != nil {
