@@ -223,8 +223,13 @@ type Projections interface {
 	// OpenProjection drops the records of p.Name that another version wrote, and
 	// returns the cursor: everything up to it is in the records.
 	OpenProjection(ctx context.Context, p Projection) (cursor uint64, err error)
+	// DropProjection drops the records of p.Name, whatever version wrote them: the
+	// cursor is 0 from then on.
+	DropProjection(ctx context.Context, p Projection) error
 	// Project writes records and moves the cursor to s.Through, all or none.
-	// ErrConflict if the cursor is not at s.From.
+	// ErrConflict if the cursor is not at s.From, or another version was opened
+	// since. ErrTooLarge, and nothing is written, where a record or their number
+	// is beyond the limits.
 	Project(ctx context.Context, s Step) error
 	// GetRecord returns the record's value and the cursor at that moment;
 	// ErrNotFound (with the cursor) for what does not exist.

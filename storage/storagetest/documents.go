@@ -12,6 +12,7 @@ import (
 
 var documentTests = map[string]func(*testing.T, Opener){
 	"Documents":            testDocuments,
+	"DocumentLimits":       testDocumentLimits,
 	"DocumentsCAS":         testDocumentsCAS,
 	"DocumentList":         testDocumentList,
 	"DocumentsConcurrent":  testDocumentsConcurrent,
@@ -25,6 +26,11 @@ func testDocuments(t *testing.T, open Opener) {
 	for i, key := range odd {
 		for _, collection := range []string{"keys", "k", "keysx", odd[(i+3)%len(odd)]} {
 			value := fmt.Sprintf("%d in %.10s", i, collection)
+			if len(collection)+len(key) > storage.MaxKey {
+				_, err := f.s.PutDocument(ctx, storage.Document{Collection: collection, Key: key, Value: []byte(value), Version: storage.AnyVersion})
+				f.wantErr(err, storage.ErrTooLarge)
+				continue
+			}
 			version, err := f.s.PutDocument(ctx, storage.Document{Collection: collection, Key: key, Value: []byte(value), Version: storage.AnyVersion})
 			if f.must(err); version == 0 {
 				t.Fatal("version 0 is what does not exist")
@@ -51,6 +57,35 @@ func testDocuments(t *testing.T, open Opener) {
 		f.wantErr(err, storage.ErrNotFound)
 		f.reopen()
 	}
+}
+
+func testDocumentLimits(t *testing.T, open Opener) {
+	f := start(t, open)
+	ctx := t.Context()
+	put := func(collection, key string, size int) error {
+		_, err := f.s.PutDocument(ctx, storage.Document{
+			Collection: collection, Key: key, Value: Filler(1, size), Version: storage.AnyVersion,
+		})
+		return err
+	}
+	long := strings.Repeat("k", storage.MaxKey-1)
+	f.must(put("c", long, storage.MaxValue))
+	f.wantErr(put("c", long+"k", 1), storage.ErrTooLarge)
+	f.wantErr(put("cc", long, 1), storage.ErrTooLarge)
+	f.wantErr(put("c", "k", storage.MaxValue+1), storage.ErrTooLarge)
+	for range 2 {
+		d, err := f.s.GetDocument(ctx, "c", long)
+		f.must(err)
+		if string(d.Value) != string(Filler(1, storage.MaxValue)) {
+			t.Fatal("the largest document came back as another")
+		}
+		docs, err := f.s.ListDocuments(ctx, "c", "", "", 10)
+		if f.must(err); len(docs) != 1 {
+			t.Fatalf("%d documents, want the one that is within the limits", len(docs))
+		}
+		f.reopen()
+	}
+	f.must(f.s.DeleteDocument(ctx, "c", long, storage.AnyVersion))
 }
 
 func testDocumentsCAS(t *testing.T, open Opener) {

@@ -43,7 +43,7 @@ func (g *Generator) Next() *event.Event {
 	g.n++
 	g.now = g.now.Add(time.Duration(1+g.rng.IntN(40)) * time.Millisecond)
 	e := &event.Event{
-		ReceivedAt: g.now, WorkspaceID: "ws_main", Source: "opal",
+		ReceivedAt: g.now, LoggedAt: g.now, WorkspaceID: "ws_main", Source: "opal",
 		WorkflowID: g.runs[g.rng.IntN(len(g.runs))], WorkflowName: "strategy_workflow",
 		AgentID: Agents[g.rng.IntN(len(Agents))], CorrelationID: fmt.Sprintf("force-sync-%d-%06x", g.now.Unix(), g.rng.Uint32()>>8),
 		ProcessingTime: time.Duration(g.rng.IntN(400)) * time.Microsecond,

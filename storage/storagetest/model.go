@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,12 +24,14 @@ type model struct {
 	dir  string
 	s    storage.Store
 
-	events    []*event.Event // with their bodies, as committed
-	ever      []*event.Event // and those that were pruned
-	last      uint64
-	projected uint64
-	docs      map[[2]string]storage.Document
-	version   uint64 // the highest seen
+	events  []*event.Event // with their bodies, as committed
+	ever    []*event.Event // and those that were pruned
+	last    uint64
+	pruned  uint64 // the last one that went
+	cursor  uint64 // of the projection
+	records map[string]string
+	docs    map[[2]string]storage.Document
+	version uint64 // the highest seen
 }
 
 // testModel compares a store with the model under random use.
@@ -45,8 +48,10 @@ func testModel(t *testing.T, open Opener) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		m := &model{t: t, open: open, dir: dir, docs: map[[2]string]storage.Document{}}
-		m.s = open(t, dir)
+		m := &model{t: t, open: open, dir: dir, docs: map[[2]string]storage.Document{}, records: map[string]string{}}
+		if m.s, err = open(t, dir); err != nil {
+			rt.Fatal(err)
+		}
 		defer func() {
 			if err := errors.Join(m.s.Close(), os.RemoveAll(dir)); err != nil {
 				rt.Error(err)
@@ -61,6 +66,7 @@ func testModel(t *testing.T, open Opener) {
 			"put":     m.put,
 			"delete":  m.delete,
 			"list":    m.list,
+			"records": m.listRecords,
 			"get":     m.get,
 			"reopen":  m.reopen,
 		})
@@ -90,6 +96,7 @@ func draw[T any](rt *rapid.T, label string, from []T) T {
 func drawEvent(rt *rapid.T) *event.Event {
 	e := &event.Event{
 		ReceivedAt:  epoch.Add(time.Duration(rapid.IntRange(0, 100).Draw(rt, "minute")) * time.Minute),
+		LoggedAt:    epoch.Add(time.Duration(rapid.IntRange(0, 100).Draw(rt, "logged")) * time.Minute),
 		WorkspaceID: draw(rt, "workspace", someWorkspaces), AgentID: draw(rt, "agent", someAgents),
 		WorkflowID: draw(rt, "workflow", someWorkflows), Type: draw(rt, "type", someTypes),
 		Source: draw(rt, "source", someSources), Status: draw(rt, "status", someStatuses),
@@ -110,26 +117,37 @@ func identityOf(e *event.Event) [4]string {
 }
 
 func (m *model) commit(rt *rapid.T) {
-	var batch []*event.Event
+	var batch, bodies []*event.Event
 	seen := map[[4]string]bool{}
+	size := 0
 	for range rapid.IntRange(1, 40).Draw(rt, "n") {
-		if e := drawEvent(rt); !seen[identityOf(e)] {
-			seen[identityOf(e)] = true
-			batch = append(batch, e)
+		e := drawEvent(rt)
+		if seen[identityOf(e)] || len(batch) > 0 && size+len(e.Body) > storage.MaxBatchBytes {
+			continue
 		}
-	}
-	out, err := m.s.CommitBatch(rt.Context(), batch)
-	must(rt, err)
-	for i, e := range batch {
-		var original, sameKey *event.Event
-		for _, k := range m.events {
-			if k.WorkspaceID == e.WorkspaceID && k.Source == e.Source && k.DedupKey == e.DedupKey {
-				sameKey = k
-				if k.BodyDigest == e.BodyDigest {
-					original = k
-				}
+		seen[identityOf(e)] = true
+		c := *e // as it comes, with its body
+		if rapid.Bool().Draw(rt, "prepare") {
+			out, err := m.s.Prepare(rt.Context(), e)
+			must(rt, err)
+			if original, _ := m.original(e); (original != nil) != out.Duplicate || original != nil && out.Seq != original.Seq {
+				rt.Fatalf("prepared %+v, the log holds %+v", out, original)
+			}
+			if rapid.IntRange(0, 3).Draw(rt, "leave") == 0 {
+				continue
 			}
 		}
+		size += len(e.Body)
+		batch, bodies = append(batch, e), append(bodies, &c)
+	}
+	done, err := m.s.CommitBatch(rt.Context(), batch)
+	must(rt, err)
+	if done.Before != m.last {
+		rt.Fatalf("committed after %d, the last one was %d", done.Before, m.last)
+	}
+	out := done.Outcomes
+	for i, e := range batch {
+		original, sameKey := m.original(e)
 		if original != nil {
 			if out[i] != (storage.Outcome{Seq: original.Seq, Duplicate: true}) {
 				rt.Fatalf("duplicate of %d: %+v", original.Seq, out[i])
@@ -140,28 +158,76 @@ func (m *model) commit(rt *rapid.T) {
 			rt.Fatalf("outcome %+v, seq %d, mismatch %v after %d", out[i], e.Seq, e.PayloadMismatch, m.last)
 		}
 		m.last = e.Seq
-		m.events, m.ever = append(m.events, e), append(m.ever, e)
+		kept := bodies[i]
+		kept.Seq, kept.PayloadMismatch = e.Seq, e.PayloadMismatch
+		m.events, m.ever = append(m.events, kept), append(m.ever, kept)
 	}
 }
 
+// original is what the log holds of the event, and of its dedup key.
+func (m *model) original(e *event.Event) (original, sameKey *event.Event) {
+	for _, k := range m.events {
+		if k.WorkspaceID == e.WorkspaceID && k.Source == e.Source && k.DedupKey == e.DedupKey {
+			sameKey = k
+			if k.BodyDigest == e.BodyDigest {
+				original = k
+			}
+		}
+	}
+	return original, sameKey
+}
+
+var modelProjection = storage.Projection{Name: "model", Version: 1}
+
 func (m *model) project(rt *rapid.T) {
-	if m.projected >= m.last {
-		rt.Skip("nothing to project")
+	step := storage.Step{Projection: modelProjection, From: m.cursor, Through: m.cursor + uint64(rapid.IntRange(0, 9).Draw(rt, "through"))}
+	if wrong := rapid.IntRange(0, 4).Draw(rt, "wrong") == 0; wrong {
+		step.From++
 	}
-	p := storage.Projection{From: m.projected, Through: rapid.Uint64Range(m.projected+1, m.last).Draw(rt, "through")}
-	must(rt, m.s.Scan(rt.Context(), p.From, p.Through, func(e *event.Event) bool {
-		p.Events = append(p.Events, e)
-		return true
-	}))
-	if rapid.Bool().Draw(rt, "document") {
-		p.Documents = append(p.Documents, m.drawDocument(rt))
+	for range rapid.IntRange(0, 3).Draw(rt, "records") {
+		r := storage.Record{Key: draw(rt, "key", []string{"k", "k1", "k/1", "\x00"})}
+		if value := draw(rt, "value", []string{"", "x", "longer"}); value != "" {
+			r.Value = []byte(value)
+		}
+		step.Records = append(step.Records, r)
 	}
-	must(rt, m.s.Project(rt.Context(), p))
-	m.projected = p.Through
-	for _, d := range p.Documents {
-		now, err := m.s.GetDocument(rt.Context(), d.Collection, d.Key)
-		must(rt, err)
-		m.wrote(rt, d, now.Version)
+	err := m.s.Project(rt.Context(), step)
+	if step.From != m.cursor {
+		if !errors.Is(err, storage.ErrConflict) {
+			rt.Fatalf("project from %d, the cursor is at %d: %v", step.From, m.cursor, err)
+		}
+		return
+	}
+	must(rt, err)
+	m.cursor = step.Through
+	for _, r := range step.Records {
+		if delete(m.records, r.Key); r.Value != nil {
+			m.records[r.Key] = string(r.Value)
+		}
+	}
+}
+
+func (m *model) listRecords(rt *rapid.T) {
+	prefix, after := draw(rt, "prefix", []string{"", "k", "k/"}), draw(rt, "after", []string{"", "k", "k0"})
+	limit := rapid.IntRange(1, 4).Draw(rt, "limit")
+	var want []string
+	for key := range m.records {
+		if strings.HasPrefix(key, prefix) && (after == "" || key > after) {
+			want = append(want, key)
+		}
+	}
+	slices.Sort(want)
+	want = want[:min(limit, len(want))]
+	records, cursor, err := m.s.ListRecords(rt.Context(), modelProjection, prefix, after, limit)
+	must(rt, err)
+	var got []string
+	for _, r := range records {
+		if got = append(got, r.Key); string(r.Value) != m.records[r.Key] {
+			rt.Fatalf("record %q is %q, want %q", r.Key, r.Value, m.records[r.Key])
+		}
+	}
+	if !slices.Equal(got, want) || cursor != m.cursor {
+		rt.Fatalf("list: %q at %d, want %q at %d", got, cursor, want, m.cursor)
 	}
 }
 
@@ -196,7 +262,7 @@ func (m *model) query(rt *rapid.T) {
 	}
 	var want []uint64
 	for _, e := range m.events {
-		if e.Seq <= m.projected && q.Filter.Matches(e) && (q.After == 0 || e.Seq != q.After && (e.Seq > q.After) == q.Ascending) {
+		if q.Filter.Matches(e) && (q.After == 0 || e.Seq != q.After && (e.Seq > q.After) == q.Ascending) {
 			want = append(want, e.Seq)
 		}
 	}
@@ -223,26 +289,21 @@ func (m *model) query(rt *rapid.T) {
 
 func (m *model) prune(rt *rapid.T) {
 	before := epoch.Add(time.Duration(rapid.IntRange(0, 130).Draw(rt, "before")) * time.Minute)
-	through := draw(rt, "through", []uint64{m.projected, m.projected / 2})
-	n, more, err := m.s.Prune(rt.Context(), before, through, rapid.IntRange(1, 300).Draw(rt, "limit"))
-	must(rt, err)
-	if n == 0 && more {
-		rt.Fatal("more to prune, but nothing was")
-	}
-	// What went must have been free to go, and whole: the log tells how far.
-	for _, e := range m.events[:n] {
-		if !e.ReceivedAt.Before(before) || e.Seq > through {
-			rt.Fatalf("event %d went: received %v, before %v, through %d", e.Seq, e.ReceivedAt, before, through)
+	want := 0
+	for i, e := range m.events {
+		if e.LoggedAt.Before(before) {
+			want = i + 1
 		}
 	}
+	n, err := m.s.Prune(rt.Context(), before)
+	must(rt, err)
+	if n != want {
+		rt.Fatalf("pruned %d events, want %d", n, want)
+	}
+	if n > 0 {
+		m.pruned = m.events[n-1].Seq
+	}
 	m.events = m.events[n:]
-	free := !more
-	for _, e := range m.events {
-		free = free && e.ReceivedAt.Before(before) && e.Seq <= through
-	}
-	if free && len(m.events) > 0 {
-		rt.Fatalf("%d events stayed that all were free to go", len(m.events))
-	}
 }
 
 func (m *model) drawDocument(rt *rapid.T) storage.Document {
@@ -341,21 +402,21 @@ func (m *model) get(rt *rapid.T) {
 
 func (m *model) reopen(rt *rapid.T) {
 	must(rt, m.s.Close())
-	m.s = m.open(m.t, m.dir)
+	s, err := m.open(m.t, m.dir)
+	must(rt, err)
+	m.s = s
 }
 
 // check holds after every step.
 func (m *model) check(rt *rapid.T) {
 	b, err := m.s.Bounds(rt.Context())
 	must(rt, err)
-	want := storage.Bounds{First: m.last + 1, Last: m.last}
-	if len(m.events) > 0 {
-		want.First = m.events[0].Seq
-	} else if m.last == 0 {
-		want.First = 0
-	}
-	if b != want {
-		rt.Fatalf("bounds %+v, want %+v", b, want)
+	switch {
+	case b.Last != m.last:
+		rt.Fatalf("the last one is %d, want %d", b.Last, m.last)
+	case m.last == 0 && b.First != 0, len(m.events) == 0 && m.last > 0 && b.First <= b.Last, m.last > 0 && b.First <= m.pruned,
+		len(m.events) > 0 && b.First > m.events[0].Seq:
+		rt.Fatalf("bounds %+v, %d events after %d", b, len(m.events), m.pruned)
 	}
 	var got []uint64
 	must(rt, m.s.Scan(rt.Context(), 0, math.MaxUint64, func(e *event.Event) bool {

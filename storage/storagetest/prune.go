@@ -11,25 +11,17 @@ import (
 
 var pruneTests = map[string]func(*testing.T, Opener){
 	"PruneFront":       testPruneFront,
+	"PruneIsExact":     testPruneIsExact,
 	"PruneEverything":  testPruneEverything,
-	"PruneUnprojected": testPruneUnprojected,
-	"PruneLimit":       testPruneLimit,
 	"PruneLargeBodies": testPruneLargeBodies,
 }
 
-// prune calls Prune until it has no more to do and returns how many events went.
-func (f *fixture) prune(before time.Time, through uint64, limit int) int {
+// prune calls Prune and checks how many events went.
+func (f *fixture) prune(before time.Time, want int) {
 	f.Helper()
-	total := 0
-	for {
-		n, more, err := f.s.Prune(f.Context(), before, through, limit)
-		f.must(err)
-		if total += n; !more {
-			return total
-		}
-		if n == 0 {
-			f.Fatal("there is more to prune, and nothing was pruned")
-		}
+	n, err := f.s.Prune(f.Context(), before)
+	if f.must(err); n != want {
+		f.Fatalf("pruned %d events, want %d", n, want)
 	}
 }
 
@@ -38,7 +30,7 @@ func (f *fixture) kept(events []*event.Event) {
 	f.Helper()
 	b := f.bounds()
 	if len(events) == 0 {
-		if b.First != b.Last+1 {
+		if b.First <= b.Last {
 			f.Fatalf("bounds of a log that retention emptied: %+v", b)
 		}
 	} else if b.First != events[0].Seq || b.Last != events[len(events)-1].Seq {
@@ -58,38 +50,64 @@ func testPruneFront(t *testing.T, open Opener) {
 		})
 		for i, e := range batch { // events before this batch, then those in it
 			e.ReceivedAt = epoch.Add(time.Duration(len(events)+i) * time.Minute)
+			e.LoggedAt = e.ReceivedAt
 		}
 		f.commit(batch...)
 		events = append(events, batch...)
 	}
-	f.project(333)
+	gone := 0
 	for _, cut := range []int{0, 100, 1000, 1001, 4200, 5999} {
-		f.prune(events[cut].ReceivedAt, math.MaxUint64, 500)
-		left := f.bounds().First
-		if left > events[cut].Seq {
-			t.Fatalf("event %d is younger and went", events[cut].Seq)
-		}
-		// Engines may keep what stands together with what is kept, up to a batch.
-		if events[cut].Seq-left >= 256 {
-			t.Fatalf("%d is the first, though everything before %d has expired", left, events[cut].Seq)
-		}
-		i := int(left - events[0].Seq)
-		f.kept(events[i:])
-		for _, e := range events[max(0, i-3):i] {
+		f.prune(events[cut].LoggedAt, cut-gone)
+		gone = cut
+		f.kept(events[cut:])
+		for _, e := range events[max(0, cut-3):cut] {
 			_, err := f.s.Get(t.Context(), e.Seq)
 			f.wantErr(err, storage.ErrNotFound)
 		}
 		if cut == 1001 {
 			f.reopen()
-			f.kept(events[i:])
+			f.kept(events[cut:])
 		}
-		f.commitDuplicates(events[i:])
+		f.commitDuplicates(events[cut:])
 	}
 	// Their dedup keys went with them.
-	again := variant(events[10], string(events[10].Body))
-	if out := f.commit(again); out[0].Duplicate || again.PayloadMismatch || again.Seq <= events[5999].Seq {
-		t.Fatalf("a pruned event came again: %+v", out[0])
+	for _, e := range []*event.Event{again(events[10]), again(events[5998])} {
+		out, err := f.s.Prepare(t.Context(), e)
+		if f.must(err); out.Duplicate {
+			t.Fatalf("a pruned event is known: %+v", out)
+		}
+		if out := f.commit(e); out[0].Duplicate || e.PayloadMismatch || e.Seq <= events[5999].Seq {
+			t.Fatalf("a pruned event came again: %+v", out[0])
+		}
 	}
+}
+
+// The floor stands after the last event that has expired, whatever is before it
+// and wherever it stands in its batch. When events were received does not matter.
+func testPruneIsExact(t *testing.T, open Opener) {
+	f := start(t, open)
+	logged := []int{10, 50, 11, 12, 2000, 13, 14, 40, 15, 60, 30, 61} // minutes; the clock was ahead, once by much
+	events := f.events(len(logged), func(i int, e *event.Event) {
+		e.LoggedAt = epoch.Add(time.Duration(logged[i]) * time.Minute)
+		e.ReceivedAt = epoch.Add(-time.Duration(i) * time.Hour)
+	})
+	f.commit(events[:5]...)
+	f.commit(events[5:11]...)
+	f.commit(events[11:]...)
+	at := func(minute int) time.Time { return epoch.Add(time.Duration(minute) * time.Minute) }
+	f.prune(at(10), 0) // before means before
+	f.kept(events)
+	f.prune(at(10).Add(1), 1)
+	f.kept(events[1:])
+	f.prune(at(15), 6) // through the 14, over the 2000 and the 50
+	f.kept(events[7:])
+	f.reopen()
+	f.kept(events[7:])
+	f.prune(at(14), 0) // a floor never goes back
+	f.kept(events[7:])
+	f.prune(at(31), 4)
+	f.kept(events[11:])
+	f.commitDuplicates(events[11:])
 }
 
 func testPruneEverything(t *testing.T, open Opener) {
@@ -103,11 +121,8 @@ func testPruneEverything(t *testing.T, open Opener) {
 			t.Fatalf("seq %d was given out twice", events[0].Seq)
 		}
 		last = events[299].Seq
-		f.project(100)
 		f.kept(events)
-		if n := f.prune(f.gen.now.Add(time.Hour), math.MaxUint64, 1000); n != 300 {
-			t.Fatalf("pruned %d events", n)
-		}
+		f.prune(f.gen.now.Add(time.Hour), 300)
 		f.kept(nil)
 		if round == 1 {
 			f.reopen()
@@ -116,63 +131,26 @@ func testPruneEverything(t *testing.T, open Opener) {
 	}
 }
 
-func testPruneUnprojected(t *testing.T, open Opener) {
-	f := start(t, open)
-	events := f.events(30, nil)
-	for _, e := range events {
-		f.commit(e)
-	}
-	later := f.gen.now.Add(time.Hour)
-	if n := f.prune(later, math.MaxUint64, 100); n != 0 {
-		t.Fatalf("%d events went that nobody had projected", n)
-	}
-	through := events[19].Seq
-	f.must(f.s.Project(t.Context(), storage.Projection{Through: through, Events: f.scan(0, through)}))
-	f.prune(later, events[9].Seq, 100)
-	if b := f.bounds(); b.First > events[10].Seq {
-		t.Fatalf("pruned beyond %d: %+v", events[9].Seq, b)
-	}
-	f.prune(later, math.MaxUint64, 100)
-	if b := f.bounds(); b.First > events[20].Seq {
-		t.Fatalf("pruned beyond the projector: %+v", b)
-	}
-	f.project(100)
-	f.expect(f.scan(0, math.MaxUint64), event.Filter{}, 50)
-}
-
-func testPruneLimit(t *testing.T, open Opener) {
-	f := start(t, open)
-	events := f.events(2000, func(_ int, e *event.Event) { e.Body = []byte("{}") })
-	for i := 0; i < len(events); i += 10 {
-		f.commit(events[i : i+10]...)
-	}
-	f.project(500)
-	later, total := f.gen.now.Add(time.Hour), 0
-	for {
-		n, more, err := f.s.Prune(t.Context(), later, math.MaxUint64, 300)
-		f.must(err)
-		if n > 300+256 {
-			t.Fatalf("asked for about 300, pruned %d", n)
-		}
-		if total += n; !more {
-			break
-		}
-		f.expect(events[total:], event.Filter{AgentIDs: Agents[:1]}, 500)
-	}
-	if total != len(events) {
-		t.Fatalf("pruned %d of %d", total, len(events))
-	}
-}
-
 func testPruneLargeBodies(t *testing.T, open Opener) {
 	f := start(t, open)
 	events := f.events(4, func(i int, e *event.Event) { e.Body = Filler(uint64(i), 3<<20) })
-	f.commit(events[:2]...)
-	f.commit(events[2:]...)
-	f.project(10)
-	f.prune(f.gen.now.Add(time.Hour), events[1].Seq, 10)
-	f.sameAll(f.scan(0, math.MaxUint64), events[2:])
-	for _, e := range events[2:] {
-		f.same(f.get(e.Seq), e)
+	for i, e := range events {
+		c := *e
+		if i%2 == 0 {
+			_, err := f.s.Prepare(t.Context(), &c)
+			f.must(err)
+		}
+		f.commit(&c)
+		e.Seq = c.Seq
+	}
+	f.prune(events[2].LoggedAt, 2)
+	for range 2 {
+		f.sameAll(f.scan(0, math.MaxUint64), events[2:])
+		for _, e := range events[2:] {
+			f.same(f.get(e.Seq), e)
+		}
+		_, err := f.s.Get(t.Context(), events[0].Seq)
+		f.wantErr(err, storage.ErrNotFound)
+		f.reopen()
 	}
 }

@@ -13,14 +13,11 @@ import (
 var queryTests = map[string]func(*testing.T, Opener){
 	"Filters":             testFilters,
 	"Pages":               testPages,
-	"OnlyProjected":       testOnlyProjected,
+	"SeenAtOnce":          testSeenAtOnce,
 	"Dates":               testDates,
 	"ClockGoesBack":       testClockGoesBack,
 	"ManyValues":          testManyValues,
-	"ProjectConflict":     testProjectConflict,
-	"ProjectTooLarge":     testProjectTooLarge,
-	"ProjectDocuments":    testProjectDocuments,
-	"ProjectInOddSteps":   testProjectInOddSteps,
+	"OddBatches":          testOddBatches,
 	"WorkspacesAreApart":  testWorkspacesAreApart,
 	"AcrossManyDayRanges": testAcrossManyDayRanges,
 }
@@ -69,7 +66,6 @@ func testFilters(t *testing.T, open Opener) {
 	for i := 0; i < len(events); i += 60 {
 		f.commit(events[i : i+60]...)
 	}
-	f.project(77)
 	for _, filter := range []event.Filter{
 		{},
 		{WorkspaceID: "ws_a"},
@@ -104,7 +100,6 @@ func testPages(t *testing.T, open Opener) {
 	f := start(t, open)
 	events := f.mixed(130)
 	f.commit(events...)
-	f.project(50)
 	filter := event.Filter{AgentIDs: Agents[:4]}
 	for _, limit := range []int{0, 1, 2, 7, len(selected(events, filter)), len(selected(events, filter)) + 1, 1000} {
 		f.expect(events, filter, limit)
@@ -132,26 +127,26 @@ func testPages(t *testing.T, open Opener) {
 	}
 }
 
-func testOnlyProjected(t *testing.T, open Opener) {
+// What was committed is listed, without anything having to be done.
+func testSeenAtOnce(t *testing.T, open Opener) {
 	f := start(t, open)
 	events := f.mixed(40)
-	f.commit(events...)
-	for _, filter := range []event.Filter{{}, {WorkspaceID: "ws_a"}} {
-		if got := f.list(storage.Query{Filter: filter, Limit: 10}); len(got) != 0 {
-			t.Fatalf("listed before projected: %v", seqs(got))
+	for i := range events {
+		f.commit(events[i])
+		for _, filter := range []event.Filter{{}, {WorkspaceID: events[i].WorkspaceID, WorkflowIDs: []string{events[i].WorkflowID}}} {
+			page, err := f.s.Query(t.Context(), storage.Query{Filter: filter, Limit: 1})
+			if f.must(err); len(page.Events) != 1 || page.Events[0].Seq != events[i].Seq {
+				t.Fatalf("event %d is not the newest of %+v: %v", events[i].Seq, filter, seqs(page.Events))
+			}
 		}
 	}
-	through := events[24].Seq
-	f.must(f.s.Project(t.Context(), storage.Projection{Through: through, Events: f.scan(0, through)}))
-	f.expect(events[:25], event.Filter{}, 10)
-	f.expect(events[:25], event.Filter{WorkspaceID: "ws_a"}, 10)
+	f.expect(events, event.Filter{WorkspaceID: "ws_a"}, 10)
 }
 
 func testDates(t *testing.T, open Opener) {
 	f := start(t, open)
 	events := f.events(300, func(i int, e *event.Event) { e.ReceivedAt = epoch.Add(time.Duration(i) * time.Minute) })
 	f.commit(events...)
-	f.project(64)
 	at := func(i int, d time.Duration) time.Time { return events[i].ReceivedAt.Add(d) }
 	for _, r := range [][2]time.Time{
 		{at(100, 0), at(200, 0)},
@@ -181,7 +176,6 @@ func testClockGoesBack(t *testing.T, open Opener) {
 	})
 	for i := 0; i < len(events); i += 100 {
 		f.commit(events[i : i+100]...)
-		f.project(9)
 	}
 	for _, r := range [][2]time.Duration{{0, time.Hour}, {-400 * time.Hour, -200 * time.Hour}, {-80 * time.Hour, 30 * time.Minute}, {time.Hour, 2 * time.Hour}} {
 		f.expect(events, event.Filter{Since: epoch.Add(r[0]), Until: epoch.Add(r[1])}, 21)
@@ -193,7 +187,6 @@ func testManyValues(t *testing.T, open Opener) {
 	f := start(t, open)
 	events := f.events(200, func(i int, e *event.Event) { e.WorkflowID = fmt.Sprintf("wf_%03d", i) })
 	f.commit(events...)
-	f.project(70)
 	var ids []string
 	for i := 0; i < 400; i += 3 {
 		ids = append(ids, fmt.Sprintf("wf_%03d", i))
@@ -206,101 +199,23 @@ func testWorkspacesAreApart(t *testing.T, open Opener) {
 	f := start(t, open)
 	events := f.events(120, func(i int, e *event.Event) { e.WorkspaceID, e.AgentID = fmt.Sprintf("ws_%02d", i%40), "geo_audit" })
 	f.commit(events...)
-	f.project(50)
 	for _, ws := range []string{"ws_00", "ws_39", "ws_3", ""} {
 		f.expect(events, event.Filter{WorkspaceID: ws, AgentIDs: []string{"geo_audit"}}, 4)
 		f.expect(events, event.Filter{WorkspaceID: ws}, 4)
 	}
 }
 
-func testProjectConflict(t *testing.T, open Opener) {
-	f := start(t, open)
-	events := f.events(30, nil)
-	f.commit(events...)
-	step := storage.Projection{Through: events[9].Seq, Events: f.scan(0, events[9].Seq)}
-	f.must(f.s.Project(t.Context(), step))
-	f.wantErr(f.s.Project(t.Context(), step), storage.ErrConflict)
-	ahead := storage.Projection{From: events[14].Seq, Through: events[19].Seq, Events: f.scan(events[14].Seq, events[19].Seq)}
-	f.wantErr(f.s.Project(t.Context(), ahead), storage.ErrConflict)
-	if f.projected() != events[9].Seq {
-		t.Fatalf("a refused projection moved the cursor to %d", f.projected())
-	}
-	f.expect(events[:10], event.Filter{}, 50)
-	f.project(100)
-	f.expect(events, event.Filter{WorkspaceID: "ws_main"}, 50)
-	// A step without events moves the cursor too.
-	last := events[29].Seq
-	f.must(f.s.Project(t.Context(), storage.Projection{From: last, Through: last}))
-	if f.projected() != last {
-		t.Fatalf("cursor %d", f.projected())
-	}
-}
-
-func testProjectTooLarge(t *testing.T, open Opener) {
-	f := start(t, open)
-	events := f.events(20, nil)
-	f.commit(events...)
-	p := storage.Projection{Through: events[19].Seq, Events: f.scan(0, events[19].Seq)}
-	for i := range 64 {
-		p.Documents = append(p.Documents, storage.Document{Collection: "big", Key: fmt.Sprint(i), Value: make([]byte, 512<<10)})
-	}
-	f.wantErr(f.s.Project(t.Context(), p), storage.ErrTooLarge)
-	if docs, err := f.s.ListDocuments(t.Context(), "big", "", "", 10); err != nil || len(docs) != 0 || f.projected() != 0 {
-		t.Fatalf("a refused projection left %d documents, cursor %d, %v", len(docs), f.projected(), err)
-	}
-	f.project(7)
-	f.expect(events, event.Filter{AgentIDs: Agents[:5]}, 50)
-}
-
-func testProjectDocuments(t *testing.T, open Opener) {
-	f := start(t, open)
-	events := f.events(4, nil)
-	f.commit(events...)
-	doc := func(key, value string) storage.Document {
-		return storage.Document{Collection: "state", Key: key, Value: []byte(value)}
-	}
-	gone, err := f.s.PutDocument(t.Context(), doc("gone", "x"))
-	f.must(err)
-	f.must(f.s.Project(t.Context(), storage.Projection{
-		Through: events[1].Seq, Events: f.scan(0, events[1].Seq),
-		Documents: []storage.Document{doc("a", "1"), doc("b", "1"), {Collection: "state", Key: "gone"}, {Collection: "state", Key: "never"}},
-	}))
-	f.must(f.s.Project(t.Context(), storage.Projection{
-		From: events[1].Seq, Through: events[3].Seq, Events: f.scan(events[1].Seq, events[3].Seq),
-		Documents: []storage.Document{doc("a", "2"), doc("gone", "y")},
-	}))
-	a, err := f.s.GetDocument(t.Context(), "state", "a")
-	if f.must(err); string(a.Value) != "2" {
-		t.Fatalf("document %+v", a)
-	}
-	back, err := f.s.GetDocument(t.Context(), "state", "gone")
-	if f.must(err); back.Version <= gone {
-		t.Fatalf("version fell from %d to %d", gone, back.Version)
-	}
-	_, err = f.s.GetDocument(t.Context(), "state", "never")
-	f.wantErr(err, storage.ErrNotFound)
-	_, err = f.s.PutDocument(t.Context(), storage.Document{Collection: "state", Key: "a", Value: []byte("3"), Version: a.Version})
-	f.must(err)
-}
-
-func testProjectInOddSteps(t *testing.T, open Opener) {
+func testOddBatches(t *testing.T, open Opener) {
 	f := start(t, open)
 	var events []*event.Event
 	for step := 1; len(events) < 5000; step = step*3%200 + 1 {
 		batch := f.events(step, nil)
 		f.commit(batch...)
 		events = append(events, batch...)
-		switch step % 4 {
-		case 0:
-			f.project(64)
-		case 1:
-			f.project(1000)
-		}
 		if len(events)%1000 < 60 {
 			f.reopen()
 		}
 	}
-	f.project(512)
 	f.expect(events, event.Filter{AgentIDs: Agents[:1], Statuses: []event.Status{event.StatusCompleted}}, 100)
 	f.expect(events, event.Filter{WorkflowIDs: []string{events[2500].WorkflowID}}, 100)
 	if got := f.list(storage.Query{Limit: 500}); len(got) != len(events) {
@@ -319,7 +234,6 @@ func testAcrossManyDayRanges(t *testing.T, open Opener) {
 	for i := 0; i < len(events); i += 200 {
 		f.commit(events[i : i+200]...)
 	}
-	f.project(500)
 	for _, filter := range []event.Filter{
 		{AgentIDs: []string{"rare"}},
 		{AgentIDs: []string{"rare"}, Since: events[1600].ReceivedAt, Until: events[4600].ReceivedAt},

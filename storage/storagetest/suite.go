@@ -13,16 +13,20 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// Opener opens the store in dir, or opens it again.
-type Opener func(t *testing.T, dir string) storage.Store
+// Opener opens the store in dir, or opens it again. One that another handle may
+// not open at the same time returns storage.ErrLocked.
+type Opener func(t *testing.T, dir string) (storage.Store, error)
 
 // Run runs the suite.
 func Run(t *testing.T, open Opener) {
-	for _, group := range []map[string]func(*testing.T, Opener){logTests, dedupTests, queryTests, pruneTests, documentTests} {
+	for _, group := range []map[string]func(*testing.T, Opener){
+		logTests, bodyTests, followTests, dedupTests, queryTests, pruneTests, documentTests, projectionTests,
+	} {
 		for _, name := range sorted(group) {
 			t.Run(name, func(t *testing.T) { group[name](t, open) })
 		}
 	}
+	t.Run("TwoHandles", func(t *testing.T) { testTwoHandles(t, open) })
 	t.Run("Model", func(t *testing.T) { testModel(t, open) })
 }
 
@@ -49,7 +53,7 @@ type fixture struct {
 func start(t *testing.T, open Opener) *fixture {
 	t.Helper()
 	f := &fixture{T: t, open: open, dir: t.TempDir(), gen: NewGenerator(1, epoch)}
-	f.s = open(t, f.dir)
+	f.s = f.opened()
 	t.Cleanup(func() {
 		if err := f.s.Close(); err != nil {
 			t.Errorf("close: %v", err)
@@ -58,10 +62,18 @@ func start(t *testing.T, open Opener) *fixture {
 	return f
 }
 
+// opened opens the store once more.
+func (f *fixture) opened() storage.Store {
+	f.Helper()
+	s, err := f.open(f.T, f.dir)
+	f.must(err)
+	return s
+}
+
 func (f *fixture) reopen() {
 	f.Helper()
 	f.must(f.s.Close())
-	f.s = f.open(f.T, f.dir)
+	f.s = f.opened()
 }
 
 func (f *fixture) must(err error) {
@@ -80,21 +92,46 @@ func (f *fixture) wantErr(err, want error) {
 
 func (f *fixture) commit(batch ...*event.Event) []storage.Outcome {
 	f.Helper()
-	out, err := f.s.CommitBatch(f.Context(), batch)
+	before := f.bounds().Last
+	c, err := f.s.CommitBatch(f.Context(), batch)
 	f.must(err)
-	if len(out) != len(batch) {
-		f.Fatalf("%d outcomes for %d events", len(out), len(batch))
+	if len(c.Outcomes) != len(batch) {
+		f.Fatalf("%d outcomes for %d events", len(c.Outcomes), len(batch))
+	}
+	if c.Before != before {
+		f.Fatalf("committed after %d, the last one was %d", c.Before, before)
+	}
+	return c.Outcomes
+}
+
+// commitAll commits events in as many batches as it takes.
+func (f *fixture) commitAll(events []*event.Event) []storage.Outcome {
+	f.Helper()
+	var out []storage.Outcome
+	for len(events) > 0 {
+		n, size := 1, len(events[0].Body)
+		for n < min(len(events), storage.MaxBatchEvents) && size+len(events[n].Body) <= storage.MaxBatchBytes {
+			size += len(events[n].Body)
+			n++
+		}
+		out = append(out, f.commit(events[:n]...)...)
+		events = events[n:]
 	}
 	return out
 }
 
-// events makes n events and lets change have a hand in each.
+// events makes n events and lets change have a hand in each. They are logged when
+// they are received, unless change says otherwise.
 func (f *fixture) events(n int, change func(i int, e *event.Event)) []*event.Event {
 	batch := make([]*event.Event, n)
 	for i := range batch {
 		batch[i] = f.gen.Next()
 		if change != nil {
+			logged := batch[i].LoggedAt
 			change(i, batch[i])
+			if batch[i].LoggedAt.Equal(logged) {
+				batch[i].LoggedAt = batch[i].ReceivedAt
+			}
 			Seal(batch[i])
 		}
 	}
@@ -115,13 +152,6 @@ func (f *fixture) bounds() storage.Bounds {
 	return b
 }
 
-func (f *fixture) projected() uint64 {
-	f.Helper()
-	p, err := f.s.Projected(f.Context())
-	f.must(err)
-	return p
-}
-
 func (f *fixture) scan(after, through uint64) []*event.Event {
 	f.Helper()
 	var out []*event.Event
@@ -130,17 +160,6 @@ func (f *fixture) scan(after, through uint64) []*event.Event {
 		return true
 	}))
 	return out
-}
-
-// project takes the projector through everything, in steps of n events.
-func (f *fixture) project(n int) {
-	f.Helper()
-	from, last := f.projected(), f.bounds().Last
-	for from < last {
-		through := min(from+uint64(n), last)
-		f.must(f.s.Project(f.Context(), storage.Projection{From: from, Through: through, Events: f.scan(from, through)}))
-		from = through
-	}
 }
 
 // list reads all pages of a query.
@@ -164,10 +183,12 @@ func (f *fixture) list(q storage.Query) []*event.Event {
 	}
 }
 
-// same compares events; bodies too if both have one.
+// same compares events; bodies too if both have one. Where a body stands is the
+// engine's affair.
 func (f *fixture) same(got, want *event.Event) {
 	f.Helper()
 	g, w := *got, *want
+	g.BodyRef, w.BodyRef = "", ""
 	if g.Body == nil || w.Body == nil {
 		g.Body, w.Body = nil, nil
 	}

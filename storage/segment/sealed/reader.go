@@ -1,0 +1,186 @@
+package sealed
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"sort"
+	"time"
+
+	"github.com/osa-edge/osa-gateway/internal/checksum"
+	"github.com/osa-edge/osa-gateway/storage"
+	"github.com/osa-edge/osa-gateway/storage/index"
+)
+
+// Info is what a sealed segment says of itself.
+type Info struct {
+	Header
+	// Count is how many events there are: Base to Last.
+	Count int
+	// Size is that of the file in bytes.
+	Size int64
+	// Footer is the footer's checksum, which differs from that of any other
+	// segment. It is 0 where the footer was lost.
+	Footer uint32
+	// The earliest and latest times of receipt and commit, in UTC. They mean
+	// nothing where there are no events, or where some were lost.
+	ReceivedMin, ReceivedMax time.Time
+	LoggedMin, LoggedMax     time.Time
+}
+
+// Last is the sequence number of the last event, Base-1 where there is none.
+func (i *Info) Last() uint64 { return i.Base + uint64(i.Count) - 1 }
+
+func infoOf(f *foot, blocks []blockInfo, size int64) Info {
+	all := noTimes
+	for i := range blocks {
+		all.add(blocks[i].times)
+	}
+	at := func(n int64) time.Time {
+		if n == math.MinInt64 {
+			return time.Time{}
+		}
+		return time.Unix(0, n).UTC()
+	}
+	return Info{
+		Header: f.Header, Count: f.count, Size: size, Footer: f.sum,
+		ReceivedMin: at(all.received.min), ReceivedMax: at(all.received.max),
+		LoggedMin: at(all.logged.min), LoggedMax: at(all.logged.max),
+	}
+}
+
+// Reader reads a sealed segment. It may be used by several goroutines. It holds
+// the block table in memory, 56 bytes a block, and no events.
+type Reader struct {
+	r      io.ReaderAt
+	info   Info
+	foot   foot
+	blocks []blockInfo
+	keys   index.Table
+	refs   []string // of what was recovered, else they stand in the file
+	lost   bool     // some blocks are
+}
+
+// Open reads the footer of a file of size bytes. An error that is
+// storage.ErrDamaged says that the footer cannot be read: see Recover.
+func Open(r io.ReaderAt, size int64) (*Reader, error) {
+	s, err := open(r, size)
+	if err != nil {
+		return nil, fmt.Errorf("open sealed segment: %w", err)
+	}
+	return s, nil
+}
+
+func open(r io.ReaderAt, size int64) (*Reader, error) {
+	s := &Reader{r: r}
+	if err := readFoot(r, size, &s.foot); err != nil {
+		return nil, err
+	}
+	b := make([]byte, s.foot.blocks*blockEntrySize)
+	if err := readAt(r, b, s.foot.table); err != nil {
+		return nil, err
+	}
+	if checksum.Salted(s.foot.Salt, uint64(s.foot.table), b) != s.foot.tableSum {
+		return nil, damaged("checksum of the block table")
+	}
+	s.blocks = make([]blockInfo, s.foot.blocks)
+	off, first := int64(headerSize), 0
+	for i := range s.blocks {
+		at := &s.blocks[i]
+		*at = parseBlockInfo(b[i*blockEntrySize:])
+		if at.off != off || at.first != first || at.count == 0 || at.count > blockEvents {
+			return nil, damaged("block table that does not add up")
+		}
+		off, first = at.end(), at.next()
+	}
+	if off != s.foot.table || first != s.foot.count {
+		return nil, damaged("block table that does not add up")
+	}
+	keys, err := index.OpenReader(r, s.foot.keysAt(), s.foot.keysSize)
+	if err != nil {
+		return nil, err
+	}
+	if keys.Salt() != s.foot.Salt {
+		return nil, damaged("keys of another segment")
+	}
+	s.keys = keys
+	s.info = infoOf(&s.foot, s.blocks, size)
+	return s, nil
+}
+
+func readFoot(r io.ReaderAt, size int64, f *foot) error {
+	if size < headerSize+footSize {
+		return damaged("sealed segment of %d bytes", size)
+	}
+	var b [footSize]byte
+	if err := readAt(r, b[:], size-footSize); err != nil {
+		return err
+	}
+	return f.parse(b[:], size)
+}
+
+// Info tells what the segment says of itself.
+func (s *Reader) Info() Info { return s.info }
+
+// Position is the position of the first event whose sequence number is at least
+// seq; Count if there is none. exact tells that it is seq's own.
+func (s *Reader) Position(seq uint64) (pos int, exact bool) {
+	switch {
+	case seq < s.info.Base:
+		return 0, false
+	case seq-s.info.Base >= uint64(s.info.Count):
+		return s.info.Count, false
+	}
+	return int(seq - s.info.Base), true
+}
+
+// Seq is the sequence number at a position.
+func (s *Reader) Seq(pos int) uint64 { return s.info.Base + uint64(pos) }
+
+// Keys are the hashes of the dedup keys, made with Info().Seed.
+func (s *Reader) Keys() index.Table { return s.keys }
+
+// BodyRefs are the names of the bodies that stand elsewhere.
+func (s *Reader) BodyRefs() ([]string, error) {
+	if s.lost || s.foot.refs == 0 {
+		return s.refs, nil
+	}
+	b := make([]byte, s.foot.refsSize)
+	if err := readAt(s.r, b, s.foot.refsAt()); err != nil {
+		return nil, fmt.Errorf("names of bodies: %w", err)
+	}
+	if checksum.Salted(s.foot.Salt, uint64(s.foot.refsAt()), b) != s.foot.refsSum {
+		return nil, damaged("checksum of the names of bodies")
+	}
+	var refs []string
+	for len(b) > 0 {
+		n, w := binary.Uvarint(b)
+		if w <= 0 || n > uint64(len(b)-w) {
+			return nil, damaged("names of bodies")
+		}
+		refs = append(refs, string(b[w:w+int(n)]))
+		b = b[w+int(n):]
+	}
+	if len(refs) != s.foot.refs {
+		return nil, damaged("number of the names of bodies")
+	}
+	return refs, nil
+}
+
+// block is the number of the block that holds a position.
+func (s *Reader) block(pos int) int {
+	return sort.Search(len(s.blocks), func(i int) bool { return s.blocks[i].next() > pos })
+}
+
+// damage says which events a block had. Errors that are no damage stay as they
+// are.
+func (s *Reader) damage(first, next int, err error) error {
+	if !isDamage(err) {
+		return err
+	}
+	return &storage.DamageError{
+		Range: storage.Range{First: s.Seq(first), Last: s.Seq(next - 1)},
+		Where: fmt.Sprintf("%020d.seg", s.info.Base), Err: err,
+	}
+}

@@ -1,0 +1,97 @@
+package sealed
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/storage/index"
+)
+
+// PositionsReceived are the positions of all blocks that may hold events received
+// between since and until, both inclusive; a zero time is no bound. Whoever has
+// decoded an event looks at its time again.
+func (s *Reader) PositionsReceived(since, until time.Time) index.Set {
+	from, to := int64(math.MinInt64), int64(math.MaxInt64)
+	if !since.IsZero() {
+		from = nanos(since)
+	}
+	if !until.IsZero() {
+		to = nanos(until)
+	}
+	var out index.Set
+	for i := 0; i < len(s.blocks); i++ {
+		first := s.blocks[i].first
+		// Blocks that follow each other are taken at once.
+		n := i
+		for n < len(s.blocks) && s.blocks[n].times.received.max >= from && s.blocks[n].times.received.min <= to {
+			n++
+		}
+		if n > i {
+			out = out.Or(index.RangeSet(first, s.blocks[n-1].next()))
+			i = n
+		}
+	}
+	return out
+}
+
+// LoggedBefore is the position behind the last event that was committed before t;
+// 0 if none was. It reads one block at most, unless some are damaged: those count
+// only when all of their events are older, or one behind them is.
+func (s *Reader) LoggedBefore(t time.Time) (int, error) {
+	limit := nanos(t)
+	c := s.borrow()
+	defer c.giveBack()
+	for i := len(s.blocks) - 1; i >= 0; i-- {
+		b := &s.blocks[i]
+		switch {
+		case b.times.logged.max < limit:
+			return b.next(), nil
+		case b.times.logged.min >= limit:
+			continue
+		}
+		for pos := b.next() - 1; pos >= b.first; pos-- {
+			e, err := c.Event(pos)
+			switch {
+			case err == nil && e.LoggedAt.Before(t):
+				return pos + 1, nil
+			case err != nil && !isDamage(err):
+				return 0, err
+			}
+		}
+	}
+	return 0, nil
+}
+
+// BuildIndex makes the term table of a segment anew. Events that cannot be read
+// are left out of it.
+func BuildIndex(ctx context.Context, s *Reader, seed index.Seed) (*index.Mem, error) {
+	m := index.NewMem()
+	err := s.readable(ctx, func(pos int, e *event.Event) { m.AddEvent(seed, e, uint16(pos)) })
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// readable calls fn with every event that can be read. The event is used again.
+func (s *Reader) readable(ctx context.Context, fn func(pos int, e *event.Event)) error {
+	c := s.borrow()
+	defer c.giveBack()
+	var e event.Event
+	for i := range s.blocks {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		for pos := s.blocks[i].first; pos < s.blocks[i].next(); pos++ {
+			e = event.Event{}
+			if err := c.decode(pos, &e); err == nil {
+				fn(pos, &e)
+			} else if !isDamage(err) {
+				return err
+			}
+		}
+	}
+	return nil
+}
