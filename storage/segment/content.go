@@ -18,8 +18,6 @@ type content interface {
 	count() int
 	// cursor reads events without bodies; its errors are DamageErrors.
 	cursor() cursor
-	// body reads the body of an event whose BodyRef is empty.
-	body(pos int, e *event.Event) ([]byte, error)
 	// keys is the table of dedup keys, terms that of the events' terms or a
 	// RebuildError.
 	keys() (index.Table, error)
@@ -40,6 +38,8 @@ type content interface {
 // cursor reads events of one segment, cheapest in ascending order.
 type cursor interface {
 	event(pos int) (*event.Event, error)
+	// body reads the body of the event that was read last, whose BodyRef is empty.
+	body(e *event.Event) ([]byte, error)
 	close()
 }
 
@@ -105,7 +105,7 @@ func (l *lost) count() int {
 }
 func (l *lost) cursor() cursor                         { return l }
 func (l *lost) event(int) (*event.Event, error)        { return nil, &l.err }
-func (l *lost) body(int, *event.Event) ([]byte, error) { return nil, &l.err }
+func (l *lost) body(*event.Event) ([]byte, error)      { return nil, &l.err }
 func (l *lost) keys() (index.Table, error)             { return index.NewMem(), nil }
 func (l *lost) terms() (index.Source, error)           { return index.NewMem(), nil }
 func (l *lost) window(int64, int64) (index.Set, error) { return index.Set{}, nil }

@@ -76,7 +76,7 @@ func parseMarks(b []byte) (m marks, err error) {
 // skip adds a range to those that are skipped; what they hold already changes
 // nothing.
 func (m *marks) skip(r storage.Range) (changed bool) {
-	if r.First > r.Last || slices.Contains(m.skipped, r) {
+	if r.First > r.Last || slices.ContainsFunc(m.skipped, func(o storage.Range) bool { return o.First <= r.First && r.Last <= o.Last }) {
 		return false
 	}
 	m.skipped = append(slices.Clone(m.skipped), r)

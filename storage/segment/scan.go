@@ -21,6 +21,8 @@ type scanned struct {
 	// stands, or 0.
 	sum    uint32
 	lastAt int64
+	// dataSum is that of the last batch that holds events, 0 for none.
+	dataSum uint32
 	// clean: the last batch is the mark of a clean end.
 	clean bool
 	// damaged are the events of bad batches that have a valid successor.
@@ -98,6 +100,7 @@ type state struct {
 	end    int64
 	sum    uint32
 	lastAt int64
+	data   uint32
 }
 
 // batch takes in the batch at s.end; ok is false where none that is valid
@@ -118,9 +121,10 @@ func (s *scanner) batch(last uint64) (ok bool, err error) {
 	if err != nil || events == nil {
 		return false, err
 	}
-	s.previous = state{s.next, s.end, s.sum, s.lastAt}
+	s.previous = state{s.next, s.end, s.sum, s.lastAt, s.dataSum}
 	if s.clean = h.count == 0; !s.clean {
 		s.u.add(s.end, &h, events)
+		s.dataSum = h.sum
 	}
 	s.lastAt, s.sum = s.end, h.sum
 	s.next += uint64(h.count)
@@ -227,7 +231,7 @@ func (s *scanner) cutTorn() error {
 	u.loggedAt = u.loggedAt[:b.pos]
 	u.mu.Unlock()
 	p := s.previous
-	s.next, s.end, s.sum, s.lastAt = p.next, p.end, p.sum, p.lastAt
+	s.next, s.end, s.sum, s.lastAt, s.dataSum = p.next, p.end, p.sum, p.lastAt, p.data
 	return nil
 }
 

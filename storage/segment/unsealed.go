@@ -1,9 +1,12 @@
 package segment
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/osa-edge/osa-gateway/event"
@@ -41,7 +44,8 @@ type batchRef struct {
 	count               int
 	metasLen, bodiesLen uint32
 	metasSum, bodiesSum uint32
-	minTime, maxTime    int64 // of ReceivedAt
+	sum                 uint32 // of the header
+	minTime, maxTime    int64  // of ReceivedAt
 }
 
 func newUnsealed(f disk.File, path string, head fileHead, report func(*storage.DamageError)) *unsealed {
@@ -70,7 +74,7 @@ func (u *unsealed) index(pos int, events []*event.Event) {
 func (u *unsealed) publish(off int64, h *batchHead, events []*event.Event) {
 	b := batchRef{
 		off: off, pos: int(h.first - u.head.base), count: len(events),
-		metasLen: h.metasLen, bodiesLen: h.bodiesLen, metasSum: h.metasSum, bodiesSum: h.bodiesSum,
+		metasLen: h.metasLen, bodiesLen: h.bodiesLen, metasSum: h.metasSum, bodiesSum: h.bodiesSum, sum: h.sum,
 		minTime: unixNano(events[0].ReceivedAt), maxTime: unixNano(events[0].ReceivedAt),
 	}
 	u.mu.Lock()
@@ -184,6 +188,20 @@ func (u *unsealed) damage(first, last int, err error) error {
 	return d
 }
 
+// unreadable makes the error for what a read of positions failed with: damage
+// where the disk does not have it, else the error as it is.
+func (u *unsealed) unreadable(first, last int, err error) error {
+	if isUnreadable(err) {
+		return u.damage(first, last, err)
+	}
+	return fmt.Errorf("read %s: %w", u.path, err)
+}
+
+// isUnreadable: the disk does not have it, now or later.
+func isUnreadable(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EIO)
+}
+
 // at returns the batch that holds a position, or a DamageError.
 func (u *unsealed) at(pos int) (batchRef, error) {
 	b, gap, ok := u.find(pos)
@@ -197,46 +215,12 @@ func (u *unsealed) at(pos int) (batchRef, error) {
 func (u *unsealed) metas(b *batchRef, buf []byte) ([]byte, error) {
 	buf = slices.Grow(buf[:0], int(b.metasLen))[:b.metasLen]
 	if err := disk.ReadFull(u.file, buf, b.off+batchHeadLen); err != nil {
-		return nil, u.damage(b.pos, b.pos+b.count-1, err)
+		return nil, u.unreadable(b.pos, b.pos+b.count-1, err)
 	}
 	if u.salt.sum(buf) != b.metasSum {
 		return nil, u.damage(b.pos, b.pos+b.count-1, fmt.Errorf("%w: checksum of metas", errFormat))
 	}
 	return buf, nil
-}
-
-// body implements content. What was read is what the event's digest says, so
-// that the other bodies of the batch need not be read for their checksum.
-func (u *unsealed) body(pos int, e *event.Event) ([]byte, error) {
-	b, err := u.at(pos)
-	if err != nil {
-		return nil, err
-	}
-	metas, err := u.metas(&b, nil)
-	if err != nil {
-		return nil, err
-	}
-	off, size := b.off+batchHeadLen+int64(b.metasLen), -1
-	err = entries(metas, b.count, func(i int, _ []byte, n uint32) error {
-		switch {
-		case b.pos+i < pos:
-			off += int64(n)
-		case b.pos+i == pos:
-			size = int(n)
-		}
-		return nil
-	})
-	if err != nil || size < 0 || size > int(b.bodiesLen) {
-		return nil, u.damage(pos, pos, errFormat)
-	}
-	body := make([]byte, size)
-	if err := disk.ReadFull(u.file, body, off); err != nil {
-		return nil, u.damage(pos, pos, err)
-	}
-	if err := checkBody(e, body); err != nil {
-		return nil, u.damage(pos, pos, err)
-	}
-	return body, nil
 }
 
 func (u *unsealed) cursor() cursor { return &unsealedCursor{u: u} }
@@ -247,6 +231,8 @@ type unsealedCursor struct {
 	batch batchRef
 	buf   []byte
 	metas [][]byte
+	// bodies are the places of the bodies behind those before them.
+	bodies []int64
 }
 
 func (c *unsealedCursor) event(pos int) (*event.Event, error) {
@@ -262,8 +248,24 @@ func (c *unsealedCursor) event(pos int) (*event.Event, error) {
 	return e, nil
 }
 
+// body implements cursor. What was read is what the event's digest says, so that
+// the other bodies of the batch need not be read for their checksum.
+func (c *unsealedCursor) body(e *event.Event) ([]byte, error) {
+	pos := int(e.Seq - c.u.head.base)
+	i := pos - c.batch.pos
+	body := make([]byte, c.bodies[i+1]-c.bodies[i])
+	off := c.batch.off + batchHeadLen + int64(c.batch.metasLen) + c.bodies[i]
+	if err := disk.ReadFull(c.u.file, body, off); err != nil {
+		return nil, c.u.unreadable(pos, pos, err)
+	}
+	if err := checkBody(e, body); err != nil {
+		return nil, c.u.damage(pos, pos, err)
+	}
+	return body, nil
+}
+
 func (c *unsealedCursor) load(pos int) error {
-	c.metas = c.metas[:0]
+	c.metas, c.bodies = c.metas[:0], append(c.bodies[:0], 0)
 	b, err := c.u.at(pos)
 	if err != nil {
 		return err
@@ -271,10 +273,14 @@ func (c *unsealedCursor) load(pos int) error {
 	if c.buf, err = c.u.metas(&b, c.buf); err != nil {
 		return err
 	}
-	err = entries(c.buf, b.count, func(_ int, meta []byte, _ uint32) error {
+	err = entries(c.buf, b.count, func(i int, meta []byte, n uint32) error {
 		c.metas = append(c.metas, meta)
+		c.bodies = append(c.bodies, c.bodies[i]+int64(n))
 		return nil
 	})
+	if err == nil && c.bodies[b.count] != int64(b.bodiesLen) {
+		err = errFormat
+	}
 	if err != nil {
 		c.metas = c.metas[:0]
 		return c.u.damage(b.pos, b.pos+b.count-1, err)
