@@ -1,0 +1,14 @@
+package disk
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// syncData writes a file's contents and its size, but no times.
+func syncData(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
+
+func syncNames(f *os.File) error {
+	return again(func() error { return unix.Fsync(int(f.Fd())) })
+}

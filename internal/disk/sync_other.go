@@ -1,0 +1,18 @@
+//go:build !linux
+
+package disk
+
+import (
+	"os"
+	"runtime"
+)
+
+func syncData(f *os.File) error { return f.Sync() }
+
+// syncNames: Windows knows no sync of a directory.
+func syncNames(f *os.File) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	return f.Sync()
+}

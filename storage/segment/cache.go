@@ -1,0 +1,194 @@
+package segment
+
+import (
+	"container/list"
+	"errors"
+	"sync"
+
+	"github.com/osa-edge/osa-gateway/internal/disk"
+	"github.com/osa-edge/osa-gateway/storage"
+	"github.com/osa-edge/osa-gateway/storage/index"
+	"github.com/osa-edge/osa-gateway/storage/segment/sealed"
+)
+
+// How many files are held open that nobody reads at the moment: sealed segments,
+// and term tables.
+const (
+	maxSealed  = 40
+	maxIndexes = 24
+)
+
+// cache holds what was opened for sealed files, so many at a time, and closes
+// what was not used for the longest time.
+type cache[H any] struct {
+	open func(*sealedFile) (*H, error)
+	free func(*H)
+
+	mu      sync.Mutex
+	entries map[*sealedFile]*cached[H]
+	idle    list.List // of *cached[H], the one used last in front
+}
+
+type cached[H any] struct {
+	file *sealedFile
+	h    *H
+	err  error
+	// ready is closed when h or err is set.
+	ready chan struct{}
+	users int
+	// gone: whoever lets go of it last frees it.
+	gone bool
+	at   *list.Element
+}
+
+func newCache[H any](open func(*sealedFile) (*H, error), free func(*H)) *cache[H] {
+	return &cache[H]{open: open, free: free, entries: make(map[*sealedFile]*cached[H])}
+}
+
+// get returns what is open for a file; the caller calls done when it is through.
+func (c *cache[H]) get(f *sealedFile) (h *H, done func(), err error) {
+	c.mu.Lock()
+	e := c.entries[f]
+	if e == nil {
+		e = &cached[H]{file: f, ready: make(chan struct{})}
+		c.entries[f] = e
+		e.users = 1
+		c.mu.Unlock()
+		e.h, e.err = c.open(f)
+		close(e.ready)
+	} else {
+		if e.at != nil {
+			c.idle.Remove(e.at)
+			e.at = nil
+		}
+		e.users++
+		c.mu.Unlock()
+		<-e.ready
+	}
+	if e.err != nil {
+		c.drop(f, e)
+		c.done(e)
+		return nil, nil, e.err
+	}
+	return e.h, func() { c.done(e) }, nil
+}
+
+func (c *cache[H]) done(e *cached[H]) {
+	c.mu.Lock()
+	var free []*H
+	if e.users--; e.users == 0 {
+		if e.gone {
+			free = append(free, e.h)
+		} else {
+			e.at = c.idle.PushFront(e)
+		}
+	}
+	for c.idle.Len() > c.limit() {
+		old := c.idle.Remove(c.idle.Back()).(*cached[H])
+		delete(c.entries, old.file)
+		free = append(free, old.h)
+	}
+	c.mu.Unlock()
+	c.freeAll(free)
+}
+
+func (c *cache[H]) limit() int {
+	if _, ok := any(c).(*cache[indexHandle]); ok {
+		return maxIndexes
+	}
+	return maxSealed
+}
+
+func (c *cache[H]) freeAll(hs []*H) {
+	for _, h := range hs {
+		if h != nil {
+			c.free(h)
+		}
+	}
+}
+
+// drop takes an entry out: e, or whatever stands for the file.
+func (c *cache[H]) drop(f *sealedFile, e *cached[H]) {
+	c.mu.Lock()
+	var free []*H
+	if have := c.entries[f]; have != nil && (e == nil || have == e) {
+		delete(c.entries, f)
+		have.gone = true
+		if have.at != nil {
+			c.idle.Remove(have.at)
+			have.at = nil
+			free = append(free, have.h)
+		}
+	}
+	c.mu.Unlock()
+	c.freeAll(free)
+}
+
+// close frees all that nobody uses; the others go when they are let go of.
+func (c *cache[H]) close() {
+	c.mu.Lock()
+	var files []*sealedFile
+	for f := range c.entries {
+		files = append(files, f)
+	}
+	c.mu.Unlock()
+	for _, f := range files {
+		c.drop(f, nil)
+	}
+}
+
+// sealedHandle is an open sealed file.
+type sealedHandle struct {
+	f disk.File
+	r *sealed.Reader
+}
+
+func (h *sealedHandle) close() { _ = h.f.Close() }
+
+func openSealed(s *sealedFile) (*sealedHandle, error) {
+	f, err := s.log.fs.Open(s.path)
+	if err != nil {
+		return nil, err
+	}
+	size, err := f.Size()
+	h := &sealedHandle{f: f}
+	if err == nil {
+		h.r, err = sealed.Open(f, size)
+	}
+	if errors.Is(err, storage.ErrDamaged) {
+		h.r, err = sealed.Recover(s.log.background(), f, size, s.expected)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// indexHandle is an open term table.
+type indexHandle struct {
+	f disk.File
+	r *index.Reader
+}
+
+func (h *indexHandle) close() { _ = h.f.Close() }
+
+func openIndexes(s *sealedFile) (*indexHandle, error) {
+	f, err := s.log.fs.Open(s.indexPath)
+	if err != nil {
+		return nil, err
+	}
+	size, err := f.Size()
+	h := &indexHandle{f: f}
+	if err == nil {
+		h.r, err = index.OpenReader(f, 0, size)
+	}
+	if err == nil && h.r.Salt() != s.info.Salt {
+		err = storage.ErrDamaged
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return h, nil
+}

@@ -1,0 +1,92 @@
+package segment
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/internal/failpoint"
+	"github.com/osa-edge/osa-gateway/storage"
+)
+
+// largeNameLen is the length of the name of a large body: 128 random bits in
+// hexadecimal.
+const largeNameLen = 32
+
+// PutLarge writes a body into a file of its own and returns its name, for
+// event.Event.BodyRef. File and name are synced. A name is never used again. The
+// body exists once an event refers to it; what none refers to is deleted at the
+// next Open.
+func (l *Log) PutLarge(body []byte) (name string, err error) {
+	if l.closed.Load() {
+		return "", storage.ErrClosed
+	}
+	var b [largeNameLen / 2]byte
+	_, _ = rand.Read(b[:]) // never fails
+	name = hex.EncodeToString(b[:])
+	if err := l.writeLarge(name, body); err != nil {
+		_ = l.fs.Remove(l.largePath(name)) // or the next start does it
+		return "", fmt.Errorf("put a large body aside: %w", err)
+	}
+	failpoint.Hit("large.written")
+	return name, nil
+}
+
+func (l *Log) writeLarge(name string, body []byte) error {
+	f, err := l.fs.Create(l.largePath(name))
+	if err != nil {
+		return err
+	}
+	if _, err = f.WriteAt(body, 0); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return l.fs.SyncDir(l.path(largeDir))
+}
+
+func (l *Log) largePath(name string) string { return filepath.Join(l.path(largeDir), name) }
+
+func isLargeName(name string) bool {
+	_, err := hex.DecodeString(name)
+	return err == nil && len(name) == largeNameLen
+}
+
+// readLarge reads the body of an event that stands in a file of its own.
+func (l *Log) readLarge(e *event.Event) ([]byte, error) {
+	err := fmt.Errorf("%w: name %q", errFormat, e.BodyRef)
+	if isLargeName(e.BodyRef) {
+		var body []byte
+		body, err = readFile(l.fs, l.largePath(e.BodyRef))
+		if err == nil {
+			err = checkBody(e, body)
+		}
+		if err == nil {
+			return body, nil
+		}
+	}
+	switch {
+	case e.Seq < l.floor.Load():
+		return nil, storage.ErrNotFound // it was dropped meanwhile
+	case !errors.Is(err, errFormat) && !errors.Is(err, fs.ErrNotExist) && !isUnreadable(err):
+		return nil, err
+	}
+	d := &storage.DamageError{Range: storage.Range{First: e.Seq, Last: e.Seq}, Where: l.largePath(e.BodyRef), Err: err}
+	l.report(d)
+	return nil, d
+}
+
+func (l *Log) removeLarge(name string) error {
+	if !isLargeName(name) {
+		return nil
+	}
+	if err := l.fs.Remove(l.largePath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("delete a large body: %w", err)
+	}
+	return nil
+}

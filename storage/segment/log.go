@@ -1,0 +1,218 @@
+// Package segment is the log: append-only files of events, one write and one
+// sync a batch, sealed when they are full, dropped whole when they are old.
+//
+// The directory of a log holds
+//
+//	<base>.log    an unsealed segment, from sequence number base on: see format.go
+//	<base>.seg    a sealed segment: see package sealed
+//	<base>.idx    the term table of a sealed segment; may be deleted at any time
+//	floor         the first sequence number that counts: see floor.go
+//	large/<name>  bodies that stand outside of the segments
+//	*.tmp         what is not complete, deleted at the next start
+//
+// Within a segment sequence numbers have no holes: a hole begins a new one.
+package segment
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/osa-edge/osa-gateway/internal/disk"
+	"github.com/osa-edge/osa-gateway/storage"
+	"github.com/osa-edge/osa-gateway/storage/index"
+)
+
+const (
+	logExt   = ".log"
+	segExt   = ".seg"
+	idxExt   = ".idx"
+	tmpExt   = ".tmp"
+	largeDir = "large"
+)
+
+// Options of a log. Zero values are defaults.
+type Options struct {
+	Logger *zap.Logger
+	// SegmentBytes is how long an unsealed file gets (64 MiB), SegmentEvents how
+	// many events it takes (65536, at most that).
+	SegmentBytes  int64
+	SegmentEvents int
+	// MaxAge is what lies between the first and the last event of a segment by
+	// LoggedAt, at most (24 hours).
+	MaxAge time.Duration
+	// Poisoned: a sync of this log has failed in this process. What was written
+	// since is written again, and no file that exists takes more.
+	Poisoned bool
+
+	// inline does the background's work in the calls that give rise to it.
+	inline bool
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	if o.SegmentBytes <= 0 {
+		o.SegmentBytes = 64 << 20
+	}
+	if o.SegmentEvents <= 0 || o.SegmentEvents > maxEvents {
+		o.SegmentEvents = maxEvents
+	}
+	if o.MaxAge <= 0 {
+		o.MaxAge = 24 * time.Hour
+	}
+	return o
+}
+
+// Log is an open log. Append and Jump have one caller at a time; everything else
+// may be called at once from several goroutines.
+type Log struct {
+	fs     disk.FS
+	dir    string
+	opt    Options
+	logger *zap.Logger
+	// seed is that of the hashes in all tables of the store.
+	seed index.Seed
+
+	// mu guards cur, changing those who replace it.
+	mu       sync.RWMutex
+	changing sync.Mutex
+	cur      *version
+
+	// last is the last sequence number that was committed, next the one to give
+	// out, floor the first that counts.
+	last, next, floor atomic.Uint64
+	skipped           atomic.Pointer[[]storage.Range]
+	closed            atomic.Bool
+
+	// marking guards marks.
+	marking sync.Mutex
+	marks   marks
+
+	w       writer
+	damages damages
+	files   *cache[sealedHandle]
+	indexes *cache[indexHandle]
+	work    worker
+}
+
+func (l *Log) path(name string) string { return filepath.Join(l.dir, name) }
+
+func fileName(base uint64, ext string) string { return fmt.Sprintf("%020d%s", base, ext) }
+
+// Next is the sequence number that the next event gets.
+func (l *Log) Next() uint64 { return l.next.Load() }
+
+// Last is the last sequence number that was committed, 0 for none.
+func (l *Log) Last() uint64 { return l.last.Load() }
+
+// Floor is the first sequence number that counts.
+func (l *Log) Floor() uint64 { return l.floor.Load() }
+
+// Bounds are what the log holds now.
+func (l *Log) Bounds() storage.Bounds {
+	v := l.View()
+	defer v.Close()
+	return v.Bounds()
+}
+
+// Writable is nil, or why Append should not be called now: ErrClosed, or ErrBusy
+// while more than two full segments wait to be sealed.
+func (l *Log) Writable() error {
+	if l.closed.Load() || l.w.failed.Load() {
+		return storage.ErrClosed
+	}
+	if l.work.waiting.Load() > 2 {
+		return fmt.Errorf("%w: segments wait to be sealed", storage.ErrBusy)
+	}
+	return nil
+}
+
+// DiskBytes is the size of the log's files.
+func (l *Log) DiskBytes() (int64, error) {
+	var sum int64
+	for _, dir := range []string{l.dir, l.path(largeDir)} {
+		entries, err := l.fs.ReadDir(dir)
+		if err != nil {
+			return 0, fmt.Errorf("size of the log: %w", err)
+		}
+		for _, e := range entries {
+			sum += e.Size
+		}
+	}
+	return sum, nil
+}
+
+// Close ends the log: what the background does it leaves as it is, to be begun
+// again. Views that are open stay readable. It returns an error where the end
+// could not be marked; nothing that was acknowledged is lost then.
+func (l *Log) Close() error {
+	l.work.end()
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	if l.closed.Swap(true) {
+		return nil
+	}
+	err := l.markEnd()
+	l.dropPrepared()
+	l.change(func([]*segment) []*segment { return nil })
+	l.files.close()
+	l.indexes.close()
+	if err != nil {
+		return fmt.Errorf("mark the end of the log: %w", err)
+	}
+	return nil
+}
+
+// damages are the events that cannot be read, as far as readers have met them.
+type damages struct {
+	mu     sync.Mutex
+	ranges []storage.Range
+}
+
+// report names damage in the log once, and keeps it for Damaged.
+func (l *Log) report(d *storage.DamageError) {
+	l.damages.mu.Lock()
+	known := false
+	for _, r := range l.damages.ranges {
+		known = known || r.First <= d.First && r.Last >= d.Last
+	}
+	if !known {
+		l.damages.ranges = append(l.damages.ranges, d.Range)
+	}
+	l.damages.mu.Unlock()
+	if !known {
+		l.logger.Error("events of the log cannot be read", zap.Uint64("first", d.First), zap.Uint64("last", d.Last),
+			zap.String("where", d.Where), zap.Error(d.Err))
+	}
+}
+
+// Damaged are the events from the floor on that are known to be unreadable,
+// ascending.
+func (l *Log) Damaged() []storage.Range {
+	l.damages.mu.Lock()
+	defer l.damages.mu.Unlock()
+	var m marks
+	for _, r := range l.damages.ranges {
+		if r.First = max(r.First, l.floor.Load()); r.First <= r.Last && r.Last < math.MaxUint64 {
+			m.skip(r)
+		}
+	}
+	return m.skipped
+}
+
+// Seed is that of the hashes that Candidates and Keys speak of.
+func (l *Log) Seed() index.Seed { return l.seed }
+
+// Rebuilding tells how far the rebuild of term tables is; nil if none is due.
+func (l *Log) Rebuilding() *storage.RebuildError { return l.work.progress() }
+
+// context of what the background does: ended by Close.
+func (l *Log) background() context.Context { return l.work.ctx }

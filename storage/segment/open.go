@@ -1,0 +1,390 @@
+package segment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/osa-edge/osa-gateway/internal/disk"
+	"github.com/osa-edge/osa-gateway/storage"
+	"github.com/osa-edge/osa-gateway/storage/index"
+)
+
+// Open opens the log in a directory, and makes it if there is none. What a crash
+// left is put right: a torn batch is cut, the last valid one written again, files
+// that were not complete go. What is damaged is reported (see Damaged) and read
+// around, and nothing of it is deleted.
+func Open(fsys disk.FS, dir string, opt Options) (*Log, error) {
+	opt = opt.withDefaults()
+	l := &Log{fs: fsys, dir: dir, opt: opt, logger: opt.Logger}
+	l.files = newCache(openSealed, (*sealedHandle).close)
+	l.indexes = newCache(openIndexes, (*indexHandle).close)
+	l.work.ctx, l.work.cancel = context.WithCancel(context.Background())
+	l.work.start(l)
+	if err := l.open(); err != nil {
+		l.work.cancel()
+		return nil, fmt.Errorf("open the log in %s: %w", dir, err)
+	}
+	if opt.inline {
+		l.runInline()
+	} else {
+		l.work.done.Add(1)
+		go l.work.run(l)
+	}
+	return l, nil
+}
+
+func (l *Log) open() error {
+	if err := l.fs.MkdirAll(l.path(largeDir)); err != nil {
+		return err
+	}
+	found, err := l.list()
+	if err != nil {
+		return err
+	}
+	o := opening{l: l}
+	defer func() { o.release() }()
+	for _, name := range found {
+		if err := o.look(name); err != nil {
+			return err
+		}
+	}
+	if err := l.loadMarks(&o); err != nil {
+		return err
+	}
+	if err := o.build(); err != nil {
+		return err
+	}
+	if err := l.resume(&o); err != nil {
+		return err
+	}
+	o.kept = true
+	return l.sweep()
+}
+
+// list returns the bases of all segments, ascending, and deletes what was never
+// complete.
+func (l *Log) list() ([]uint64, error) {
+	entries, err := l.fs.ReadDir(l.dir)
+	if err != nil {
+		return nil, err
+	}
+	var bases []uint64
+	for _, e := range entries {
+		stem, ext, _ := strings.Cut(e.Name, ".")
+		base, err := strconv.ParseUint(stem, 10, 64)
+		switch {
+		case strings.HasSuffix(e.Name, tmpExt):
+			if err := l.fs.Remove(l.path(e.Name)); err != nil {
+				return nil, err
+			}
+		case err == nil && fileName(base, "."+ext) == e.Name && ("."+ext == logExt || "."+ext == segExt):
+			bases = append(bases, base)
+		}
+	}
+	slices.Sort(bases)
+	return slices.Compact(bases), nil
+}
+
+// opening is a log that is being opened.
+type opening struct {
+	l     *Log
+	files []found
+	segs  []*segment
+	// last and sum are those of the last batch with events.
+	last uint64
+	sum  uint32
+	// newest is what the newest file held, nil where that was not unsealed.
+	newest  *scanned
+	damaged bool
+	kept    bool
+}
+
+// found is a segment as its header says. Without u and s its header is damaged.
+type found struct {
+	base, pred uint64
+	sum        uint32
+	seed       index.Seed
+	u          *unsealed
+	s          *sealedFile
+	err        error
+}
+
+func (o *opening) release() {
+	if o.kept {
+		return
+	}
+	for _, f := range o.files {
+		if f.u != nil {
+			f.u.close()
+		}
+	}
+}
+
+// look reads the headers of a segment's files. A sealed one that is complete is
+// in place of the unsealed one that it was made of.
+func (o *opening) look(base uint64) error {
+	l := o.l
+	f := found{base: base}
+	raw, err := l.fs.Open(l.path(fileName(base, logExt)))
+	hasLog := err == nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	s, sealedErr := l.findSealed(base)
+	switch {
+	case sealedErr == nil:
+		if hasLog {
+			_ = raw.Close()
+			if err := l.fs.Remove(l.path(fileName(base, logExt))); err != nil {
+				return err
+			}
+		}
+		f.s, f.pred, f.sum, f.seed = s, s.info.PrevLast, s.info.PrevSum, s.info.Seed
+	case hasLog:
+		head := make([]byte, fileDataStart)
+		w := window{f: raw}
+		if w.size, err = raw.Size(); err == nil {
+			head, err = w.at(0, fileDataStart)
+		}
+		if err != nil {
+			_ = raw.Close()
+			return err
+		}
+		h, err := parseFileHead(head)
+		if err == nil && h.base != base {
+			err = fmt.Errorf("%w: the header is of segment %d", errFormat, h.base)
+		}
+		if err != nil {
+			_ = raw.Close()
+			f.err = fmt.Errorf("%s: %w", fileName(base, logExt), err)
+			break
+		}
+		f.u = newUnsealed(raw, l.path(fileName(base, logExt)), h, l.report)
+		f.pred, f.sum, f.seed = h.predLast, h.predSum, h.seed
+	case errors.Is(sealedErr, storage.ErrDamaged):
+		f.err = sealedErr
+	default:
+		return sealedErr
+	}
+	o.files = append(o.files, f)
+	return nil
+}
+
+// loadMarks reads the floor file. A log without one is new, or has lost it: then
+// the segments say what they can.
+func (l *Log) loadMarks(o *opening) error {
+	b, err := readFile(l.fs, l.path(floorName))
+	var m marks
+	if err == nil {
+		m, err = parseMarks(b)
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, fs.ErrNotExist) && len(o.files) == 0:
+		m = marks{seed: index.Seed(randomUint64()), floor: 1}
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errFormat), errors.Is(err, io.ErrUnexpectedEOF):
+		m = marks{seed: index.Seed(randomUint64()), floor: 1}
+		if len(o.files) > 0 {
+			m.floor = o.files[0].base
+		}
+		for _, f := range o.files {
+			if f.seed != 0 {
+				m.seed = f.seed
+			}
+		}
+		l.logger.Error("the log's floor is lost: events that were dropped lately may show again", zap.Uint64("floor", m.floor), zap.Error(err))
+	default:
+		return err
+	}
+	stored := err == nil
+	for _, f := range o.files {
+		if f.err == nil && f.base > f.pred+1 && m.skip(storage.Range{First: f.pred + 1, Last: f.base - 1}) {
+			stored = false // a crash came between the jump and this
+		}
+	}
+	l.seed = m.seed
+	if stored {
+		l.marks = m
+		l.skipped.Store(&m.skipped)
+		l.floor.Store(m.floor)
+		return nil
+	}
+	return l.storeMarks(m)
+}
+
+// build reads the segments, oldest first, and names what is missing.
+func (o *opening) build() error {
+	l := o.l
+	o.last = 0
+	for i, f := range o.files {
+		end := unknownEnd
+		if i+1 < len(o.files) {
+			next := o.files[i+1]
+			if end = next.pred; next.err != nil {
+				end = next.base - 1
+			}
+		}
+		if f.err != nil {
+			o.lose(f.base, min(end, f.base+maxEvents-1), f.err)
+			continue
+		}
+		if f.pred > o.last && f.pred >= l.floor.Load() {
+			o.lose(max(o.last+1, l.floor.Load()), f.pred, fmt.Errorf("%w: the segment before %d is missing", errFormat, f.base))
+		}
+		o.last = max(o.last, f.pred)
+		if err := o.add(f, end); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *opening) add(f found, end uint64) error {
+	seg := &segment{base: f.base, pred: f.pred}
+	if f.s != nil {
+		seg.content = f.s
+		for _, r := range f.s.known {
+			o.damaged = true
+			o.l.report(&storage.DamageError{Range: r, Where: f.s.path, Err: errFormat})
+		}
+		o.segs = append(o.segs, seg)
+		o.last, o.sum, o.newest = max(o.last, seg.end()-1), f.s.info.Sum, nil
+		return nil
+	}
+	s, err := scanUnsealed(f.u, end)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.u.path, err)
+	}
+	for i := range s.damaged {
+		o.damaged = true
+		o.l.report(&s.damaged[i])
+	}
+	if end != unknownEnd && s.next == f.base {
+		// A crash came between the segment after it and its end.
+		f.u.close()
+		return o.l.fs.Remove(f.u.path)
+	}
+	seg.content = f.u
+	seg.failed.Store(f.u.damaged) // it stays as it is, for whoever can read more of it
+	o.segs = append(o.segs, seg)
+	o.newest = s
+	if s.next > f.base {
+		o.last, o.sum = s.next-1, s.dataSum
+	} else {
+		o.sum = f.u.head.predSum
+	}
+	return nil
+}
+
+// lose puts something in the place of what cannot be read.
+func (o *opening) lose(first, last uint64, err error) {
+	o.damaged = true
+	if first > last {
+		return
+	}
+	d := storage.DamageError{Range: storage.Range{First: first, Last: last}, Where: o.l.path(fileName(first, logExt)), Err: err}
+	o.l.report(&d)
+	seg := &segment{base: first, pred: first - 1, content: &lost{err: d}}
+	seg.failed.Store(true)
+	o.segs = append(o.segs, seg)
+	o.last, o.sum, o.newest = last, 0, nil
+}
+
+// resume makes the log ready to grow. What the newest file ends with is written
+// again first, for the disk may have less of it than this machine's memory.
+func (l *Log) resume(o *opening) error {
+	s := o.newest
+	if s != nil && s.lastAt != 0 {
+		if err := rewrite(s); err != nil {
+			return err
+		}
+	}
+	l.last.Store(o.last)
+	l.next.Store(o.last + 1)
+	l.w.dataSum = o.sum
+	base := l.next.Load()
+	if s != nil && s.next == s.u.head.base {
+		// The newest is empty: a new file takes its place, and its base.
+		base = s.u.head.base
+		o.segs = o.segs[:len(o.segs)-1]
+		s.u.close()
+		s = nil
+	}
+	if s == nil || !s.clean || l.opt.Poisoned || s.u.damaged {
+		if err := l.begin(base); err != nil {
+			return err
+		}
+		o.segs = append(o.segs, l.w.seg)
+	} else {
+		l.next.Store(s.next)
+		l.w.u, l.w.seg = s.u, o.segs[len(o.segs)-1]
+		l.w.off, l.w.sum = s.end, s.sum
+		l.w.started = firstLogged(s.u)
+	}
+	l.cur = newVersion(o.segs)
+	for _, seg := range o.segs[:len(o.segs)-1] {
+		if seg.unsealed() != nil && !seg.failed.Load() {
+			l.work.waiting.Add(1)
+		}
+	}
+	return nil
+}
+
+func firstLogged(u *unsealed) int64 {
+	u.mu.RLock()
+	defer u.mu.RUnlock()
+	return u.loggedAt[0]
+}
+
+// rewrite writes the last valid batch of a file again, and syncs it.
+func rewrite(s *scanned) error {
+	b := make([]byte, s.end-s.lastAt)
+	if err := disk.ReadFull(s.u.file, b, s.lastAt); err != nil {
+		return err
+	}
+	if _, err := s.u.file.WriteAt(b, s.lastAt); err != nil {
+		return err
+	}
+	return s.u.file.Sync()
+}
+
+// sweep deletes the large bodies that no event refers to. While anything is
+// damaged it deletes none: what cannot be read may refer to them.
+func (l *Log) sweep() error {
+	entries, err := l.fs.ReadDir(l.path(largeDir))
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	refs := make(map[string]struct{}, len(entries))
+	for _, seg := range l.cur.segs {
+		names, err := seg.names()
+		if err != nil {
+			l.logger.Warn("large bodies are not swept: a segment does not say which it has", zap.Error(err))
+			return nil
+		}
+		for _, name := range names {
+			refs[name] = struct{}{}
+		}
+	}
+	if len(l.damages.ranges) > 0 {
+		l.logger.Warn("large bodies are not swept while events cannot be read")
+		return nil
+	}
+	for _, e := range entries {
+		if _, ok := refs[e.Name]; ok {
+			continue
+		}
+		if err := l.removeLarge(e.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,297 @@
+package segment
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/internal/disk"
+	"github.com/osa-edge/osa-gateway/storage"
+)
+
+// scanned is what a scan of an unsealed file found.
+type scanned struct {
+	u *unsealed
+	// next is the sequence number after the last valid batch, end the place.
+	next uint64
+	end  int64
+	// sum is the checksum of the last valid header, lastAt where that batch
+	// stands, or 0.
+	sum    uint32
+	lastAt int64
+	// dataSum is that of the last batch that holds events, 0 for none.
+	dataSum uint32
+	// clean: the last batch is the mark of a clean end.
+	clean bool
+	// damaged are the events of bad batches that have a valid successor.
+	damaged []storage.DamageError
+}
+
+// unknownEnd as the last sequence number of a file: it is the newest, and ends
+// where its batches do.
+const unknownEnd = ^uint64(0)
+
+// scanUnsealed reads the batches of a file up to the event `last`, which the
+// segment after it names. A bad batch that has a valid one after it, here or in
+// another file, is damage. A bad one without is the torn end of the newest file.
+// No bodies are read, save those of the newest file's last batch.
+func scanUnsealed(u *unsealed, last uint64) (*scanned, error) {
+	size, err := u.file.Size()
+	if err != nil {
+		return nil, err
+	}
+	s := &scanner{
+		scanned: scanned{u: u, next: u.head.base, end: fileDataStart, sum: u.head.sum},
+		win:     window{f: u.file, size: size},
+	}
+	for last == unknownEnd || s.next <= last {
+		ok, err := s.batch(last)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			continue
+		}
+		found, err := s.resume(last)
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			break
+		}
+	}
+	switch {
+	case last != unknownEnd && s.next <= last:
+		s.damage(last+1, "the end of the file cannot be read")
+	case last == unknownEnd && s.clean:
+		// A batch may have been begun behind the mark.
+		s.clean, err = s.onlyZeros(s.end)
+	case last == unknownEnd:
+		err = s.cutTorn()
+	}
+	if err == nil && last == unknownEnd && s.win.unreadable != nil {
+		// What cannot be read may be a batch that was acknowledged.
+		err = s.win.unreadable
+	}
+	if err != nil {
+		return nil, err
+	}
+	u.mu.Lock()
+	u.skipTo(int(s.next - u.head.base))
+	u.mu.Unlock()
+	return &s.scanned, nil
+}
+
+type scanner struct {
+	scanned
+	win window
+	// head is that of the batch that was read last, bad or not.
+	head  batchHead
+	metas []byte
+	// previous is where the scan stood before the last batch.
+	previous state
+}
+
+// state is where the scan stood before a batch.
+type state struct {
+	next   uint64
+	end    int64
+	sum    uint32
+	lastAt int64
+	data   uint32
+}
+
+// batch takes in the batch at s.end; ok is false where none that is valid
+// stands.
+func (s *scanner) batch(last uint64) (ok bool, err error) {
+	b, err := s.win.at(s.end, batchHeadLen)
+	if err != nil {
+		return false, err
+	}
+	h, ok := parseBatchHead(b, s.u.salt)
+	if !ok || h.prev != s.sum || h.first != s.next || s.end+h.size() > s.win.size ||
+		h.first+uint64(h.count) > s.u.head.base+maxEvents || last != unknownEnd && h.count > 0 && h.first+uint64(h.count)-1 > last {
+		s.head = batchHead{}
+		return false, nil
+	}
+	s.head = h
+	events, err := s.events(&h)
+	if err != nil || events == nil {
+		return false, err
+	}
+	s.previous = state{s.next, s.end, s.sum, s.lastAt, s.dataSum}
+	if s.clean = h.count == 0; !s.clean {
+		s.u.add(s.end, &h, events)
+		s.dataSum = h.sum
+	}
+	s.lastAt, s.sum = s.end, h.sum
+	s.next += uint64(h.count)
+	s.end += h.size()
+	return true, nil
+}
+
+// events decodes the metas of a batch; nil where they are bad.
+func (s *scanner) events(h *batchHead) ([]*event.Event, error) {
+	b, err := s.win.at(s.end+batchHeadLen, int(h.metasLen))
+	if err != nil {
+		return nil, err
+	}
+	if s.u.salt.sum(b) != h.metasSum {
+		return nil, nil
+	}
+	events := make([]*event.Event, 0, h.count)
+	var bodies uint64
+	err = entries(b, int(h.count), func(i int, meta []byte, n uint32) error {
+		e, err := decodeMeta(meta, h.first+uint64(i))
+		bodies += uint64(n)
+		events = append(events, e)
+		return err
+	})
+	if err != nil || bodies != uint64(h.bodiesLen) {
+		return nil, nil
+	}
+	return events, nil
+}
+
+// resume looks for a valid header behind a bad batch, and goes on there.
+func (s *scanner) resume(last uint64) (found bool, err error) {
+	from := s.end + 1
+	if s.head.sum != 0 {
+		// The header is good, its metas are not: what follows it is known.
+		from = s.end + s.head.size()
+		s.head = batchHead{}
+	}
+	at, h, err := s.search(from)
+	if err != nil || at == 0 || last != unknownEnd && h.first > last {
+		return false, err
+	}
+	s.damage(h.first, "a batch is damaged")
+	s.end, s.sum = at, h.prev
+	return true, nil
+}
+
+// damage notes that what lies before the event `next` cannot be read.
+func (s *scanner) damage(next uint64, what string) {
+	if next <= s.next {
+		return
+	}
+	s.damaged = append(s.damaged, storage.DamageError{
+		Range: storage.Range{First: s.next, Last: next - 1}, Where: s.u.path, Err: fmt.Errorf("%w: %s", errFormat, what),
+	})
+	s.next = next
+}
+
+// search finds the first header of this file from a place on, and returns 0 if
+// there is none.
+func (s *scanner) search(from int64) (int64, batchHead, error) {
+	var magic [4]byte
+	binary.LittleEndian.PutUint32(magic[:], batchMagic)
+	for from+batchHeadLen <= s.win.size {
+		b, err := s.win.at(from, int(min(windowSize, s.win.size-from)))
+		if err != nil {
+			return 0, batchHead{}, err
+		}
+		for at := 0; ; at++ {
+			i := bytes.Index(b[at:], magic[:])
+			if i < 0 || at+i+batchHeadLen > len(b) {
+				break
+			}
+			at += i
+			h, ok := parseBatchHead(b[at:], s.u.salt)
+			if ok && h.first >= s.next && h.first+uint64(h.count) <= s.u.head.base+maxEvents {
+				return from + int64(at), h, nil
+			}
+		}
+		from += int64(len(b)) - batchHeadLen + 1
+	}
+	return 0, batchHead{}, nil
+}
+
+// cutTorn takes back the last batch of the newest file where its bodies did not
+// reach the disk. The tables keep its positions, which nobody asks for and which
+// are not given out again: the file takes nothing more.
+func (s *scanner) cutTorn() error {
+	if s.lastAt == 0 || s.clean {
+		return nil
+	}
+	u := s.u
+	b := u.batches[len(u.batches)-1]
+	bodies := make([]byte, b.bodiesLen)
+	if err := disk.ReadFull(u.file, bodies, b.off+batchHeadLen+int64(b.metasLen)); err != nil {
+		return err
+	}
+	if u.salt.sum(bodies) == b.bodiesSum {
+		return nil
+	}
+	u.mu.Lock()
+	u.batches = u.batches[:len(u.batches)-1]
+	u.n = b.pos
+	u.loggedAt = u.loggedAt[:b.pos]
+	u.mu.Unlock()
+	p := s.previous
+	s.next, s.end, s.sum, s.lastAt, s.dataSum = p.next, p.end, p.sum, p.lastAt, p.data
+	return nil
+}
+
+// onlyZeros reports whether nothing was ever written from a place on.
+func (s *scanner) onlyZeros(from int64) (bool, error) {
+	for from < s.win.size {
+		b, err := s.win.at(from, int(min(windowSize, s.win.size-from)))
+		if err != nil {
+			return false, err
+		}
+		if len(bytes.TrimLeft(b, "\x00")) != 0 {
+			return false, nil
+		}
+		from += int64(len(b))
+	}
+	return true, nil
+}
+
+// windowSize is how much of a file is read at once.
+const windowSize = 1 << 20
+
+// window reads a file front to back in large pieces.
+type window struct {
+	f    io.ReaderAt
+	size int64
+	off  int64
+	buf  []byte
+	// unreadable is the first error of a place that could not be read; it reads
+	// as zeros.
+	unreadable error
+}
+
+// at returns up to n bytes at off, fewer at the end of the file. They are valid
+// until the next call.
+func (w *window) at(off int64, n int) ([]byte, error) {
+	n = int(max(0, min(int64(n), w.size-off)))
+	if off < w.off || off+int64(n) > w.off+int64(len(w.buf)) {
+		want := int(min(max(int64(n), windowSize), w.size-off))
+		if cap(w.buf) < want {
+			w.buf = make([]byte, want)
+		}
+		w.off, w.buf = off, w.buf[:want]
+		if err := disk.ReadFull(w.f, w.buf, off); err != nil {
+			w.piecewise()
+		}
+	}
+	at := off - w.off
+	return w.buf[at : at+int64(n)], nil
+}
+
+// piecewise reads what can be read of the window.
+func (w *window) piecewise() {
+	const piece = 4 << 10
+	for i := 0; i < len(w.buf); i += piece {
+		b := w.buf[i:min(i+piece, len(w.buf))]
+		if err := disk.ReadFull(w.f, b, w.off+int64(i)); err != nil {
+			clear(b)
+			if w.unreadable == nil {
+				w.unreadable = err
+			}
+		}
+	}
+}

@@ -1,0 +1,269 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/storage"
+	"github.com/osa-edge/osa-gateway/storage/index"
+	"github.com/osa-edge/osa-gateway/storage/segment/sealed"
+)
+
+// sealedFile is a segment in its sealed form. Its files are open only while they
+// are read, and the ones read last.
+type sealedFile struct {
+	log             *Log
+	path, indexPath string
+	info            sealed.Info
+	// expected is how many events it should have, as far as that is known.
+	expected int
+	// known are the events that are lost for certain.
+	known []storage.Range
+
+	mu sync.Mutex
+	// rebuilt are the dedup keys in place of a damaged table.
+	rebuilt *index.Mem
+	// queued: the term table waits to be made anew.
+	queued bool
+	// unindexable: none can be made, for the segment cannot be read.
+	unindexable bool
+}
+
+// findSealed opens the sealed file of a segment; fs.ErrNotExist if there is none.
+func (l *Log) findSealed(base uint64) (*sealedFile, error) {
+	s := &sealedFile{log: l, path: l.path(fileName(base, segExt)), indexPath: l.path(fileName(base, idxExt))}
+	h, done, err := l.files.get(s)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	s.info, s.known = h.r.Info(), h.r.Damaged()
+	if s.info.Base != base {
+		return nil, fmt.Errorf("%w: %s holds segment %d", storage.ErrDamaged, s.path, s.info.Base)
+	}
+	s.expected = s.info.Count
+	if s.info.Footer == 0 {
+		l.report(&storage.DamageError{Range: storage.Range{First: base, Last: base - 1}, Where: s.path, Err: fmt.Errorf("%w: the footer, made anew in memory", errFormat)})
+	}
+	return s, nil
+}
+
+func (s *sealedFile) count() int { return s.info.Count }
+
+// passed turns what the sealed form says of damage into a report.
+func (s *sealedFile) passed(err error) error {
+	var d *storage.DamageError
+	if errors.As(err, &d) {
+		s.log.report(d)
+		return d
+	}
+	return err
+}
+
+// lostErr is for a file that cannot even be opened: ErrNotFound where it was
+// dropped meanwhile.
+func (s *sealedFile) lostErr(err error) error {
+	if s.info.Last() < s.log.floor.Load() || s.log.closed.Load() {
+		return storage.ErrNotFound
+	}
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, storage.ErrDamaged) {
+		return err
+	}
+	return s.passed(&storage.DamageError{Range: storage.Range{First: s.info.Base, Last: s.info.Last()}, Where: s.path, Err: err})
+}
+
+func (s *sealedFile) cursor() cursor { return &sealedCursor{s: s} }
+
+// sealedCursor opens the file when it is first used.
+type sealedCursor struct {
+	s    *sealedFile
+	c    *sealed.Cursor
+	done func()
+}
+
+func (c *sealedCursor) open() error {
+	if c.c != nil {
+		return nil
+	}
+	h, done, err := c.s.log.files.get(c.s)
+	if err != nil {
+		return c.s.lostErr(err)
+	}
+	c.c, c.done = h.r.Cursor(), done
+	return nil
+}
+
+func (c *sealedCursor) event(pos int) (*event.Event, error) {
+	if err := c.open(); err != nil {
+		return nil, err
+	}
+	e, err := c.c.Event(pos)
+	return e, c.s.passed(err)
+}
+
+func (c *sealedCursor) close() {
+	if c.done != nil {
+		c.done()
+		c.done = nil
+	}
+}
+
+func (c *sealedCursor) body(e *event.Event) ([]byte, error) {
+	body, err := c.c.Body(int(e.Seq - c.s.info.Base))
+	return body, c.s.passed(err)
+}
+
+// with calls fn with the open file.
+func (s *sealedFile) with(fn func(*sealed.Reader) error) error {
+	h, done, err := s.log.files.get(s)
+	if err != nil {
+		return s.lostErr(err)
+	}
+	defer done()
+	return fn(h.r)
+}
+
+// keys implements content. The table closes with keysTable.close.
+func (s *sealedFile) keys() (index.Table, error) { return keyTable{s}, nil }
+
+// keyTable reads the table of keys in the footer, or what was made in its place.
+type keyTable struct{ s *sealedFile }
+
+func (t keyTable) Get(hash uint64) (set index.Set, ok bool, err error) {
+	err = t.use(func(table index.Table) (err error) {
+		set, ok, err = table.Get(hash)
+		return err
+	})
+	return set, ok, err
+}
+
+func (t keyTable) Hashes(fn func(hash uint64) bool) error {
+	return t.use(func(table index.Table) error { return table.Hashes(fn) })
+}
+
+// use calls fn with the table, and once more with one made anew where it is
+// damaged.
+func (t keyTable) use(fn func(index.Table) error) error {
+	s := t.s
+	return s.with(func(r *sealed.Reader) error {
+		s.mu.Lock()
+		rebuilt := s.rebuilt
+		s.mu.Unlock()
+		if rebuilt != nil {
+			return fn(rebuilt)
+		}
+		if s.info.Seed == s.log.seed {
+			if err := fn(r.Keys()); !errors.Is(err, storage.ErrDamaged) {
+				return err
+			}
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.rebuilt == nil {
+			s.log.report(&storage.DamageError{Range: storage.Range{First: s.info.Base, Last: s.info.Base - 1}, Where: s.path, Err: fmt.Errorf("%w: table of dedup keys, made anew in memory", errFormat)})
+			m, err := s.rebuildKeys(r)
+			if err != nil {
+				return err
+			}
+			s.rebuilt = m
+		}
+		return fn(s.rebuilt)
+	})
+}
+
+// rebuildKeys makes the table of dedup keys from the events that can be read.
+func (s *sealedFile) rebuildKeys(r *sealed.Reader) (*index.Mem, error) {
+	m := index.NewMem()
+	c := r.Cursor()
+	for pos := range s.info.Count {
+		e, err := c.Event(pos)
+		if err != nil {
+			if err = s.passed(err); !errors.Is(err, storage.ErrDamaged) {
+				return nil, err
+			}
+			continue
+		}
+		m.Add(s.log.seed.Key(e), uint16(pos))
+	}
+	return m, nil
+}
+
+// terms implements content.
+func (s *sealedFile) terms() (index.Source, error) { return termTable{s}, nil }
+
+// termTable reads the .idx file. Where that is missing or damaged it is made anew
+// in the background.
+type termTable struct{ s *sealedFile }
+
+func (t termTable) Get(hash uint64) (set index.Set, ok bool, err error) {
+	h, done, err := t.s.log.indexes.get(t.s)
+	if err == nil {
+		set, ok, err = h.r.Get(hash)
+		done()
+	}
+	switch {
+	case err == nil:
+		return set, ok, nil
+	case errors.Is(err, storage.ErrDamaged), errors.Is(err, fs.ErrNotExist), errors.Is(err, storage.ErrFormat):
+		t.s.mu.Lock()
+		never := t.s.unindexable
+		t.s.mu.Unlock()
+		if never {
+			return set, false, storage.ErrDamaged
+		}
+		return set, false, t.s.log.work.rebuild(t.s)
+	}
+	return set, false, err
+}
+
+func (s *sealedFile) window(since, until int64) (set index.Set, err error) {
+	err = s.with(func(r *sealed.Reader) error {
+		set = r.PositionsReceived(timeOf(since), timeOf(until))
+		return nil
+	})
+	return set, err
+}
+
+// timeOf is the reverse of unixNano; what is beyond all times is no bound.
+func timeOf(n int64) time.Time {
+	if n == math.MinInt64 || n == noTime {
+		return time.Time{}
+	}
+	return time.Unix(0, n)
+}
+
+func (s *sealedFile) minLogged() int64 { return unixNano(s.info.LoggedMin) }
+
+func (s *sealedFile) loggedBefore(before time.Time) (n int, err error) {
+	err = s.with(func(r *sealed.Reader) error {
+		n, err = r.LoggedBefore(before)
+		return err
+	})
+	return n, err
+}
+
+func (s *sealedFile) names() (names []string, err error) {
+	err = s.with(func(r *sealed.Reader) error {
+		names, err = r.BodyRefs()
+		return err
+	})
+	return names, err
+}
+
+func (s *sealedFile) close() {
+	s.log.files.drop(s, nil)
+	s.log.indexes.drop(s, nil)
+}
+
+// Interface guards
+var (
+	_ content      = (*sealedFile)(nil)
+	_ cursor       = (*sealedCursor)(nil)
+	_ index.Table  = keyTable{}
+	_ index.Source = termTable{}
+)

@@ -1,0 +1,173 @@
+package segment
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/osa-edge/osa-gateway/storage"
+)
+
+// worker does what need not be done while somebody waits, one thing at a time:
+// it fills the next file with zeros, seals segments, unlinks those below the
+// floor and makes term tables anew.
+type worker struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	l      *Log
+	signal chan struct{}
+	// waiting is how many full segments are to be sealed.
+	waiting atomic.Int64
+
+	mu sync.Mutex
+	// queue are sealed files without a term table. finished counts the events of
+	// those that got one since the queue was empty, total all of theirs.
+	queue           []*sealedFile
+	finished, total uint64
+}
+
+// retryAfter is when the worker tries again what has failed.
+const retryAfter = 10 * time.Second
+
+func (w *worker) start(l *Log) {
+	w.l = l
+	w.signal = make(chan struct{}, 1)
+}
+
+// wake tells the worker that there may be something to do.
+func (w *worker) wake() {
+	select {
+	case w.signal <- struct{}{}:
+	default:
+	}
+}
+
+// end stops the worker and waits until it has.
+func (w *worker) end() {
+	w.cancel()
+	w.done.Wait()
+}
+
+func (w *worker) run(l *Log) {
+	defer w.done.Done()
+	for {
+		again := w.round(l)
+		var retry <-chan time.Time
+		if again {
+			t := time.NewTimer(retryAfter)
+			defer t.Stop()
+			retry = t.C
+		}
+		select {
+		case <-w.ctx.Done():
+			return
+		case <-w.signal:
+		case <-retry:
+		}
+	}
+}
+
+// round does all that there is to do. It tells whether something has failed and
+// is to be tried again.
+func (w *worker) round(l *Log) (again bool) {
+	for {
+		did := false
+		for _, job := range []struct {
+			what string
+			do   func() (bool, error)
+		}{
+			{"fill the next file", l.fill},
+			{"unlink a segment", l.unlinkOldest},
+			{"seal a segment", l.sealOldest},
+			{"make a term table anew", w.rebuildNext},
+		} {
+			if w.ctx.Err() != nil {
+				return false
+			}
+			ok, err := job.do()
+			if err != nil && w.ctx.Err() == nil {
+				l.logger.Warn("the log could not "+job.what, zap.Error(err))
+				again = true
+			}
+			if did = ok && err == nil; did {
+				break // the first job that has something to do goes first
+			}
+		}
+		if !did {
+			return again
+		}
+	}
+}
+
+// runInline does in this goroutine what the worker would.
+func (l *Log) runInline() { l.work.round(l) }
+
+// rebuild queues the term table of a segment and returns the RebuildError for
+// who needs it.
+func (w *worker) rebuild(s *sealedFile) error {
+	w.mu.Lock()
+	s.mu.Lock()
+	if !s.queued {
+		s.queued = true
+		w.queue = append(w.queue, s)
+		w.total += uint64(s.count())
+	}
+	s.mu.Unlock()
+	w.mu.Unlock()
+	w.l.indexes.drop(s, nil)
+	w.wake()
+	if err := w.progress(); err != nil {
+		return err
+	}
+	return &storage.RebuildError{Part: "index", Total: uint64(s.count())} // it is done this moment
+}
+
+func (w *worker) progress() *storage.RebuildError {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.queue) == 0 {
+		return nil
+	}
+	return &storage.RebuildError{Part: "index", Done: w.finished, Total: w.total}
+}
+
+// rebuildNext makes the term table of the newest segment in the queue.
+func (w *worker) rebuildNext() (bool, error) {
+	w.mu.Lock()
+	if len(w.queue) == 0 {
+		w.mu.Unlock()
+		return false, nil
+	}
+	s := slices.MaxFunc(w.queue, func(a, b *sealedFile) int {
+		if a.info.Base < b.info.Base {
+			return -1
+		}
+		return 1
+	})
+	w.mu.Unlock()
+	err := s.buildIndex(w.ctx)
+	if w.ctx.Err() != nil {
+		return false, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queue = slices.DeleteFunc(w.queue, func(o *sealedFile) bool { return o == s })
+	w.finished += uint64(s.count())
+	if len(w.queue) == 0 {
+		w.finished, w.total = 0, 0
+	}
+	s.mu.Lock()
+	s.queued, s.unindexable = false, errors.Is(err, storage.ErrDamaged)
+	s.mu.Unlock()
+	// Where it failed the next query asks again.
+	if err != nil && !errors.Is(err, storage.ErrDamaged) {
+		return true, err
+	}
+	return true, nil
+}
