@@ -89,19 +89,6 @@ func (s *Store) backup(ctx context.Context, w io.Writer, from point) (end point,
 	return end, last.flush()
 }
 
-// untilClosing is ctx, ended also when the store closes.
-func (s *Store) untilClosing(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	go func() { // ends with the backup
-		select {
-		case <-s.gate.closing:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
-}
-
 // continues returns the point that a backup goes on from, which must be one of
 // this store's.
 func (s *Store) continues(since string) (point, error) {

@@ -41,10 +41,8 @@ func (s *Store) Prepare(ctx context.Context, e *event.Event) (storage.Outcome, e
 
 // Writable implements storage.Store.
 func (s *Store) Writable() error {
-	select {
-	case <-s.gate.closing:
+	if s.gate.closing.Err() != nil {
 		return storage.ErrClosed
-	default:
 	}
 	if err := s.space.allows(spaceLow); err != nil {
 		return err

@@ -13,12 +13,17 @@ type gate struct {
 	mu      sync.Mutex
 	n       int
 	closed  bool
-	failed  bool          // nobody is let in any more; the owner has to close
-	closing chan struct{} // closed when closing begins, or when a write failed
-	empty   chan struct{} // closed when nobody is left
+	failed  bool            // nobody is let in any more; the owner has to close
+	empty   chan struct{}   // closed when nobody is left
+	closing context.Context // ends when closing begins, or when a write failed
+	shut    context.CancelFunc
 }
 
-func newGate() gate { return gate{closing: make(chan struct{}), empty: make(chan struct{})} }
+func newGate() gate {
+	g := gate{empty: make(chan struct{})}
+	g.closing, g.shut = context.WithCancel(context.Background())
+	return g
+}
 
 func (g *gate) enter(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
@@ -37,10 +42,8 @@ func (g *gate) enter(ctx context.Context) error {
 func (g *gate) fail() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.failed && !g.closed {
-		close(g.closing)
-	}
 	g.failed = true
+	g.shut()
 }
 
 func (g *gate) leave() {
@@ -57,9 +60,7 @@ func (g *gate) close() bool {
 	first := !g.closed
 	if first {
 		g.closed = true
-		if !g.failed {
-			close(g.closing)
-		}
+		g.shut()
 		if g.n == 0 {
 			close(g.empty)
 		}
@@ -71,10 +72,18 @@ func (g *gate) close() bool {
 
 // interrupted is why something long should stop.
 func (s *Store) interrupted(ctx context.Context) error {
-	select {
-	case <-s.gate.closing:
+	if s.gate.closing.Err() != nil {
 		return storage.ErrClosed
-	default:
-		return ctx.Err()
+	}
+	return ctx.Err()
+}
+
+// untilClosing is ctx, ended also when the store closes.
+func (s *Store) untilClosing(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.gate.closing, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
 	}
 }

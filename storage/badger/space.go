@@ -39,7 +39,7 @@ type space struct {
 	reserve int64
 	ballast int64
 	free    func(dir string) (int64, error)
-	log  *zap.Logger
+	log     *zap.Logger
 
 	level atomic.Int32
 	spent atomic.Int64

@@ -114,7 +114,7 @@ func (s *Store) Follow(ctx context.Context, after uint64) (head uint64, err erro
 		return 0, err
 	}
 	defer s.gate.leave()
-	return s.head.wait(ctx, s.gate.closing, after)
+	return s.head.wait(ctx, s.gate.closing.Done(), after)
 }
 
 // Get implements storage.Store.
@@ -132,14 +132,13 @@ func (s *Store) Scan(ctx context.Context, after, through uint64, fn func(*event.
 		return err
 	}
 	defer s.gate.leave()
-	n, interrupted := 0, error(nil)
-	err := s.log.Scan(after, through, func(e *event.Event) bool {
-		if n++; n%256 == 0 {
-			interrupted = s.interrupted(ctx)
-		}
-		return interrupted == nil && fn(e)
-	})
-	return errors.Join(interrupted, err)
+	ctx, cancel := s.untilClosing(ctx)
+	defer cancel()
+	err := s.log.Scan(ctx, after, through, fn)
+	if err != nil && ctx.Err() != nil {
+		err = s.interrupted(ctx)
+	}
+	return err
 }
 
 // Query implements storage.Store.
@@ -148,7 +147,13 @@ func (s *Store) Query(ctx context.Context, q storage.Query) (storage.Page, error
 		return storage.Page{}, err
 	}
 	defer s.gate.leave()
-	return s.log.Query(ctx, q)
+	ctx, cancel := s.untilClosing(ctx)
+	defer cancel()
+	page, err := s.log.Query(ctx, q)
+	if err != nil && ctx.Err() != nil {
+		err = s.interrupted(ctx)
+	}
+	return page, err
 }
 
 // Usage implements storage.Store.
@@ -184,7 +189,13 @@ func (s *Store) Usage(ctx context.Context) (storage.Usage, error) {
 }
 
 // Health implements storage.Store.
-func (s *Store) Health() storage.Health { return s.log.Health() }
+func (s *Store) Health() storage.Health {
+	h := storage.Health{Damaged: s.log.Damaged()}
+	if r := s.log.Rebuilding(); r != nil {
+		h.Rebuilding = append(h.Rebuilding, *r)
+	}
+	return h
+}
 
 // Close implements storage.Store. It waits for what is in progress.
 func (s *Store) Close() error {
