@@ -117,7 +117,9 @@ func (s *Store) write(events []*event.Event) error {
 		if err != nil {
 			return err
 		}
+		body := e.Body
 		e.BodyRef, e.Body = name, nil
+		defer func() { e.Body = body }()
 	}
 	return s.log.Append(events)
 }

@@ -19,8 +19,8 @@ type gate struct {
 	shut    context.CancelFunc
 }
 
-func newGate() gate {
-	g := gate{empty: make(chan struct{})}
+func newGate() *gate {
+	g := &gate{empty: make(chan struct{})}
 	g.closing, g.shut = context.WithCancel(context.Background())
 	return g
 }

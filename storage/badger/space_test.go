@@ -11,10 +11,10 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/storagetest"
 )
 
-// disk is a file system whose free space the test sets.
-type disk struct{ free atomic.Int64 }
+// fakeDisk is a file system whose free space the test sets.
+type fakeDisk struct{ free atomic.Int64 }
 
-func (d *disk) options() Options {
+func (d *fakeDisk) options() Options {
 	return Options{Reserve: 80 << 20, Ballast: 1 << 20, freeSpace: func(string) (int64, error) { return d.free.Load(), nil }}
 }
 
@@ -29,7 +29,7 @@ func ballastOf(t *testing.T, dir string) int64 {
 }
 
 func TestSpace(t *testing.T) {
-	var d disk
+	var d fakeDisk
 	d.free.Store(1 << 30)
 	dir := t.TempDir()
 	s, err := Open(dir, d.options())
@@ -89,7 +89,7 @@ func TestSpace(t *testing.T) {
 
 // A burst between two looks at the disk cannot eat the reserve.
 func TestSpaceBurst(t *testing.T) {
-	var d disk
+	var d fakeDisk
 	d.free.Store(1 << 30)
 	s, err := Open(t.TempDir(), d.options())
 	must(t, err)
@@ -108,7 +108,7 @@ func TestSpaceBurst(t *testing.T) {
 
 // The watcher finds out by itself, both ways.
 func TestSpaceWatch(t *testing.T) {
-	var d disk
+	var d fakeDisk
 	d.free.Store(1 << 30)
 	s, err := Open(t.TempDir(), d.options())
 	must(t, err)
@@ -120,7 +120,7 @@ func TestSpaceWatch(t *testing.T) {
 }
 
 func TestOpenWithoutSpace(t *testing.T) {
-	var d disk
+	var d fakeDisk
 	dir := t.TempDir()
 	d.free.Store(1 << 30)
 	s, err := Open(dir, d.options())
@@ -138,7 +138,7 @@ func TestOpenWithoutSpace(t *testing.T) {
 
 // Close writes what memory holds: the ballast makes room for it.
 func TestCloseWithoutSpace(t *testing.T) {
-	var d disk
+	var d fakeDisk
 	dir := t.TempDir()
 	d.free.Store(1 << 30)
 	s, err := Open(dir, d.options())

@@ -34,7 +34,7 @@ type Store struct {
 	documents   *bolt.Documents
 	projections *bolt.Projections
 	space       *space
-	gate        gate
+	gate        *gate
 	filter      dedupFilter
 
 	commit committing // of CommitBatch, which has one caller
@@ -79,13 +79,13 @@ func (s *Store) open() error {
 	}
 	s.identity = id
 	s.space = openSpace(s.dir, s.opt)
-	s.log, err = segment.Open(disk.OS{}, filepath.Join(s.dir, logDir), segment.Options{
+	s.log, err = segment.Open(disk.OS, filepath.Join(s.dir, logDir), segment.Options{
 		Logger: s.logger.Named("log"), Poisoned: s.opt.Poisoned,
 	})
 	if err != nil {
 		return err
 	}
-	if s.documents, err = bolt.OpenDocuments(filepath.Join(s.dir, documentsFile), bolt.Options{Logger: s.logger}); err != nil {
+	if s.documents, err = bolt.OpenDocuments(filepath.Join(s.dir, documentsFile), bolt.Options{Logger: s.logger, Existing: held == contentsStore}); err != nil {
 		return err
 	}
 	if s.projections, err = bolt.OpenProjections(filepath.Join(s.dir, projectionsFile), bolt.Options{Logger: s.logger}); err != nil {
