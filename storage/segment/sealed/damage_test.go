@@ -2,12 +2,14 @@ package sealed
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/internal/checksum"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -85,10 +87,10 @@ func TestBodyIsCheckedAgainstDigest(t *testing.T) {
 // A byte that changes anywhere is found out, or was of the header that the foot
 // repeats.
 func TestAnyByte(t *testing.T) {
-	events := generate(testHeader.Base, 700)
+	events := generate(testHeader.Base, 300)
 	f, _ := write(t, testHeader, events)
 	rng := rand.New(rand.NewPCG(1, 1))
-	for range 400 {
+	for range 150 {
 		at := int64(rng.IntN(len(f.b)))
 		bad := flip(f, at)
 		s, err := Open(bad, int64(len(bad.b)))
@@ -220,5 +222,45 @@ func TestRecoverTakesNoForeignBlocks(t *testing.T) {
 	}
 	if got := s.Damaged(); len(got) != 1 || got[0].First != s.Seq(b.first) {
 		t.Fatal(got)
+	}
+}
+
+func TestSectionIsChecked(t *testing.T) {
+	raw := bytes.Repeat([]byte("much the same "), 2000)
+	b, good := pack(nil, raw, 1, 64)
+	if out, err := good.unpack(nil, b, 1, 64); err != nil || !bytes.Equal(out, raw) || good.packing != packedS2 {
+		t.Fatal(err)
+	}
+	// Checksums are right, and what they are of is not.
+	for name, change := range map[string]func(s *section, b []byte){
+		"another size":    func(s *section, _ []byte) { s.size++ },
+		"not packed":      func(s *section, _ []byte) { s.packing = packedPlain },
+		"unknown packing": func(s *section, _ []byte) { s.packing = 7 },
+		"no S2":           func(_ *section, b []byte) { clear(b[3:]) },
+	} {
+		s, bad := good, slices.Clone(b)
+		change(&s, bad)
+		s.sum = checksum.Salted(1, 64, bad)
+		if _, err := s.unpack(nil, bad, 1, 64); !errors.Is(err, storage.ErrDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// What would unpack to far more than it takes is not packed.
+	zeros := make([]byte, 4*freeSize)
+	if b, s := pack(nil, zeros, 1, 64); s.packing != packedPlain || len(b) != len(zeros) {
+		t.Error(s)
+	}
+}
+
+func TestOtherVersionsAreRefused(t *testing.T) {
+	f, _ := write(t, testHeader, generate(testHeader.Base, 3))
+	at := len(f.b) - footSize
+	f.b[at+8]++
+	binary.LittleEndian.PutUint32(f.b[len(f.b)-4:], checksum.Salted(testHeader.Salt, uint64(at), f.b[at:len(f.b)-4]))
+	if _, err := Open(f, int64(len(f.b))); !errors.Is(err, storage.ErrFormat) {
+		t.Fatal(err)
+	}
+	if _, err := Recover(t.Context(), f, int64(len(f.b)), 0); !errors.Is(err, storage.ErrFormat) {
+		t.Fatal(err)
 	}
 }

@@ -84,6 +84,9 @@ func (s *Reader) readable(ctx context.Context, fn func(pos int, e *event.Event))
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if s.blocks[i].off == lost {
+			continue
+		}
 		for pos := s.blocks[i].first; pos < s.blocks[i].next(); pos++ {
 			e = event.Event{}
 			if err := c.decode(pos, &e); err == nil {
