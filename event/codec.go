@@ -4,240 +4,225 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
-	"time"
 )
 
-// codecVersion is the first byte of an encoded event.
-const codecVersion = 1
+// An encoded event is
+//
+//	version 2, length of the fields (uvarint), fields
+//
+// and a field is a tag (uvarint: its number times four, plus its wire type) and
+// a value. What is empty is not written. Readers pass over what they do not
+// know, so fields may be added; a number is never used for something else.
+const (
+	codecVersion  = 2
+	codecVersion1 = 1 // see decode1
+)
+
+// Wire types. The fourth is not used: records that have it are refused.
+const (
+	wireVarint = 0 // uvarint; signed numbers in zigzag form
+	wireFixed  = 1 // 8 bytes, big-endian
+	wireBytes  = 2 // length (uvarint), bytes
+)
+
+// Tags. Up to number 31 they take one byte.
+const (
+	tagReceivedAt = 1<<2 | wireFixed  // nanoseconds since 1970
+	tagLoggedAt   = 2<<2 | wireVarint // signed, nanoseconds after ReceivedAt
+	tagDedupKey   = 3<<2 | wireBytes
+	tagBodyDigest = 4<<2 | wireBytes
+	tagMismatch   = 5<<2 | wireVarint
+	tagReplayOf   = 6<<2 | wireVarint
+	tagSize       = 7<<2 | wireVarint
+	tagProcessing = 8<<2 | wireVarint // signed, nanoseconds
+
+	tagWorkspaceID   = 9<<2 | wireBytes
+	tagSource        = 10<<2 | wireBytes
+	tagType          = 11<<2 | wireBytes
+	tagKind          = 12<<2 | wireBytes
+	tagWorkflowID    = 13<<2 | wireBytes
+	tagWorkflowName  = 14<<2 | wireBytes
+	tagAgentID       = 15<<2 | wireBytes
+	tagStatus        = 16<<2 | wireBytes
+	tagSeverity      = 17<<2 | wireBytes
+	tagErrorMessage  = 18<<2 | wireBytes
+	tagCorrelationID = 19<<2 | wireBytes
+	tagBodyRef       = 20<<2 | wireBytes
+
+	tagTimestamp      = 21<<2 | wireBytes
+	tagPreviousStatus = 22<<2 | wireBytes
+	tagCurrentStatus  = 23<<2 | wireBytes
+	tagEstimated      = 24<<2 | wireBytes
+	tagErrorType      = 25<<2 | wireBytes
+	tagRecovery       = 26<<2 | wireBytes
+	tagAffected       = 27<<2 | wireBytes // one an agent
+	tagExecutionTime  = 28<<2 | wireFixed
+	tagConfidence     = 29<<2 | wireFixed
+	tagProgress       = 30<<2 | wireFixed
+	tagResults        = 31<<2 | wireVarint
+	tagCompleted      = 32<<2 | wireVarint // signed, as are those below
+	tagTotal          = 33<<2 | wireVarint
+	tagFailed         = 34<<2 | wireVarint
+	tagSuccessful     = 35<<2 | wireVarint
+	tagPhase          = 36<<2 | wireVarint
+)
 
 // ErrCorrupt is returned for bytes that are no encoded event.
 var ErrCorrupt = errors.New("corrupt event record")
 
+// lengthSize is what most records need for their length.
+const lengthSize = 2
+
 // AppendBinary appends the compact form of the event without its body and
-// without Seq, which stores keep in the key.
+// without Seq, which stores keep elsewhere.
 func (e *Event) AppendBinary(dst []byte) []byte {
-	dst = append(dst, codecVersion)
-	var flags byte
+	dst = append(dst, codecVersion, 0, 0)
+	start := len(dst)
+	dst = e.appendFields(dst)
+	size := len(dst) - start
+	var length [binary.MaxVarintLen64]byte
+	n := binary.PutUvarint(length[:], uint64(size))
+	if n != lengthSize {
+		if n > lengthSize {
+			dst = append(dst, length[:n-lengthSize]...) // any bytes: it is room
+		}
+		copy(dst[start-lengthSize+n:], dst[start:start+size])
+		dst = dst[:start-lengthSize+n+size]
+	}
+	copy(dst[start-lengthSize:], length[:n])
+	return dst
+}
+
+// appendFields writes the strings last: DecodeBinary keeps what stands behind the
+// first of them.
+func (e *Event) appendFields(dst []byte) []byte {
+	received := int64(0)
+	if !e.ReceivedAt.IsZero() {
+		received = e.ReceivedAt.UnixNano()
+		dst = appendFixed(dst, tagReceivedAt, uint64(received))
+	}
+	if !e.LoggedAt.IsZero() {
+		dst = appendNumber(dst, tagLoggedAt, zigzag(e.LoggedAt.UnixNano()-received))
+	}
+	if !e.DedupKey.IsZero() {
+		dst = append(append(dst, tagDedupKey, byte(len(e.DedupKey))), e.DedupKey[:]...)
+	}
+	if !e.BodyDigest.IsZero() {
+		dst = append(append(dst, tagBodyDigest, byte(len(e.BodyDigest))), e.BodyDigest[:]...)
+	}
 	if e.PayloadMismatch {
-		flags = 1
+		dst = append(dst, tagMismatch, 1)
 	}
-	dst = append(dst, flags)
-	dst = binary.AppendVarint(dst, e.ReceivedAt.UnixNano())
-	for _, s := range [...]string{
-		e.WorkspaceID, e.Source, e.Type, string(e.Kind), e.WorkflowID, e.WorkflowName, e.AgentID,
-		string(e.Status), e.Severity, e.ErrorMessage, e.CorrelationID,
-	} {
-		dst = appendString(dst, s)
+	if e.ReplayOf != 0 {
+		dst = appendNumber(dst, tagReplayOf, e.ReplayOf)
 	}
-	dst = append(dst, e.DedupKey[:]...)
-	dst = append(dst, e.BodyDigest[:]...)
-	dst = binary.AppendUvarint(dst, e.ReplayOf)
-	dst = binary.AppendUvarint(dst, uint64(e.Size))
-	dst = binary.AppendVarint(dst, int64(e.ProcessingTime))
-	return e.Details.appendBinary(dst)
+	if e.Size != 0 {
+		dst = appendNumber(dst, tagSize, uint64(e.Size))
+	}
+	if e.ProcessingTime != 0 {
+		dst = appendNumber(dst, tagProcessing, zigzag(int64(e.ProcessingTime)))
+	}
+	dst = e.Details.appendNumbers(dst)
+	dst = appendString(dst, tagWorkspaceID, e.WorkspaceID)
+	dst = appendString(dst, tagSource, e.Source)
+	dst = appendString(dst, tagType, e.Type)
+	dst = appendString(dst, tagKind, string(e.Kind))
+	dst = appendString(dst, tagWorkflowID, e.WorkflowID)
+	dst = appendString(dst, tagWorkflowName, e.WorkflowName)
+	dst = appendString(dst, tagAgentID, e.AgentID)
+	dst = appendString(dst, tagStatus, string(e.Status))
+	dst = appendString(dst, tagSeverity, e.Severity)
+	dst = appendString(dst, tagErrorMessage, e.ErrorMessage)
+	dst = appendString(dst, tagCorrelationID, e.CorrelationID)
+	dst = appendString(dst, tagBodyRef, e.BodyRef)
+	return e.Details.appendStrings(dst)
 }
 
-// DecodeBinary reads what AppendBinary wrote from the front of b and returns the
-// rest. Strings are copied: b may be reused.
-func (e *Event) DecodeBinary(b []byte) (rest []byte, err error) {
-	r := reader{b: b}
-	if r.byte() != codecVersion {
-		return nil, ErrCorrupt
+func (d *Details) appendNumbers(dst []byte) []byte {
+	dst = appendFloat(dst, tagExecutionTime, d.ExecutionTimeMS)
+	dst = appendFloat(dst, tagConfidence, d.ConfidenceScore)
+	dst = appendFloat(dst, tagProgress, d.ProgressPercentage)
+	if d.ResultsAvailable != nil {
+		value := uint64(0)
+		if *d.ResultsAvailable {
+			value = 1
+		}
+		dst = appendNumber(dst, tagResults, value)
 	}
-	e.PayloadMismatch = r.byte()&1 != 0
-	e.ReceivedAt = time.Unix(0, r.varint()).UTC()
-	var kind, status string
-	for _, p := range [...]*string{
-		&e.WorkspaceID, &e.Source, &e.Type, &kind, &e.WorkflowID, &e.WorkflowName, &e.AgentID,
-		&status, &e.Severity, &e.ErrorMessage, &e.CorrelationID,
-	} {
-		*p = r.string()
-	}
-	e.Kind, e.Status = Kind(kind), Status(status)
-	copy(e.DedupKey[:], r.take(len(e.DedupKey)))
-	copy(e.BodyDigest[:], r.take(len(e.BodyDigest)))
-	e.ReplayOf = r.uvarint()
-	size := r.uvarint()
-	if size > math.MaxInt {
-		r.fail()
-	}
-	e.Size = int(size)
-	e.ProcessingTime = time.Duration(r.varint())
-	e.Details.decode(&r)
-	if r.failed {
-		return nil, ErrCorrupt
-	}
-	return r.b, nil
+	dst = appendInt(dst, tagCompleted, d.CompletedAgents)
+	dst = appendInt(dst, tagTotal, d.TotalAgents)
+	dst = appendInt(dst, tagFailed, d.FailedAgents)
+	dst = appendInt(dst, tagSuccessful, d.SuccessfulAgents)
+	return appendInt(dst, tagPhase, d.CurrentPhase)
 }
 
-// The bits of a Details' presence mask, in the order in which values follow it.
-func (d *Details) strings() [6]*string {
-	return [6]*string{
-		&d.Timestamp, &d.PreviousStatus, &d.CurrentStatus, &d.EstimatedCompletion, &d.ErrorType, &d.RecoveryAction,
-	}
-}
-
-func (d *Details) floats() [3]**float64 {
-	return [3]**float64{&d.ExecutionTimeMS, &d.ConfidenceScore, &d.ProgressPercentage}
-}
-
-func (d *Details) ints() [5]**int64 {
-	return [5]**int64{&d.CompletedAgents, &d.TotalAgents, &d.FailedAgents, &d.SuccessfulAgents, &d.CurrentPhase}
-}
-
-func (d *Details) appendBinary(dst []byte) []byte {
-	var mask uint64
-	bit := uint64(1)
-	set := func(present bool) {
-		if present {
-			mask |= bit
-		}
-		bit <<= 1
-	}
-	for _, s := range d.strings() {
-		set(*s != "")
-	}
-	for _, f := range d.floats() {
-		set(*f != nil)
-	}
-	for _, n := range d.ints() {
-		set(*n != nil)
-	}
-	set(d.ResultsAvailable != nil)
-	set(d.ResultsAvailable != nil && *d.ResultsAvailable)
-	set(len(d.AffectedAgents) > 0)
-
-	dst = binary.AppendUvarint(dst, mask)
-	for _, s := range d.strings() {
-		if *s != "" {
-			dst = appendString(dst, *s)
-		}
-	}
-	for _, f := range d.floats() {
-		if *f != nil {
-			dst = binary.BigEndian.AppendUint64(dst, math.Float64bits(**f))
-		}
-	}
-	for _, n := range d.ints() {
-		if *n != nil {
-			dst = binary.AppendVarint(dst, **n)
-		}
-	}
-	if len(d.AffectedAgents) > 0 {
-		dst = binary.AppendUvarint(dst, uint64(len(d.AffectedAgents)))
-		for _, a := range d.AffectedAgents {
-			dst = appendString(dst, a)
-		}
+func (d *Details) appendStrings(dst []byte) []byte {
+	dst = appendString(dst, tagTimestamp, d.Timestamp)
+	dst = appendString(dst, tagPreviousStatus, d.PreviousStatus)
+	dst = appendString(dst, tagCurrentStatus, d.CurrentStatus)
+	dst = appendString(dst, tagEstimated, d.EstimatedCompletion)
+	dst = appendString(dst, tagErrorType, d.ErrorType)
+	dst = appendString(dst, tagRecovery, d.RecoveryAction)
+	for _, a := range d.AffectedAgents {
+		dst = append(appendNumber(dst, tagAffected, uint64(len(a))), a...)
 	}
 	return dst
 }
 
-func (d *Details) decode(r *reader) {
-	mask := r.uvarint()
-	next := func() bool {
-		present := mask&1 != 0
-		mask >>= 1
-		return present
-	}
-	for _, s := range d.strings() {
-		*s = ""
-		if next() {
-			*s = r.string()
-		}
-	}
-	for _, f := range d.floats() {
-		*f = nil
-		if next() {
-			var v float64
-			if b := r.take(8); b != nil {
-				v = math.Float64frombits(binary.BigEndian.Uint64(b))
-			}
-			*f = &v
-		}
-	}
-	for _, n := range d.ints() {
-		*n = nil
-		if next() {
-			v := r.varint()
-			*n = &v
-		}
-	}
-	d.ResultsAvailable = nil
-	if next() {
-		v := next()
-		d.ResultsAvailable = &v
-	} else {
-		next()
-	}
-	d.AffectedAgents = nil
-	if next() {
-		n := r.uvarint()
-		if n > uint64(len(r.b)) { // every element takes a byte at least
-			r.failed = true
-			return
-		}
-		d.AffectedAgents = make([]string, n)
-		for i := range d.AffectedAgents {
-			d.AffectedAgents[i] = r.string()
-		}
-	}
+func zigzag(v int64) uint64   { return uint64(v)<<1 ^ uint64(v>>63) }
+func unzigzag(v uint64) int64 { return int64(v>>1) ^ -int64(v&1) }
+
+func appendNumber(dst []byte, tag, v uint64) []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(dst, tag), v)
 }
 
-func appendString(dst []byte, s string) []byte {
-	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+func appendFixed(dst []byte, tag, v uint64) []byte {
+	return binary.BigEndian.AppendUint64(binary.AppendUvarint(dst, tag), v)
 }
 
-// reader takes values off the front of b until one does not fit; then failed is
-// set and everything else reads as zero.
-type reader struct {
-	b      []byte
-	failed bool
-}
-
-func (r *reader) fail() { r.failed, r.b = true, nil }
-
-func (r *reader) take(n int) []byte {
-	if n < 0 || n > len(r.b) {
-		r.fail()
-		return nil
+func appendString(dst []byte, tag uint64, s string) []byte {
+	if s == "" {
+		return dst
 	}
-	out := r.b[:n]
-	r.b = r.b[n:]
-	return out
+	return append(appendNumber(dst, tag, uint64(len(s))), s...)
 }
 
-func (r *reader) byte() byte {
-	if b := r.take(1); b != nil {
-		return b[0]
+func appendFloat(dst []byte, tag uint64, f *float64) []byte {
+	if f == nil {
+		return dst
 	}
-	return 0
+	return appendFixed(dst, tag, math.Float64bits(*f))
 }
 
-func (r *reader) uvarint() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.fail()
-		return 0
+func appendInt(dst []byte, tag uint64, n *int64) []byte {
+	if n == nil {
+		return dst
 	}
-	r.b = r.b[n:]
-	return v
+	return appendNumber(dst, tag, zigzag(*n))
 }
 
-func (r *reader) varint() int64 {
-	v, n := binary.Varint(r.b)
-	if n <= 0 {
-		r.fail()
-		return 0
+// DecodeBinary reads what AppendBinary, of this version or the one before, wrote
+// from the front of b and returns the rest. Seq and Body stay as they are, all
+// else is overwritten. Strings are copied: b may be reused.
+func (e *Event) DecodeBinary(b []byte) (rest []byte, err error) {
+	*e = Event{Seq: e.Seq, Body: e.Body}
+	if len(b) == 0 {
+		return nil, ErrCorrupt
 	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *reader) string() string {
-	n := r.uvarint()
-	if n > uint64(len(r.b)) {
-		r.fail()
-		return ""
+	switch b[0] {
+	case codecVersion1:
+		return e.decode1(b[1:])
+	case codecVersion:
+	default:
+		return nil, ErrCorrupt
 	}
-	return string(r.take(int(n)))
+	size, n := binary.Uvarint(b[1:])
+	if n <= 0 || size > uint64(len(b)-1-n) {
+		return nil, ErrCorrupt
+	}
+	fields, rest := b[1+n:1+n+int(size)], b[1+n+int(size):]
+	if !e.decodeFields(fields) {
+		return nil, ErrCorrupt
+	}
+	return rest, nil
 }

@@ -2,9 +2,11 @@ package event
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"math"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,6 +22,9 @@ func drawPtr[T any](t *rapid.T, label string, gen *rapid.Generator[T]) *T {
 }
 
 func drawDigest(t *rapid.T, label string) (d Digest) {
+	if rapid.IntRange(0, 9).Draw(t, label+"?") == 0 {
+		return d
+	}
 	copy(d[:], rapid.SliceOfN(rapid.Byte(), len(d), len(d)).Draw(t, label))
 	return d
 }
@@ -37,6 +42,16 @@ func drawEvent(t *rapid.T) *Event {
 		DedupKey: drawDigest(t, "key"), BodyDigest: drawDigest(t, "body"),
 		PayloadMismatch: rapid.Bool().Draw(t, "mismatch"), ReplayOf: rapid.Uint64().Draw(t, "replay"),
 		Size: rapid.IntRange(0, math.MaxInt).Draw(t, "size"), ProcessingTime: time.Duration(rapid.Int64().Draw(t, "took")),
+		BodyRef: str("ref"),
+	}
+	if rapid.IntRange(0, 3).Draw(t, "clocks") == 0 {
+		e.ReceivedAt = time.Time{}
+	}
+	if rapid.Bool().Draw(t, "logged?") {
+		e.LoggedAt = time.Unix(0, rapid.Int64().Draw(t, "logged")).UTC()
+	}
+	if rapid.IntRange(0, 9).Draw(t, "long") == 0 {
+		e.ErrorMessage = strings.Repeat("x", rapid.IntRange(100, 20_000).Draw(t, "length"))
 	}
 	d := &e.Details
 	for _, s := range d.strings() {
@@ -91,6 +106,60 @@ func TestCodecRefusesCuts(t *testing.T) {
 	})
 }
 
+// TestCodecPassesOver: a version that is newer may have added fields of any kind.
+func TestCodecPassesOver(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := drawEvent(t)
+		added := func(label string) (b []byte) {
+			for range rapid.IntRange(0, 3).Draw(t, label) {
+				number := rapid.Uint64Range(1000, 1<<60).Draw(t, "number") << 2
+				switch rapid.IntRange(0, 2).Draw(t, "wire type") {
+				case wireVarint:
+					b = appendNumber(b, number|wireVarint, rapid.Uint64().Draw(t, "value"))
+				case wireFixed:
+					b = appendFixed(b, number|wireFixed, rapid.Uint64().Draw(t, "value"))
+				case wireBytes:
+					b = appendString(b, number|wireBytes, string(rapid.SliceOfN(rapid.Byte(), 1, 200).Draw(t, "value")))
+				}
+			}
+			return b
+		}
+		fields := append(added("before"), want.appendFields(nil)...)
+		fields = append(fields, added("behind")...)
+		var got Event
+		rest, err := got.DecodeBinary(encoded(fields))
+		if err != nil || len(rest) != 0 || !reflect.DeepEqual(&got, want) {
+			t.Fatalf("got %+v\nwant %+v, %v", got, want, err)
+		}
+	})
+}
+
+// encoded makes a record of fields.
+func encoded(fields []byte) []byte {
+	return append(binary.AppendUvarint([]byte{codecVersion}, uint64(len(fields))), fields...)
+}
+
+// TestCodecLimits: a damaged record is refused before it costs anything.
+func TestCodecLimits(t *testing.T) {
+	huge := binary.AppendUvarint(nil, 1<<63)
+	for name, b := range map[string][]byte{
+		"record longer than what is there": append([]byte{codecVersion}, append(huge, 1, 2, 3)...),
+		"string longer than the record":    encoded(append([]byte{tagSource}, append(huge, "abc"...)...)),
+		"size beyond an int":               encoded(append([]byte{tagSize}, huge...)),
+		"digest of another length":         encoded([]byte{tagDedupKey, 3, 1, 2, 3}),
+		"longer digest":                    encoded(append([]byte{tagBodyDigest, 33}, make([]byte, 33)...)),
+		"number without an end":            encoded(bytes.Repeat([]byte{0xff}, 20)),
+		"unused wire type":                 encoded([]byte{9<<2 | 3, 1}),
+		"cut number":                       encoded([]byte{tagReceivedAt, 1, 2, 3}),
+		"tag without a value":              encoded([]byte{tagSize}),
+		"no length":                        {codecVersion},
+	} {
+		if _, err := new(Event).DecodeBinary(b); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	score, yes, n := 0.5, true, int64(-3)
 	full := Event{
@@ -98,10 +167,15 @@ func FuzzDecode(f *testing.F) {
 		WorkflowID: "wf", AgentID: "geo_audit", Status: StatusFailed, ErrorMessage: "no", PayloadMismatch: true, ReplayOf: 7, Size: 12,
 		Details: Details{Timestamp: "t", ConfidenceScore: &score, ResultsAvailable: &yes, CurrentPhase: &n, AffectedAgents: []string{"a", ""}},
 	}
+	for _, name := range []string{"codec_v1.hex", "codec_v2.hex"} {
+		for _, b := range readGolden(f, name) {
+			f.Add(b)
+		}
+	}
 	f.Add(full.AppendBinary(nil))
 	f.Add(new(Event).AppendBinary(nil))
 	f.Add([]byte{})
-	f.Add([]byte{codecVersion, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f})
+	f.Add([]byte{codecVersion1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var e, again Event
 		rest, err := e.DecodeBinary(b)
@@ -120,4 +194,27 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%+v was read as %+v", e, again)
 		}
 	})
+}
+
+func benchEvent() *Event { return goldenEvents()[1] }
+
+func BenchmarkDecode(b *testing.B) {
+	enc := benchEvent().AppendBinary(nil)
+	b.SetBytes(int64(len(enc)))
+	b.ReportAllocs()
+	var e Event
+	for b.Loop() {
+		if _, err := e.DecodeBinary(enc); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkEncode(b *testing.B) {
+	e := benchEvent()
+	buf := make([]byte, 0, 1<<10)
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = e.AppendBinary(buf[:0])
+	}
 }

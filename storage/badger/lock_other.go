@@ -2,6 +2,5 @@
 
 package badger
 
-// lockDir: there Badger holds its lock by a file that cannot be opened twice,
-// and a file that another process has open cannot be removed.
+// lockDir: there bbolt's lock on the documents keeps other processes out.
 func lockDir(string) (unlock func(), err error) { return func() {}, nil }

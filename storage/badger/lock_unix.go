@@ -4,13 +4,21 @@ package badger
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// lockDir takes the lock that Badger takes on a directory, for what has to be
-// done before Badger opens.
+// lockFile says which process holds the lock, for who is refused.
+const lockFile = "LOCK"
+
+// lockDir takes the lock on a directory: the one that Badger takes as well, so
+// that an older version and this one keep each other out.
 func lockDir(dir string) (unlock func(), err error) {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -19,9 +27,22 @@ func lockDir(dir string) (unlock func(), err error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, errLocked
+			return nil, lockedError(dir)
 		}
 		return nil, err
 	}
-	return func() { _ = f.Close() }, nil // which lets go of the lock
+	name := filepath.Join(dir, lockFile)
+	// Without it the lock holds all the same.
+	_ = os.WriteFile(name, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600)
+	return func() {
+		_ = os.Remove(name)
+		_ = f.Close() // which lets go of the lock
+	}, nil
+}
+
+func lockedError(dir string) error {
+	if pid, err := os.ReadFile(filepath.Join(dir, lockFile)); err == nil && len(pid) > 1 {
+		return fmt.Errorf("%w: %s is held by process %s", storage.ErrLocked, dir, strings.TrimSpace(string(pid)))
+	}
+	return fmt.Errorf("%w: %s", storage.ErrLocked, dir)
 }

@@ -8,18 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownSync: a file's own descriptor syncs what was written through a mapping.
-const ownSync = true
-
-func syncData(f *os.File) error {
-	for {
-		err := unix.Fdatasync(int(f.Fd()))
-		if err != unix.EINTR {
-			return err
-		}
-	}
-}
-
 // allocate makes the first n bytes of f exist on disk.
 func allocate(f *os.File, n int64) error {
 	for {

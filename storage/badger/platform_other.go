@@ -8,12 +8,6 @@ import (
 	"os"
 )
 
-// ownSync: whether a descriptor syncs what was written through a mapping is
-// Linux's affair; elsewhere Badger syncs.
-const ownSync = false
-
-func syncData(f *os.File) error { return f.Sync() }
-
 // allocate makes the first n bytes of f exist on disk.
 func allocate(f *os.File, n int64) error {
 	zeros := make([]byte, 1<<20)

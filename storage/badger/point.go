@@ -1,55 +1,51 @@
 package badger
 
 import (
-	"crypto/rand"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// identity tells stores apart: a new one has its own, and so has a restored one.
-type identity [2]uint64
-
-func newIdentity() []uint64 {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return []uint64{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
-}
-
-// point is a state of a store: what it held at a version.
+// point is a state of a store: what it held up to an event. The check is the
+// beginning of that event's body digest, so that a store which was put back to an
+// older state, and has used its numbers anew, is not taken for what it was.
 type point struct {
-	store   identity
-	version uint64
+	store identity
+	seq   uint64
+	check uint64
 }
 
-// String is the point as callers hold it: the identity in hexadecimal, the
-// version.
-func (p point) String() string {
-	return fmt.Sprintf("%016x%016x-%d", p.store[0], p.store[1], p.version)
-}
+// String is the point as callers hold it: identity, sequence number and check.
+func (p point) String() string { return fmt.Sprintf("%s-%d-%016x", p.store, p.seq, p.check) }
 
 func parsePoint(s string) (p point, err error) {
-	if _, err := fmt.Sscanf(s, "%16x%16x-%d", &p.store[0], &p.store[1], &p.version); err != nil || p.String() != s {
-		return point{}, fmt.Errorf("%w: %q is no point that a backup returned", storage.ErrPoint, s)
+	var id string
+	if _, err := fmt.Sscanf(s, "%32s-%d-%16x", &id, &p.seq, &p.check); err == nil {
+		var raw []byte
+		if raw, err = hex.DecodeString(id); err == nil && len(raw) == len(p.store) {
+			p.store = identity(raw)
+		}
+	}
+	if p.String() != s {
+		return point{}, fmt.Errorf("%w: %q is no point that a backup of this version returned", storage.ErrPoint, s)
 	}
 	return p, nil
 }
 
-// appendHead appends the head of a segment that begins after p.
-func (p point) appendHead(dst []byte) []byte {
-	dst = append(dst, backupMagic...)
-	for _, n := range [...]uint64{p.store[0], p.store[1], p.version} {
-		dst = binary.BigEndian.AppendUint64(dst, n)
-	}
-	return dst
+// pointSize is the length of a point in a backup.
+const pointSize = 16 + 8 + 8
+
+func (p point) append(dst []byte) []byte {
+	dst = append(dst, p.store[:]...)
+	dst = binary.BigEndian.AppendUint64(dst, p.seq)
+	return binary.BigEndian.AppendUint64(dst, p.check)
 }
 
-// parseHead reads what appendHead wrote.
-func parseHead(head []byte) (p point) {
-	head = head[len(backupMagic):]
-	return point{
-		store:   identity{binary.BigEndian.Uint64(head), binary.BigEndian.Uint64(head[8:])},
-		version: binary.BigEndian.Uint64(head[16:]),
-	}
+// decodePoint reads what append wrote.
+func decodePoint(b []byte) (p point) {
+	copy(p.store[:], b)
+	p.seq, p.check = binary.BigEndian.Uint64(b[16:]), binary.BigEndian.Uint64(b[24:])
+	return p
 }

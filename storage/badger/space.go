@@ -39,23 +39,18 @@ type space struct {
 	reserve int64
 	ballast int64
 	free    func(dir string) (int64, error)
-	// room is what a compaction may need beyond the reserve, now and once
-	// retention has begun; nil before the store is open.
-	room func() (now, later int64)
-	log  *zap.Logger
+	log     *zap.Logger
 
 	level atomic.Int32
 	spent atomic.Int64
-	need  atomic.Int64 // reserve and room, at the last look
 
 	mu   sync.Mutex // guards kept
 	kept int64      // of the ballast
-	told bool       // that retention will need more than there is
 	quit chan struct{}
 	done chan struct{}
 }
 
-// openSpace is called before Badger opens, which needs space itself.
+// openSpace is called before the rest of the store opens, which needs space itself.
 func openSpace(dir string, opt Options) *space {
 	sp := &space{
 		dir: dir, reserve: opt.Reserve, ballast: opt.Ballast, free: opt.freeSpace, log: opt.Logger,
@@ -69,7 +64,7 @@ func openSpace(dir string, opt Options) *space {
 	return sp
 }
 
-// yield gives the rest of the ballast back where space is short, before Badger
+// yield gives the rest of the ballast back where space is short, before the store
 // opens or closes, which both have to write.
 func (sp *space) yield() {
 	sp.mu.Lock()
@@ -116,19 +111,7 @@ func (sp *space) look() (again time.Duration) {
 	// Of the ballast that was given back, the bytes are not ours to spend.
 	left := free
 	free -= max(0, sp.ballast-sp.kept)
-	need := sp.reserve
-	if sp.room != nil && sp.reserve > 0 {
-		now, later := sp.room()
-		if short := free < need+later; short && later > now && !sp.told {
-			sp.log.Warn("once retention has begun there will be too little disk space, and events will be refused: "+
-				"give the store a larger disk, or keep events for a shorter time",
-				zap.String("dir", sp.dir), zap.Int64("free", free), zap.Int64("needed", need+later))
-			sp.told = true
-		}
-		need += now
-	}
-	sp.need.Store(need)
-	before, enough := sp.level.Load(), need
+	before, enough := sp.level.Load(), sp.reserve
 	if before != spaceEnough {
 		enough += sp.reserve / 8
 	}
@@ -137,7 +120,7 @@ func (sp *space) look() (again time.Duration) {
 	case free < sp.reserve/2:
 		level = spaceEmergency
 		if left < sp.reserve/8 && sp.kept > sp.ballast/2 {
-			sp.keep(sp.ballast / 2) // for compactions in progress; the rest is for Close
+			sp.keep(sp.ballast / 2) // for what is being sealed; the rest is for Close
 		}
 	case free < enough:
 		level = spaceLow
@@ -146,7 +129,7 @@ func (sp *space) look() (again time.Duration) {
 	}
 	if level != before {
 		sp.level.Store(level)
-		fields := []zap.Field{zap.String("dir", sp.dir), zap.Int64("free", free), zap.Int64("needed", need)}
+		fields := []zap.Field{zap.String("dir", sp.dir), zap.Int64("free", free), zap.Int64("needed", sp.reserve)}
 		switch level {
 		case spaceEnough:
 			sp.log.Info("disk space is back, accepting events", fields...)
@@ -156,7 +139,7 @@ func (sp *space) look() (again time.Duration) {
 			sp.log.Error("disk is nearly full, refusing every write", fields...)
 		}
 	}
-	if free < need+sp.reserve {
+	if free < 2*sp.reserve {
 		return spaceHurry
 	}
 	return spaceInterval
@@ -204,5 +187,5 @@ func (sp *space) allows(until int32) error {
 	if sp.level.Load() < until {
 		return nil
 	}
-	return fmt.Errorf("%w: below the %d MiB that are needed in %s", storage.ErrNoSpace, sp.need.Load()>>20, sp.dir)
+	return fmt.Errorf("%w: below the %d MiB that are needed in %s", storage.ErrNoSpace, sp.reserve>>20, sp.dir)
 }

@@ -1,7 +1,6 @@
 package badger
 
 import (
-	"math"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -12,10 +11,10 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/storagetest"
 )
 
-// disk is a file system whose free space the test sets.
-type disk struct{ free atomic.Int64 }
+// fakeDisk is a file system whose free space the test sets.
+type fakeDisk struct{ free atomic.Int64 }
 
-func (d *disk) options() Options {
+func (d *fakeDisk) options() Options {
 	return Options{Reserve: 80 << 20, Ballast: 1 << 20, freeSpace: func(string) (int64, error) { return d.free.Load(), nil }}
 }
 
@@ -30,13 +29,13 @@ func ballastOf(t *testing.T, dir string) int64 {
 }
 
 func TestSpace(t *testing.T) {
-	var d disk
+	var d fakeDisk
 	d.free.Store(1 << 30)
 	dir := t.TempDir()
 	s, err := Open(dir, d.options())
 	must(t, err)
 	defer closed(t, s)
-	gen := storagetest.NewGenerator(1, benchStart)
+	gen := storagetest.NewGenerator(1, testStart)
 	commit := func() error {
 		_, err := s.CommitBatch(t.Context(), []*event.Event{gen.Next()})
 		return err
@@ -45,8 +44,11 @@ func TestSpace(t *testing.T) {
 		_, err := s.PutDocument(t.Context(), storage.Document{Collection: "c", Key: "k", Version: storage.AnyVersion})
 		return err
 	}
+	p := storage.Projection{Name: "p", Version: 1}
+	_, err = s.OpenProjection(t.Context(), p)
+	must(t, err)
 	project := func() error {
-		return s.Project(t.Context(), storage.Projection{From: s.projected.Load(), Through: s.projected.Load()})
+		return s.Project(t.Context(), storage.Step{Projection: p})
 	}
 	for _, step := range []struct {
 		name           string
@@ -68,14 +70,14 @@ func TestSpace(t *testing.T) {
 	} {
 		d.free.Store(step.free)
 		s.space.look() // what the ticker does
-		last := s.last.Load()
+		last := s.log.Last()
 		for name, errs := range map[string][2]error{
 			"Writable": {s.Writable(), step.commits}, "CommitBatch": {commit(), step.commits},
 			"PutDocument": {put(), step.write}, "Project": {project(), step.write},
 		} {
 			if errs[1] == nil {
 				must(t, errs[0])
-			} else if wantErr(t, errs[0], errs[1]); name == "CommitBatch" && s.last.Load() != last {
+			} else if wantErr(t, errs[0], errs[1]); name == "CommitBatch" && s.log.Last() != last {
 				t.Fatalf("%s: something was written", step.name)
 			}
 		}
@@ -85,38 +87,9 @@ func TestSpace(t *testing.T) {
 	}
 }
 
-// Once retention has begun, a compaction may write everything anew before it
-// gives anything back: there has to be room for that.
-func TestSpaceForCompactions(t *testing.T) {
-	var d disk
-	d.free.Store(1 << 30)
-	dir := t.TempDir()
-	s, err := Open(dir, d.options())
-	must(t, err)
-	all := fill(t, s, storagetest.NewGenerator(1, benchStart), 2000, 64)
-	closed(t, s) // into tables
-	s, err = Open(dir, d.options())
-	must(t, err)
-	defer closed(t, s)
-	_, tables := (&room{s: s}).beyondReserve()
-	if tables < 100<<10 {
-		t.Fatalf("tables of %d bytes", tables)
-	}
-	d.free.Store(80<<20 + tables - 1)
-	s.space.look()
-	must(t, s.Writable())
-	_, _, err = s.Prune(t.Context(), all[len(all)/2].ReceivedAt, math.MaxUint64, len(all))
-	must(t, err)
-	s.space.look()
-	wantErr(t, s.Writable(), storage.ErrNoSpace)
-	d.free.Store(90<<20 + tables)
-	s.space.look()
-	must(t, s.Writable())
-}
-
 // A burst between two looks at the disk cannot eat the reserve.
 func TestSpaceBurst(t *testing.T) {
-	var d disk
+	var d fakeDisk
 	d.free.Store(1 << 30)
 	s, err := Open(t.TempDir(), d.options())
 	must(t, err)
@@ -135,7 +108,7 @@ func TestSpaceBurst(t *testing.T) {
 
 // The watcher finds out by itself, both ways.
 func TestSpaceWatch(t *testing.T) {
-	var d disk
+	var d fakeDisk
 	d.free.Store(1 << 30)
 	s, err := Open(t.TempDir(), d.options())
 	must(t, err)
@@ -147,7 +120,7 @@ func TestSpaceWatch(t *testing.T) {
 }
 
 func TestOpenWithoutSpace(t *testing.T) {
-	var d disk
+	var d fakeDisk
 	dir := t.TempDir()
 	d.free.Store(1 << 30)
 	s, err := Open(dir, d.options())
@@ -159,13 +132,13 @@ func TestOpenWithoutSpace(t *testing.T) {
 	defer closed(t, s)
 	wantErr(t, s.Writable(), storage.ErrNoSpace)
 	if ballastOf(t, dir) != 0 {
-		t.Fatal("Badger opened a nearly full disk and the ballast stood beside it")
+		t.Fatal("the store opened on a nearly full disk and the ballast stood beside it")
 	}
 }
 
 // Close writes what memory holds: the ballast makes room for it.
 func TestCloseWithoutSpace(t *testing.T) {
-	var d disk
+	var d fakeDisk
 	dir := t.TempDir()
 	d.free.Store(1 << 30)
 	s, err := Open(dir, d.options())

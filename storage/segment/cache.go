@@ -5,21 +5,17 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/osa-edge/osa-gateway/internal/disk"
 	"github.com/osa-edge/osa-gateway/storage"
 	"github.com/osa-edge/osa-gateway/storage/index"
 	"github.com/osa-edge/osa-gateway/storage/segment/sealed"
 )
 
-// How many files are held open that nobody reads at the moment: sealed segments,
-// and term tables.
-const (
-	maxSealed  = 40
-	maxIndexes = 24
-)
+// maxHandles is how many sealed segments, and as many term tables, the log keeps
+// in mind that nobody reads at the moment: some 20 KiB of positions for each.
+const maxHandles = 512
 
-// cache holds what was opened for sealed files, so many at a time, and closes
-// what was not used for the longest time.
+// cache holds what was read of sealed files' footers, so many at a time, and
+// forgets what was not used for the longest time.
 type cache[H any] struct {
 	open func(*sealedFile) (*H, error)
 	free func(*H)
@@ -83,20 +79,13 @@ func (c *cache[H]) done(e *cached[H]) {
 			e.at = c.idle.PushFront(e)
 		}
 	}
-	for c.idle.Len() > c.limit() {
+	for c.idle.Len() > maxHandles {
 		old := c.idle.Remove(c.idle.Back()).(*cached[H])
 		delete(c.entries, old.file)
 		free = append(free, old.h)
 	}
 	c.mu.Unlock()
 	c.freeAll(free)
-}
-
-func (c *cache[H]) limit() int {
-	if _, ok := any(c).(*cache[indexHandle]); ok {
-		return maxIndexes
-	}
-	return maxSealed
 }
 
 func (c *cache[H]) freeAll(hs []*H) {
@@ -137,57 +126,49 @@ func (c *cache[H]) close() {
 	}
 }
 
-// sealedHandle is an open sealed file.
+// sealedHandle is a sealed file whose footer was read.
 type sealedHandle struct {
-	f disk.File
+	f file
 	r *sealed.Reader
 }
 
-func (h *sealedHandle) close() { _ = h.f.Close() }
+func (h *sealedHandle) close() { h.f.close() }
 
 func openSealed(s *sealedFile) (*sealedHandle, error) {
-	f, err := s.log.fs.Open(s.path)
-	if err != nil {
-		return nil, err
-	}
-	size, err := f.Size()
-	h := &sealedHandle{f: f}
+	h := &sealedHandle{f: file{s.log.pool, s.path}}
+	size, err := h.f.size()
 	if err == nil {
-		h.r, err = sealed.Open(f, size)
+		h.r, err = sealed.Open(h.f, size)
 	}
 	if errors.Is(err, storage.ErrDamaged) {
-		h.r, err = sealed.Recover(s.log.background(), f, size, s.expected)
+		h.r, err = sealed.Recover(s.log.background(), h.f, size, s.expected)
 	}
 	if err != nil {
-		_ = f.Close()
+		h.f.close()
 		return nil, err
 	}
 	return h, nil
 }
 
-// indexHandle is an open term table.
+// indexHandle is a term table whose header was read.
 type indexHandle struct {
-	f disk.File
+	f file
 	r *index.Reader
 }
 
-func (h *indexHandle) close() { _ = h.f.Close() }
+func (h *indexHandle) close() { h.f.close() }
 
 func openIndexes(s *sealedFile) (*indexHandle, error) {
-	f, err := s.log.fs.Open(s.indexPath)
-	if err != nil {
-		return nil, err
-	}
-	size, err := f.Size()
-	h := &indexHandle{f: f}
+	h := &indexHandle{f: file{s.log.pool, s.indexPath}}
+	size, err := h.f.size()
 	if err == nil {
-		h.r, err = index.OpenReader(f, 0, size)
+		h.r, err = index.OpenReader(h.f, 0, size)
 	}
 	if err == nil && h.r.Salt() != s.info.Salt {
 		err = storage.ErrDamaged
 	}
 	if err != nil {
-		_ = f.Close()
+		h.f.close()
 		return nil, err
 	}
 	return h, nil

@@ -98,6 +98,7 @@ type Log struct {
 
 	w       writer
 	damages damages
+	pool    *filePool
 	files   *cache[sealedHandle]
 	indexes *cache[indexHandle]
 	work    worker
@@ -165,6 +166,7 @@ func (l *Log) Close() error {
 	l.change(func([]*segment) []*segment { return nil })
 	l.files.close()
 	l.indexes.close()
+	l.pool.close()
 	if err != nil {
 		return fmt.Errorf("mark the end of the log: %w", err)
 	}

@@ -24,6 +24,7 @@ import (
 func Open(fsys disk.FS, dir string, opt Options) (*Log, error) {
 	opt = opt.withDefaults()
 	l := &Log{fs: fsys, dir: dir, opt: opt, logger: opt.Logger}
+	l.pool = newFilePool(fsys)
 	l.files = newCache(openSealed, (*sealedHandle).close)
 	l.indexes = newCache(openIndexes, (*indexHandle).close)
 	l.work.ctx, l.work.cancel = context.WithCancel(context.Background())

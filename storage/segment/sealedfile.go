@@ -55,8 +55,12 @@ func (l *Log) findSealed(base uint64) (*sealedFile, error) {
 
 func (s *sealedFile) count() int { return s.info.Count }
 
-// passed turns what the sealed form says of damage into a report.
+// passed turns what the sealed form says of damage into a report, and a file that
+// is gone into what that means.
 func (s *sealedFile) passed(err error) error {
+	if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, storage.ErrDamaged) {
+		return s.lostErr(err)
+	}
 	var d *storage.DamageError
 	if errors.As(err, &d) {
 		s.log.report(d)
@@ -125,7 +129,10 @@ func (s *sealedFile) with(fn func(*sealed.Reader) error) error {
 		return s.lostErr(err)
 	}
 	defer done()
-	return fn(h.r)
+	if err = fn(h.r); errors.Is(err, fs.ErrNotExist) && !errors.Is(err, storage.ErrDamaged) {
+		return s.lostErr(err)
+	}
+	return err
 }
 
 // keys implements content. The table closes with keysTable.close.

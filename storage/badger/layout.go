@@ -1,0 +1,149 @@
+package badger
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/osa-edge/osa-gateway/storage"
+)
+
+// The store's directory:
+//
+//	MANIFEST        tells older versions, which open the directory with Badger, not to
+//	store           format number and identity (JSON); it makes the directory a store
+//	log/            the segments; see package segment
+//	documents.db    documents, and their versions; see package bolt
+//	projections.db  what is derived from the log; may be deleted at any time
+//	ballast         see space.go
+//	format1/        the store that an older version wrote, until it is converted
+const (
+	markerFile      = "MANIFEST"
+	storeFile       = "store"
+	logDir          = "log"
+	documentsFile   = "documents.db"
+	projectionsFile = "projections.db"
+	oldDir          = "format1"
+)
+
+// formatNumber is that of this layout. Format 1 was one Badger database.
+const formatNumber = 2
+
+// marker stands where Badger looks for its manifest first. It does not begin as
+// one, so that Badger refuses the directory.
+const marker = "This directory holds an OSA Gateway store of format 2 or later. The file tells older\n" +
+	"versions of the gateway not to open it: they would take it for empty.\n"
+
+// badgerMagic begins Badger's own manifest.
+const badgerMagic = "Bdgr"
+
+// identity tells stores apart: a new one has its own, and so has a restored one.
+type identity [16]byte
+
+func newIdentity() (id identity) {
+	_, _ = rand.Read(id[:]) // never fails
+	return id
+}
+
+func (id identity) String() string { return hex.EncodeToString(id[:]) }
+
+// description is the contents of the store file.
+type description struct {
+	Format   int    `json:"format"`
+	Identity string `json:"identity"`
+}
+
+// contents is what a directory holds.
+type contents int
+
+const (
+	contentsNone contents = iota
+	contentsStore
+	contentsFormat1 // also one whose conversion did not end
+)
+
+// inspect tells what dir holds, and whose it is. It changes nothing.
+func inspect(dir string) (contents, identity, error) {
+	raw, err := os.ReadFile(filepath.Join(dir, storeFile))
+	if err == nil {
+		id, err := parseDescription(raw)
+		return contentsStore, id, err
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return contentsNone, identity{}, err
+	}
+	if _, err := os.Lstat(filepath.Join(dir, oldDir)); err == nil {
+		return contentsFormat1, identity{}, nil
+	}
+	manifest, err := os.ReadFile(filepath.Join(dir, markerFile))
+	switch {
+	case err == nil && bytes.HasPrefix(manifest, []byte(badgerMagic)):
+		return contentsFormat1, identity{}, nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return contentsNone, identity{}, err
+	}
+	// A store whose making was interrupted has the marker, and a log without events.
+	if entries, err := os.ReadDir(filepath.Join(dir, logDir)); err == nil && len(entries) > 0 {
+		return contentsNone, identity{}, fmt.Errorf("%w: there is a log, but the file %s is missing that says whose", storage.ErrFormat, storeFile)
+	}
+	return contentsNone, identity{}, nil
+}
+
+func parseDescription(raw []byte) (id identity, err error) {
+	var d description
+	if err := json.Unmarshal(raw, &d); err != nil {
+		return id, fmt.Errorf("%w: the file %s is unreadable: %w", storage.ErrFormat, storeFile, err)
+	}
+	if d.Format != formatNumber {
+		return id, fmt.Errorf("%w: %d, this version knows 1 and %d", storage.ErrFormat, d.Format, formatNumber)
+	}
+	if raw, err = hex.DecodeString(d.Identity); err != nil || len(raw) != len(id) {
+		return id, fmt.Errorf("%w: the file %s does not say whose store this is", storage.ErrFormat, storeFile)
+	}
+	return identity(raw), nil
+}
+
+// describe makes dir a store of that identity: the last step of making one.
+func describe(dir string, id identity) error {
+	raw, err := json.Marshal(description{Format: formatNumber, Identity: id.String()})
+	if err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(dir, storeFile), append(raw, '\n'))
+}
+
+// mark keeps older versions out of dir.
+func mark(dir string) error { return writeFile(filepath.Join(dir, markerFile), []byte(marker)) }
+
+// writeFile replaces a file as a whole, durably.
+func writeFile(name string, data []byte) error {
+	f, err := os.OpenFile(name+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(name+".tmp", name); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(name))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
