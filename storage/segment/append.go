@@ -52,6 +52,14 @@ func (l *Log) Append(events []*event.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
+	err := l.checkedAppend(events)
+	if l.opt.inline && err == nil {
+		l.runInline()
+	}
+	return err
+}
+
+func (l *Log) checkedAppend(events []*event.Event) error {
 	w := &l.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -70,9 +78,6 @@ func (l *Log) Append(events []*event.Event) error {
 	if err := l.append(events); err != nil {
 		w.failed.Store(true)
 		return fmt.Errorf("append to the log: %w", err)
-	}
-	if l.opt.inline {
-		l.runInline()
 	}
 	return nil
 }
