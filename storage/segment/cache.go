@@ -3,6 +3,7 @@ package segment
 import (
 	"container/list"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/osa-edge/osa-gateway/storage"
@@ -161,11 +162,12 @@ func (h *indexHandle) close() { h.f.close() }
 func openIndexes(s *sealedFile) (*indexHandle, error) {
 	h := &indexHandle{f: file{s.log.pool, s.indexPath}}
 	size, err := h.f.size()
+	var head index.FileHeader
 	if err == nil {
-		h.r, err = index.OpenReader(h.f, 0, size)
+		h.r, head, err = index.OpenFile(h.f, size)
 	}
-	if err == nil && h.r.Salt() != s.info.Salt {
-		err = storage.ErrDamaged
+	if err == nil && head != s.tableHeader() {
+		err = fmt.Errorf("%w: %s is of another segment", storage.ErrDamaged, s.indexPath)
 	}
 	if err != nil {
 		h.f.close()

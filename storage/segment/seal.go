@@ -188,7 +188,7 @@ func (l *Log) writeIndex(s *sealedFile, m *index.Mem) error {
 	if err != nil {
 		return err
 	}
-	_, err = m.Write(io.NewOffsetWriter(f, 0), s.info.Salt)
+	err = index.WriteFile(f, m, s.tableHeader())
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, l.fs.Remove(tmp))
 	}

@@ -55,6 +55,11 @@ func (l *Log) findSealed(base uint64) (*sealedFile, error) {
 
 func (s *sealedFile) count() int { return s.info.Count }
 
+// tableHeader is what the file of the term table begins with.
+func (s *sealedFile) tableHeader() index.FileHeader {
+	return index.FileHeader{Base: s.info.Base, Count: s.info.Count, Salt: s.info.Salt, Seed: s.log.seed, Footer: s.info.Footer}
+}
+
 // passed turns what the sealed form says of damage into a report, and a file that
 // is gone into what that means.
 func (s *sealedFile) passed(err error) error {
