@@ -314,3 +314,24 @@ func TestFailEverywhere(t *testing.T) {
 		}
 	}
 }
+
+// A sync that fails leaves in memory what the disk does not have. What is shown
+// after that must have been written again.
+func TestFailedSyncThenCrash(t *testing.T) {
+	for n := 1; ; n++ {
+		d := simdisk.New()
+		h := newHistory(t, d)
+		h.opt.idle = true
+		d.FailAt(n, simdisk.ErrFault)
+		for range 4 {
+			h.append(2, 300, false)
+			_, _ = h.verify(d.Crash(func(int) bool { return false }), fmt.Sprintf("call %d failed", n))
+		}
+		h.close()
+		h.again(func() error { _, err := h.log(); return err })
+		_, _ = h.verify(d.Crash(func(int) bool { return false }), fmt.Sprintf("call %d failed, and a clean end", n))
+		if d.Calls() < n {
+			return
+		}
+	}
+}

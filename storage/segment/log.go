@@ -51,8 +51,9 @@ type Options struct {
 	// since is written again, and no file that exists takes more.
 	Poisoned bool
 
-	// inline does the background's work in the calls that give rise to it.
-	inline bool
+	// inline does the background's work in the calls that give rise to it, idle
+	// does none of it.
+	inline, idle bool
 }
 
 func (o Options) withDefaults() Options {

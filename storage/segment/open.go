@@ -33,9 +33,11 @@ func Open(fsys disk.FS, dir string, opt Options) (*Log, error) {
 		l.work.cancel()
 		return nil, fmt.Errorf("open the log in %s: %w", dir, err)
 	}
-	if opt.inline {
+	switch {
+	case opt.idle:
+	case opt.inline:
 		l.runInline()
-	} else {
+	default:
 		l.work.done.Add(1)
 		go l.work.run(l)
 	}
