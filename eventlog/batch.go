@@ -15,7 +15,7 @@ type batch struct {
 	index  []int          // all[i] is, or is a duplicate of, events[index[i]]
 	seen   map[identity]int
 	result []outcome
-	bytes  int
+	bytes  int64 // that the events hold in memory
 
 	ended    time.Time // when the batch before was answered
 	expected int       // how many were answered then or were waiting already
@@ -49,7 +49,7 @@ func (b *batch) add(p *pending) {
 		i = len(b.events)
 		b.seen[id] = i
 		b.events = append(b.events, e)
-		b.bytes += len(e.Body)
+		b.bytes += p.size
 	}
 	b.all = append(b.all, p)
 	b.index = append(b.index, i)

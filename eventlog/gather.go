@@ -26,28 +26,28 @@ const (
 // there is nobody to wait for. A sender alone is never made to wait, nor are a
 // few. PostgreSQL's commit_delay with commit_siblings is the same bargain.
 func (l *Log) gather(b *batch, first *pending) {
-	for n := -1; n != len(l.queue) && len(l.queue) < gatherEnough; {
-		n = len(l.queue)
+	for n := -1; n != l.queue.len() && l.queue.len() < gatherEnough; {
+		n = l.queue.len()
 		runtime.Gosched()
 	}
 	awaited := min(b.expected, gatherEnough) - 1 // first has left the queue
-	if b.expected < gatherMin || first.since.Sub(b.ended) > gatherTime || len(l.queue) >= awaited ||
-		l.queued.Load() >= batchBytes {
+	if b.expected < gatherMin || first.since.Sub(b.ended) > gatherTime || l.queue.len() >= awaited ||
+		l.queue.bytes.Load() >= batchBytes {
 		return
 	}
 	select {
-	case <-l.arrived: // of an earlier batch
+	case <-l.queue.arrived: // of an earlier batch
 	default:
 	}
-	l.awaited.Store(int64(awaited))
-	defer l.awaited.Store(0)
-	if len(l.queue) >= awaited {
+	l.queue.awaited.Store(int64(awaited))
+	defer l.queue.awaited.Store(0)
+	if l.queue.len() >= awaited {
 		return
 	}
 	b.timer.Reset(gatherTime)
 	defer b.timer.Stop()
 	select {
-	case <-l.arrived:
+	case <-l.queue.arrived:
 	case <-b.timer.C:
 	case <-l.stop:
 	}

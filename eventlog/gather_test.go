@@ -22,7 +22,7 @@ type slow struct {
 
 const syncTime = 300 * time.Microsecond
 
-func (s *slow) CommitBatch(ctx context.Context, batch []*event.Event) ([]storage.Outcome, error) {
+func (s *slow) CommitBatch(ctx context.Context, batch []*event.Event) (storage.Commit, error) {
 	s.batches = append(s.batches, len(batch))
 	time.Sleep(syncTime)
 	return s.Store.CommitBatch(ctx, batch)
@@ -34,7 +34,7 @@ func (s *slow) CommitBatch(ctx context.Context, batch []*event.Event) ([]storage
 func send(t *testing.T, n, each int, think func(sender int) time.Duration) (batches []int, took time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &slow{Store: memstore.New()}
-		log, err := eventlog.Open(eventlog.Options{Open: func() (storage.Store, error) { return store, nil }})
+		log, err := eventlog.Open(eventlog.Options{Open: func(bool) (storage.Store, error) { return store, nil }})
 		if err != nil {
 			t.Fatal(err)
 		}

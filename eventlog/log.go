@@ -1,6 +1,7 @@
 // Package eventlog is the log of events above any storage engine: one committer
-// that batches and makes durable, a projector that derives indexes and states
-// behind it, retention, and readers that follow. It knows nothing of Caddy.
+// that batches and makes durable, a feed that brings what it and other processes
+// commit to those who follow, projections that are derived behind it, and
+// retention. It knows nothing of Caddy.
 //
 // The log is the truth. Nothing is acknowledged before it is synced, and
 // everything derived can be lost and made again from it.
@@ -9,7 +10,6 @@ package eventlog
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,23 +33,15 @@ var (
 	ErrClosed = errors.New("event log is closed")
 )
 
-// Defaults of Options.
-const (
-	DefaultRetention   = 30 * 24 * time.Hour
-	MinRetention       = 24 * time.Hour
-	DefaultQueueEvents = 16384
-	DefaultQueueBytes  = 64 << 20
-)
-
 // Options of a log. Open is required.
 type Options struct {
-	// Open opens the engine. It is called again after a failed commit.
-	Open func() (storage.Store, error)
-	// Retention is how long events are kept by their ReceivedAt.
-	Retention time.Duration
-	// QueueEvents and QueueBytes bound what waits for a commit, or to enter.
-	QueueEvents int
-	QueueBytes  int64
+	// Open opens the engine. It is called again after the store was closed because
+	// a write failed: poisoned says so.
+	Open func(poisoned bool) (storage.Store, error)
+	// Settings may be changed later.
+	Settings
+	// Projections are kept beside those of the log itself.
+	Projections []Projection
 	Logger      *zap.Logger
 	Observer    Observer
 }
@@ -60,6 +52,8 @@ type Observer interface {
 	// event had queued, commit what the engine took with its sync, queued how
 	// many events were waiting behind it.
 	Committed(n, duplicates int, wait, commit time.Duration, queued int)
+	// Duplicate: an event was in the log before it came to a batch.
+	Duplicate()
 	// Projected: the projector took n events; lag is how many it is behind.
 	Projected(n int, took time.Duration, lag uint64)
 	// Pruned: retention forgot n events.
@@ -68,29 +62,32 @@ type Observer interface {
 	Refused(err error)
 	// Mismatched: an event came again with another body.
 	Mismatched()
+	// SetAside: an event could not be projected and was left out.
+	SetAside()
+	// Reopened: the store was opened anew after a failed write.
+	Reopened()
 }
 
 // Log is an open event log.
 type Log struct {
-	opt    Options
-	log    *zap.Logger
-	store  atomic.Pointer[storeRef]
-	door   door
-	queue  chan *pending
-	queued atomic.Int64 // bytes in queue
+	opt       Options
+	log       *zap.Logger
+	settings  atomic.Pointer[Settings]
+	store     atomic.Pointer[guarded] // nil while it is being reopened
+	admission admission
+	queue     *queue
+	pendings  sync.Pool // of *pending
+	feed      feed
+	clock     *retentionClock
+	floor     atomic.Uint64 // the first sequence number that is kept, as last seen
 
-	pendings sync.Pool // of *pending
-
-	awaited atomic.Int64  // how long a queue the committer waits for; 0: it does not
-	arrived chan struct{} // the queue is that long
-
-	head      watermark // last committed sequence number
-	projected watermark // last projected sequence number
-	tail      tail      // recent events without bodies
-
-	kick    chan struct{} // somebody waits for the projector
-	stalled atomic.Bool   // the projector has no disk space to write with
-	doubt   chan struct{} // the store lets the projector in no more
+	followers []*follower
+	workflows *follower
+	kick      chan struct{} // somebody waits for the projector
+	stalled   atomic.Bool   // the projector has no disk space to write with
+	aside     atomic.Int64  // events that could not be projected
+	damage    damage
+	trouble   chan struct{} // the store has closed itself
 
 	closing  sync.RWMutex // held for reading while enqueuing
 	closed   bool
@@ -100,21 +97,11 @@ type Log struct {
 	finished sync.WaitGroup
 }
 
-type storeRef struct{ storage.Store }
-
-// Open opens the engine and starts the committer and the projector.
+// Open opens the engine and starts what writes, follows and maintains the log.
 func Open(opt Options) (*Log, error) {
-	if opt.Retention == 0 {
-		opt.Retention = DefaultRetention
-	}
-	if opt.Retention < MinRetention {
-		return nil, fmt.Errorf("retention %v is under the minimum of %v: duplicates could not be told from new events", opt.Retention, MinRetention)
-	}
-	if opt.QueueEvents == 0 {
-		opt.QueueEvents = DefaultQueueEvents
-	}
-	if opt.QueueBytes == 0 {
-		opt.QueueBytes = DefaultQueueBytes
+	settings, err := opt.Settings.withDefaults()
+	if err != nil {
+		return nil, err
 	}
 	if opt.Logger == nil {
 		opt.Logger = zap.NewNop()
@@ -124,48 +111,46 @@ func Open(opt Options) (*Log, error) {
 	}
 	l := &Log{
 		opt: opt, log: opt.Logger,
-		door:  newDoor(),
-		queue: make(chan *pending, opt.QueueEvents),
-		kick:  make(chan struct{}, 1),
-		doubt: make(chan struct{}, 1),
-		stop:  make(chan struct{}),
-
-		pendings: sync.Pool{New: newPending},
-		arrived:  make(chan struct{}, 1),
+		admission: newAdmission(),
+		queue:     newQueue(),
+		clock:     newRetentionClock(),
+		kick:      make(chan struct{}, 1),
+		trouble:   make(chan struct{}, 1),
+		stop:      make(chan struct{}),
+		pendings:  sync.Pool{New: newPending},
 	}
+	l.settings.Store(&settings)
+	l.feed.store, l.feed.log, l.feed.scan = &l.store, l.log, l.scan
 	l.stopped, l.cancel = context.WithCancel(context.Background())
-	if err := l.openStore(); err != nil {
+	l.workflows = newFollower(l, workflows{})
+	l.followers = []*follower{l.workflows}
+	for _, p := range opt.Projections {
+		l.followers = append(l.followers, newFollower(l, p))
+	}
+	if err := l.openStore(false); err != nil {
 		l.cancel()
 		return nil, err
 	}
-	l.finished.Add(2)
+	if err := l.loadClock(l.stopped); err != nil {
+		l.cancel()
+		return nil, errors.Join(err, l.store.Load().Close())
+	}
+	// What was left behind is known before anybody asks.
+	for _, f := range l.followers {
+		if err := f.attach(l.store.Load()); err != nil {
+			l.log.Error("opening a projection", zap.String("projection", f.id.Name), zap.Error(err))
+		}
+	}
+	l.finished.Add(4)
 	go l.commitLoop()
+	go l.followLoop()
 	go l.projectLoop()
+	go l.maintainLoop()
 	return l, nil
 }
 
-// openStore opens the engine and takes over where it stands.
-func (l *Log) openStore() error {
-	store, err := l.opt.Open()
-	if err != nil {
-		return err
-	}
-	bounds, err := store.Bounds(l.stopped)
-	if err == nil {
-		var projected uint64
-		if projected, err = store.Projected(l.stopped); err == nil {
-			l.tail.reset(bounds.Last)
-			l.store.Store(&storeRef{store})
-			l.head.advance(bounds.Last)
-			l.projected.advance(projected)
-			return nil
-		}
-	}
-	return errors.Join(err, store.Close())
-}
-
-// Close stops taking events, commits what was taken, stops the projector and
-// closes the engine. It may be called more than once.
+// Close stops taking events, commits what was taken and closes the engine. It does
+// not wait for what is derived. It may be called more than once.
 func (l *Log) Close() error {
 	l.closing.Lock()
 	already := l.closed
@@ -176,65 +161,56 @@ func (l *Log) Close() error {
 		l.cancel()
 	}
 	l.finished.Wait()
-	l.head.close()
-	l.projected.close()
+	l.feed.head.close()
+	for _, f := range l.followers {
+		f.cursor.close()
+	}
 	if already {
 		return nil
 	}
-	if ref := l.store.Swap(nil); ref != nil {
-		return ref.Close()
+	l.saveClock(context.Background())
+	if store := l.store.Swap(nil); store != nil {
+		return store.Close()
 	}
 	return nil
 }
 
-// Store is the engine, for documents, backup and usage; ErrUnavailable while it
-// is being reopened.
-func (l *Log) Store() (storage.Store, error) {
-	if ref := l.store.Load(); ref != nil {
-		return ref.Store, nil
-	}
-	l.closing.RLock()
-	defer l.closing.RUnlock()
-	if l.closed {
-		return nil, ErrClosed
-	}
-	return nil, ErrUnavailable
-}
-
 // Head is the sequence number of the last committed event.
-func (l *Log) Head() uint64 { return l.head.load() }
+func (l *Log) Head() uint64 { return l.feed.head.load() }
 
-// First is the sequence number from which events are kept; Head()+1 when none is.
-func (l *Log) First(ctx context.Context) (uint64, error) {
+// Bounds tell which part of the sequence the log holds: First is Head()+1 when it
+// holds nothing.
+func (l *Log) Bounds(ctx context.Context) (storage.Bounds, error) {
 	store, err := l.Store()
 	if err != nil {
-		return 0, err
+		return storage.Bounds{}, err
 	}
 	b, err := store.Bounds(ctx)
-	return b.First, unavailable(err)
+	return b, unavailable(err)
 }
 
 // Wait returns the head as soon as it is beyond after.
 func (l *Log) Wait(ctx context.Context, after uint64) (uint64, error) {
-	return l.head.wait(ctx, after)
+	return l.feed.head.wait(ctx, after)
 }
 
 // Read returns up to limit events after the given one, ascending, without
-// bodies. An empty result means that there is nothing beyond it.
+// bodies. An empty result means that there is nothing beyond it. What is damaged
+// is left out: Health tells of it.
 func (l *Log) Read(ctx context.Context, after uint64, limit int) ([]*event.Event, error) {
-	if events, ok := l.tail.read(after, limit); ok {
+	if events, ok := l.feed.tail.read(after, limit); ok {
 		return events, nil
 	}
 	store, err := l.Store()
 	if err != nil {
 		return nil, err
 	}
-	through := l.head.load()
+	through := l.Head()
 	if after >= through {
 		return nil, nil
 	}
 	events := make([]*event.Event, 0, min(limit, int(min(through-after, 4096))))
-	err = store.Scan(ctx, after, through, func(e *event.Event) bool {
+	err = l.scan(ctx, store, after, through, func(e *event.Event) bool {
 		events = append(events, e)
 		return len(events) < limit
 	})
@@ -254,13 +230,8 @@ func (l *Log) Get(ctx context.Context, seq uint64) (*event.Event, error) {
 	return e, unavailable(err)
 }
 
-// Query lists events. It first waits until everything that was committed before
-// the call can be found. On a full disk the indexes stand still: then it lists
-// what they have.
+// Query lists events, all that were committed before the call.
 func (l *Log) Query(ctx context.Context, q storage.Query) (storage.Page, error) {
-	if err := l.WaitProjected(ctx, l.head.load()); err != nil {
-		return storage.Page{}, err
-	}
 	store, err := l.Store()
 	if err != nil {
 		return storage.Page{}, err
@@ -269,54 +240,14 @@ func (l *Log) Query(ctx context.Context, q storage.Query) (storage.Page, error) 
 	return page, unavailable(err)
 }
 
-// QueryIndexed is Query over what is in the indexes now, without waiting for the
-// projector. It says how far they go: what is beyond has to be read from the log.
-func (l *Log) QueryIndexed(ctx context.Context, q storage.Query) (page storage.Page, through uint64, err error) {
-	store, err := l.Store()
-	if err != nil {
-		return storage.Page{}, 0, err
-	}
-	if through, err = store.Projected(ctx); err == nil {
-		page, err = store.Query(ctx, q)
-	}
-	return page, through, unavailable(err)
-}
-
-// WaitProjected returns once the projector has passed seq, or stalls on a full disk.
+// WaitProjected returns once every projection has passed seq, or a RebuildError.
 func (l *Log) WaitProjected(ctx context.Context, seq uint64) error {
-	if l.projected.load() >= seq {
-		return nil
-	}
-	select {
-	case l.kick <- struct{}{}:
-	default: // a kick is already waiting
-	}
-	if seq == 0 {
-		return nil
-	}
-	for {
-		changed, err := l.projected.changed()
-		if err != nil {
+	for _, f := range l.followers {
+		if err := f.wait(ctx, seq); err != nil {
 			return err
 		}
-		if l.projected.load() >= seq || l.starved() {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
 	}
-}
-
-// unavailable turns the engine's closed error, which a reader meets while the
-// store is being reopened, into the log's own.
-func unavailable(err error) error {
-	if errors.Is(err, storage.ErrClosed) {
-		return ErrUnavailable
-	}
-	return err
+	return nil
 }
 
 type noObserver struct{}
@@ -325,4 +256,7 @@ func (noObserver) Committed(int, int, time.Duration, time.Duration, int) {}
 func (noObserver) Projected(int, time.Duration, uint64)                  {}
 func (noObserver) Pruned(int)                                            {}
 func (noObserver) Refused(error)                                         {}
+func (noObserver) Duplicate()                                            {}
+func (noObserver) SetAside()                                             {}
+func (noObserver) Reopened()                                             {}
 func (noObserver) Mismatched()                                           {}

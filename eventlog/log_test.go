@@ -32,7 +32,7 @@ func open(t testing.TB, opt eventlog.Options) *eventlog.Log {
 	t.Helper()
 	if opt.Open == nil {
 		store := memstore.New()
-		opt.Open = func() (storage.Store, error) { return store, nil }
+		opt.Open = func(bool) (storage.Store, error) { return store, nil }
 	}
 	log, err := eventlog.Open(opt)
 	if err != nil {
@@ -116,10 +116,6 @@ func TestReadYourWrites(t *testing.T) {
 	if completed, failed := w.Counts(); completed != 9 || failed != 0 {
 		t.Fatalf("counts %d completed, %d failed", completed, failed)
 	}
-	a, err := log.Agent(t.Context(), "ws", "AGENT_0")
-	if err != nil || a.Completed != 6 {
-		t.Fatalf("agent state %+v, %v", a, err)
-	}
 	if _, err := log.Workflow(t.Context(), "other", "wf_1"); !errors.Is(err, storage.ErrNotFound) {
 		t.Fatalf("another workspace sees the run: %v", err)
 	}
@@ -127,7 +123,7 @@ func TestReadYourWrites(t *testing.T) {
 
 func TestFullQueueRefuses(t *testing.T) {
 	store := &gated{Store: memstore.New(), gate: make(chan struct{}), entered: make(chan struct{}, 16)}
-	log := open(t, eventlog.Options{QueueEvents: 1, Open: func() (storage.Store, error) { return store, nil }})
+	log := open(t, eventlog.Options{Settings: eventlog.Settings{QueueEvents: 1}, Open: func(bool) (storage.Store, error) { return store, nil }})
 	results := make(chan error, 3)
 	add := func(key string) {
 		_, err := log.Append(t.Context(), newEvent(key, key))
@@ -141,8 +137,8 @@ func TestFullQueueRefuses(t *testing.T) {
 	if err := <-results; !errors.Is(err, eventlog.ErrOverloaded) {
 		t.Fatalf("a full queue gave %v", err)
 	}
-	if err := log.Enter(t.Context(), 1); !errors.Is(err, eventlog.ErrOverloaded) {
-		t.Errorf("with a full queue, Enter gave %v", err)
+	if err := log.Acquire(t.Context(), 1); !errors.Is(err, eventlog.ErrOverloaded) {
+		t.Errorf("with a full queue, Acquire gave %v", err)
 	}
 	close(store.gate)
 	for range 2 {
@@ -153,10 +149,10 @@ func TestFullQueueRefuses(t *testing.T) {
 	if log.Head() != 2 {
 		t.Fatalf("head %d, want 2", log.Head())
 	}
-	if err := log.Enter(t.Context(), 1); err != nil {
-		t.Errorf("with an empty queue, Enter gave %v", err)
+	if err := log.Acquire(t.Context(), 1); err != nil {
+		t.Errorf("with an empty queue, Acquire gave %v", err)
 	} else {
-		log.Leave()
+		log.Release()
 	}
 }
 
@@ -164,10 +160,8 @@ func TestFullQueueRefuses(t *testing.T) {
 // try finds what was written.
 func TestReopenAfterFailedCommit(t *testing.T) {
 	mem := memstore.New()
-	opened := 0
-	log := open(t, eventlog.Options{Open: func() (storage.Store, error) {
-		opened++
-		if opened == 1 {
+	log := open(t, eventlog.Options{Open: func(poisoned bool) (storage.Store, error) {
+		if !poisoned {
 			return &failing{Store: mem}, nil
 		}
 		return mem.Reopen(), nil
@@ -193,7 +187,7 @@ func TestReopenAfterFailedCommit(t *testing.T) {
 
 func TestNoSpaceRefusesAndComesBack(t *testing.T) {
 	store := memstore.New()
-	log := open(t, eventlog.Options{Open: func() (storage.Store, error) { return store, nil }})
+	log := open(t, eventlog.Options{Open: func(bool) (storage.Store, error) { return store, nil }})
 	store.Refuse(storage.ErrNoSpace)
 	if _, err := log.Append(t.Context(), newEvent("k", "b")); !errors.Is(err, storage.ErrNoSpace) {
 		t.Fatalf("full disk gave %v", err)
@@ -206,7 +200,7 @@ func TestNoSpaceRefusesAndComesBack(t *testing.T) {
 
 func TestCloseCommitsWhatWasTaken(t *testing.T) {
 	store := &gated{Store: memstore.New(), gate: make(chan struct{}), entered: make(chan struct{}, 16)}
-	log, err := eventlog.Open(eventlog.Options{Open: func() (storage.Store, error) { return store, nil }})
+	log, err := eventlog.Open(eventlog.Options{Open: func(bool) (storage.Store, error) { return store, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +228,7 @@ func TestCloseCommitsWhatWasTaken(t *testing.T) {
 }
 
 func TestRetentionMinimum(t *testing.T) {
-	_, err := eventlog.Open(eventlog.Options{Retention: time.Hour, Open: func() (storage.Store, error) { return memstore.New(), nil }})
+	_, err := eventlog.Open(eventlog.Options{Settings: eventlog.Settings{Retention: time.Hour}, Open: func(bool) (storage.Store, error) { return memstore.New(), nil }})
 	if err == nil {
 		t.Fatal("a retention under the deduplication window was taken")
 	}
@@ -245,7 +239,7 @@ func TestRetentionMinimum(t *testing.T) {
 func TestFollowersSeeEverythingOnce(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		store := memstore.New()
-		log, err := eventlog.Open(eventlog.Options{Open: func() (storage.Store, error) { return store, nil }})
+		log, err := eventlog.Open(eventlog.Options{Open: func(bool) (storage.Store, error) { return store, nil }})
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -294,7 +288,7 @@ type gated struct {
 	entered chan struct{}
 }
 
-func (g *gated) CommitBatch(ctx context.Context, batch []*event.Event) ([]storage.Outcome, error) {
+func (g *gated) CommitBatch(ctx context.Context, batch []*event.Event) (storage.Commit, error) {
 	g.entered <- struct{}{}
 	<-g.gate
 	return g.Store.CommitBatch(ctx, batch)
@@ -303,9 +297,9 @@ func (g *gated) CommitBatch(ctx context.Context, batch []*event.Event) ([]storag
 // failing writes its first batch and then says that it could not.
 type failing struct{ storage.Store }
 
-func (f *failing) CommitBatch(ctx context.Context, batch []*event.Event) ([]storage.Outcome, error) {
+func (f *failing) CommitBatch(ctx context.Context, batch []*event.Event) (storage.Commit, error) {
 	if _, err := f.Store.CommitBatch(ctx, batch); err != nil {
-		return nil, err
+		return storage.Commit{}, err
 	}
-	return nil, errors.New("input/output error")
+	return storage.Commit{}, errors.New("input/output error")
 }

@@ -1,22 +1,18 @@
 package eventlog
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
-	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
 // The projector takes what has come since, up to projectMax events at once. A
-// projection costs by the number of different terms and states it touches, so
-// that many events at once are far cheaper than each on its own: unless somebody
-// waits, it lets them gather for projectDelay.
+// step costs by the number of different records it touches, so that many events
+// at once are far cheaper than each on its own: unless somebody waits, it lets
+// them gather for projectDelay.
 const (
 	projectMax   = 1024
 	projectDelay = 100 * time.Millisecond
@@ -26,66 +22,42 @@ const (
 // its disk is full).
 const projectRetry = 200 * time.Millisecond
 
-// How the removal of states is paced that nothing was heard of for longer than
-// events are kept, which is a day at least. It looks at every state, a page with
-// each projection: once soon after a start, and then every hour.
-const (
-	sweepDelay    = time.Minute
-	sweepInterval = time.Hour
-	sweepPage     = 256
-)
-
-type projector struct {
-	l         *Log
-	workflows *states[WorkflowState, *WorkflowState]
-	agents    *states[AgentState, *AgentState]
-	sweepAt   time.Time
-	sweepKey  string
-}
-
-// projectLoop follows the log and keeps everything derived up to date, behind a
-// cursor that moves in the same transaction.
+// projectLoop keeps every projection up to date, one after the other: what is
+// being rebuilt holds the others up for one step of its own.
 func (l *Log) projectLoop() {
 	defer l.finished.Done()
-	p := &projector{
-		l:         l,
-		workflows: newStates[WorkflowState](workflowCollection),
-		agents:    newStates[AgentState](agentCollection),
-		sweepAt:   time.Now().Add(sweepDelay),
-	}
-	limit := projectMax
-	for {
-		head, err := l.awaitWork()
-		if err != nil {
-			return // the log is closing
-		}
-		err = p.step(head, limit)
+	for l.awaitWork() {
+		err := l.projectAll()
 		switch {
 		case err == nil:
-			limit = projectMax
 			l.stalled.Store(false)
-		case errors.Is(err, storage.ErrTooLarge) && limit > 1:
-			limit /= 2
+			continue
 		case l.stopped.Err() != nil:
 			return
+		case l.stall(err), errors.Is(err, ErrUnavailable), errors.Is(err, storage.ErrClosed):
 		default:
-			p.workflows.drop()
-			p.agents.drop()
-			switch {
-			case l.stall(err), errors.Is(err, ErrUnavailable):
-			case errors.Is(err, storage.ErrClosed):
-				select {
-				case l.doubt <- struct{}{}:
-				default: // the committer knows already
-				}
-			default:
-				l.log.Error("projecting", zap.Error(err))
-			}
-			if !l.pause(projectRetry) {
-				return
-			}
+			l.log.Error("projecting", zap.Error(err))
+		}
+		if !l.pause(projectRetry) {
+			return
 		}
 	}
+}
+
+func (l *Log) projectAll() error {
+	store := l.store.Load()
+	if store == nil {
+		return ErrUnavailable
+	}
+	for _, f := range l.followers {
+		if _, err := f.step(store); err != nil {
+			return err
+		}
+		if err := f.sweep.step(f, store); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // stall tells readers not to wait for a projector that has no space to write
@@ -95,16 +67,17 @@ func (l *Log) stall(err error) bool {
 		return false
 	}
 	if !l.stalled.Swap(true) {
-		l.log.Warn("indexes stand still until there is disk space", zap.Error(err))
+		l.log.Warn("projections stand still until there is disk space", zap.Error(err))
 	}
-	l.projected.nudge()
+	for _, f := range l.followers {
+		f.cursor.nudge()
+	}
 	return true
 }
 
-// starved tells whether the projector has no space to write with now. Once there
-// is space again readers wait for it, though it has not tried again yet: what was
-// acknowledged before a query is in its answer.
-func (l *Log) starved() bool {
+// outOfSpace tells whether the projector has no space to write with now. Once
+// there is space again readers wait for it, though it has not tried again yet.
+func (l *Log) outOfSpace() bool {
 	if !l.stalled.Load() {
 		return false
 	}
@@ -112,136 +85,54 @@ func (l *Log) starved() bool {
 	return err != nil || store.Writable() != nil
 }
 
-// awaitWork returns the head once there is something to project and it has
-// gathered, or somebody waits for it.
-func (l *Log) awaitWork() (uint64, error) {
-	projected := l.projected.load()
-	head, err := l.head.wait(l.stopped, projected)
+// awaitWork returns once there is something to project and it has gathered, or
+// somebody waits for it; false if the log is closing.
+func (l *Log) awaitWork() bool {
+	changed, err := l.feed.head.changed()
 	if err != nil {
-		return 0, err
+		return false
 	}
-	if head-projected >= projectMax {
-		return head, nil
+	var delay <-chan time.Time
+	lag, sweeping := l.backlog()
+	switch {
+	case lag >= projectMax:
+		select {
+		case <-l.stop:
+			return false
+		default:
+			return true
+		}
+	case lag > 0:
+		t := time.NewTimer(projectDelay)
+		defer t.Stop()
+		delay, changed = t.C, nil
+	case sweeping:
+		t := time.NewTimer(sweepPause)
+		defer t.Stop()
+		delay = t.C
 	}
-	gather := time.NewTimer(projectDelay)
-	defer gather.Stop()
 	select {
+	case <-changed:
+		return l.awaitWork() // let them gather
+	case <-delay:
+		return true
 	case <-l.kick:
-	case <-gather.C:
-	case <-l.stop:
-		return 0, ErrClosed
-	}
-	return l.head.load(), nil
-}
-
-func (l *Log) pause(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
 		return true
 	case <-l.stop:
 		return false
 	}
 }
 
-// step projects up to limit events.
-func (p *projector) step(head uint64, limit int) error {
-	l, start := p.l, time.Now()
-	ctx := l.stopped
-	store, err := l.Store()
-	if err != nil {
-		return err
-	}
-	from, err := store.Projected(ctx)
-	if err != nil {
-		return err
-	}
-	l.projected.advance(from)
-	events, err := l.Read(ctx, from, limit)
-	if err != nil {
-		return err
-	}
-	through := max(head, from)
-	if n := len(events); n > 0 {
-		through = events[n-1].Seq
-	} else if head <= from {
-		return nil
-	}
-	docs, err := p.fold(ctx, store, events)
-	if err != nil {
-		return err
-	}
-	if start.After(p.sweepAt) {
-		stale, err := p.sweep(ctx, store)
-		if err != nil {
-			return err
+// backlog is how far the projection is behind that is furthest, and whether there
+// are records to delete.
+func (l *Log) backlog() (lag uint64, sweeping bool) {
+	for _, f := range l.followers {
+		behind := f.lag()
+		if f.restart() || (f.more && behind > 0) {
+			return projectMax, false
 		}
-		docs = append(docs, stale...)
+		lag = max(lag, behind)
+		sweeping = sweeping || f.sweep.due(l.floor.Load())
 	}
-	err = store.Project(ctx, storage.Projection{From: from, Through: through, Events: events, Documents: docs})
-	if err != nil {
-		p.workflows.drop()
-		p.agents.drop()
-		return err
-	}
-	p.workflows.keep()
-	p.agents.keep()
-	l.projected.advance(through)
-	l.opt.Observer.Projected(len(events), time.Since(start), l.head.load()-through)
-	return nil
-}
-
-// fold applies events to the states that they touch. Replays changed them when
-// they first came.
-func (p *projector) fold(ctx context.Context, store storage.Store, events []*event.Event) ([]storage.Document, error) {
-	for _, e := range events {
-		if e.ReplayOf != 0 || (e.Source == event.SourceGateway && e.Kind == event.KindOther) {
-			continue
-		}
-		if err := p.workflows.apply(ctx, store, stateKey(e.WorkspaceID, e.WorkflowID), e); err != nil {
-			return nil, err
-		}
-		if e.Kind != event.KindAgentStatus || e.AgentID == "" {
-			continue
-		}
-		if err := p.agents.apply(ctx, store, stateKey(e.WorkspaceID, strings.ToLower(e.AgentID)), e); err != nil {
-			return nil, err
-		}
-	}
-	docs, err := p.workflows.documents(nil)
-	if err != nil {
-		return nil, err
-	}
-	return p.agents.documents(docs)
-}
-
-// sweep looks at the next page of workflow states and returns deletions for
-// those that no kept event speaks of any more.
-func (p *projector) sweep(ctx context.Context, store storage.Store) ([]storage.Document, error) {
-	page, err := store.ListDocuments(ctx, workflowCollection, "", p.sweepKey, sweepPage)
-	if err != nil {
-		return nil, err
-	}
-	cutoff := time.Now().Add(-p.l.opt.Retention)
-	var stale []storage.Document
-	for _, d := range page {
-		var w struct { // of WorkflowState; the rest costs ten times as much to read
-			UpdatedAt time.Time `json:"updated_at"`
-		}
-		if err := json.Unmarshal(d.Value, &w); err != nil {
-			return nil, err
-		}
-		if _, fresh := p.workflows.touched[d.Key]; !fresh && w.UpdatedAt.Before(cutoff) {
-			stale = append(stale, storage.Document{Collection: workflowCollection, Key: d.Key})
-			delete(p.workflows.recent, d.Key)
-		}
-	}
-	if len(page) == sweepPage {
-		p.sweepKey = page[len(page)-1].Key
-	} else {
-		p.sweepKey = ""
-		p.sweepAt = time.Now().Add(sweepInterval)
-	}
-	return stale, nil
+	return lag, sweeping
 }

@@ -19,11 +19,11 @@ type crowded struct {
 	full, short atomic.Bool
 }
 
-func (c *crowded) Project(ctx context.Context, p storage.Projection) error {
+func (c *crowded) Project(ctx context.Context, s storage.Step) error {
 	if c.full.Load() {
 		return storage.ErrNoSpace
 	}
-	return c.Store.Project(ctx, p)
+	return c.Store.Project(ctx, s)
 }
 
 func (c *crowded) Writable() error {
@@ -33,59 +33,11 @@ func (c *crowded) Writable() error {
 	return c.Store.Writable()
 }
 
-// closing closes to all when a projection fails.
-type closing struct {
-	storage.Store
-	broken atomic.Bool
-}
-
-func (c *closing) Project(ctx context.Context, p storage.Projection) error {
-	c.broken.Store(true)
-	return errors.New("no file descriptors")
-}
-
-func (c *closing) Projected(ctx context.Context) (uint64, error) {
-	if c.broken.Load() {
-		return 0, storage.ErrClosed
-	}
-	return c.Store.Projected(ctx)
-}
-
-// TestReopenAfterFailedProjection: a store that closed itself is opened again
-// without an event having to come.
-func TestReopenAfterFailedProjection(t *testing.T) {
-	mem, opened := memstore.New(), 0
-	l := open(t, eventlog.Options{Open: func() (storage.Store, error) {
-		if opened++; opened == 1 {
-			return &closing{Store: mem}, nil
-		}
-		return mem.Reopen(), nil
-	}})
-	if _, err := l.Append(t.Context(), newEvent("k", "body")); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for {
-		page, err := l.Query(ctx, storage.Query{Limit: 10})
-		if err == nil && len(page.Events) == 1 {
-			break
-		}
-		if err != nil && !errors.Is(err, eventlog.ErrUnavailable) {
-			t.Fatal(err)
-		}
-	}
-}
-
-// TestFullDiskStillLists: a projector without space keeps nobody waiting, and
-// catches up by itself.
+// TestFullDiskStillLists: a projector without space keeps nobody waiting, no list
+// needs it, and nobody takes what it has not got to for what never was.
 func TestFullDiskStillLists(t *testing.T) {
 	store := &crowded{Store: memstore.New()}
-	l, err := eventlog.Open(eventlog.Options{Open: func() (storage.Store, error) { return store, nil }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	l := open(t, eventlog.Options{Open: func(bool) (storage.Store, error) { return store, nil }})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	list := func() int {
@@ -96,30 +48,22 @@ func TestFullDiskStillLists(t *testing.T) {
 		}
 		return len(page.Events)
 	}
-	if _, err := l.Append(ctx, newEvent("before", "1")); err != nil {
-		t.Fatal(err)
-	}
-	if n := list(); n != 1 {
-		t.Fatalf("%d events are listed, want 1", n)
-	}
 	store.full.Store(true)
 	if _, err := l.Append(ctx, newEvent("meanwhile", "2")); err != nil {
 		t.Fatal(err)
 	}
 	store.short.Store(true)
 	if n := list(); n != 1 {
-		t.Errorf("on a full disk %d events are listed, want the one that was indexed", n)
+		t.Errorf("on a full disk %d events are listed, want 1", n)
+	}
+	var rebuild *storage.RebuildError
+	if _, err := l.Workflow(ctx, "ws", "wf_1"); !errors.As(err, &rebuild) || rebuild.Part != "workflow_state" || rebuild.Done != 0 || rebuild.Total != 1 {
+		t.Errorf("on a full disk the state is %v", err)
 	}
 	// As soon as there is space, reads see what was written.
 	store.full.Store(false)
 	store.short.Store(false)
-	if n := list(); n != 2 {
-		t.Errorf("with space again %d events are listed, want 2", n)
-	}
-	if _, err := l.Append(ctx, newEvent("after", "3")); err != nil {
-		t.Fatal(err)
-	}
-	if n := list(); n != 3 {
-		t.Errorf("%d events are listed, want 3", n)
+	if w, err := l.Workflow(ctx, "ws", "wf_1"); err != nil || w.Events != 1 {
+		t.Errorf("with space again the state is %+v, %v", w, err)
 	}
 }

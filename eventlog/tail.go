@@ -18,7 +18,8 @@ type tail struct {
 	ring   []*event.Event // capacity tailEvents once full
 	start  int            // index of the oldest
 	before uint64         // every event after this sequence number is in the ring
-	last   uint64
+	last   uint64         // it reaches up to here
+	first  uint64         // the log's floor: what is before does not exist
 }
 
 // reset empties the tail; the log stands at last.
@@ -26,6 +27,27 @@ func (t *tail) reset(last uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ring, t.start, t.before, t.last = nil, 0, last, last
+}
+
+// end is how far the tail reaches.
+func (t *tail) end() uint64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.last
+}
+
+// extend says that there is nothing more up to through.
+func (t *tail) extend(through uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last = max(t.last, through)
+}
+
+// prune hides what is before first.
+func (t *tail) prune(first uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.first = max(t.first, first)
 }
 
 // append takes events that have let go of their bodies.
@@ -51,6 +73,9 @@ func (t *tail) read(after uint64, limit int) (events []*event.Event, ok bool) {
 	defer t.mu.RUnlock()
 	if after < t.before {
 		return nil, false
+	}
+	if t.first > 0 {
+		after = max(after, t.first-1)
 	}
 	if after >= t.last {
 		return nil, true

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// watermark is a number that only rises and that can be waited for.
+// watermark is a number that rises and that can be waited for.
 type watermark struct {
 	value atomic.Uint64
 
@@ -40,6 +40,14 @@ func (w *watermark) wake() {
 		close(w.rise)
 		w.rise = nil
 	}
+}
+
+// set moves the watermark wherever it is said to be: what it counts was lost.
+func (w *watermark) set(to uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.value.Store(to)
+	w.wake()
 }
 
 // changed is closed at the next rise or nudge.

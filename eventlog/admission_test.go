@@ -12,18 +12,18 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// fullHouse is a log whose door as many callers have entered as it lets in.
+// fullHouse is a log that has admitted as many callers as it does.
 func fullHouse(t *testing.T, queue int) (log *eventlog.Log, inside int) {
 	t.Helper()
 	log, err := eventlog.Open(eventlog.Options{
-		QueueEvents: queue, Open: func() (storage.Store, error) { return memstore.New(), nil },
+		Settings: eventlog.Settings{QueueEvents: queue}, Open: func(bool) (storage.Store, error) { return memstore.New(), nil },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for ; ; inside++ {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		err := log.Enter(ctx, 1)
+		err := log.Acquire(ctx, 1)
 		cancel()
 		if errors.Is(err, context.DeadlineExceeded) {
 			return log, inside
@@ -34,28 +34,28 @@ func fullHouse(t *testing.T, queue int) (log *eventlog.Log, inside int) {
 	}
 }
 
-func TestDoor(t *testing.T) {
+func TestAdmission(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, inside := fullHouse(t, 2)
 		entered := make(chan error, 2)
 		ask := func(ctx context.Context) {
-			go func() { entered <- log.Enter(ctx, 1) }()
+			go func() { entered <- log.Acquire(ctx, 1) }()
 			synctest.Wait()
 		}
 		leaving, leave := context.WithCancel(t.Context())
 		ask(leaving)
 		ask(t.Context())
-		if err := log.Enter(t.Context(), 1); !errors.Is(err, eventlog.ErrOverloaded) {
+		if err := log.Acquire(t.Context(), 1); !errors.Is(err, eventlog.ErrOverloaded) {
 			t.Errorf("the third in a queue of two got %v", err)
 		}
-		if err := log.Enter(t.Context(), eventlog.DefaultQueueBytes); !errors.Is(err, eventlog.ErrOverloaded) {
+		if err := log.Acquire(t.Context(), eventlog.DefaultQueueBytes); !errors.Is(err, eventlog.ErrOverloaded) {
 			t.Errorf("more bytes than may wait got %v", err)
 		}
 		leave()
 		if err := <-entered; !errors.Is(err, context.Canceled) {
 			t.Errorf("who left got %v", err)
 		}
-		log.Leave()
+		log.Release()
 		if err := <-entered; err != nil {
 			t.Errorf("the next got %v", err)
 		}
@@ -74,7 +74,7 @@ func TestDoor(t *testing.T) {
 			t.Errorf("of a closed log: %v", err)
 		}
 		for range inside {
-			log.Leave()
+			log.Release()
 		}
 	})
 }

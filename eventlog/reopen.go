@@ -1,0 +1,109 @@
+package eventlog
+
+import (
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/osa-edge/osa-gateway/storage"
+)
+
+// reopenBackoff bounds how often a store that does not open is tried.
+const (
+	reopenBackoffMin = 100 * time.Millisecond
+	reopenBackoffMax = 5 * time.Second
+)
+
+// Store is the engine, for documents, backup and usage; ErrUnavailable while it
+// is being reopened.
+func (l *Log) Store() (storage.Store, error) {
+	if store := l.store.Load(); store != nil {
+		return store, nil
+	}
+	return nil, l.away()
+}
+
+// away is why there is no store.
+func (l *Log) away() error {
+	l.closing.RLock()
+	defer l.closing.RUnlock()
+	if l.closed {
+		return ErrClosed
+	}
+	return ErrUnavailable
+}
+
+// openStore opens the engine and takes over where it stands.
+func (l *Log) openStore(poisoned bool) error {
+	store, err := l.opt.Open(poisoned)
+	if err != nil {
+		return err
+	}
+	bounds, err := store.Bounds(l.stopped)
+	if err != nil {
+		return errors.Join(err, store.Close())
+	}
+	l.floor.Store(bounds.First)
+	l.feed.open(&guarded{Store: store, trouble: l.trouble}, bounds)
+	return nil
+}
+
+// reopenIfClosed opens a store anew that has closed itself, whoever noticed.
+func (l *Log) reopenIfClosed() {
+	store := l.store.Load()
+	if store == nil || !store.closed.Load() {
+		return
+	}
+	l.log.Error("the store has closed itself after a failed write, reopening it")
+	l.reopen()
+}
+
+// reopen closes a store whose state is in doubt and opens it again. What waits
+// meanwhile is refused: a sender's retry finds whatever was written.
+func (l *Log) reopen() {
+	acknowledged := l.Head()
+	store := l.store.Swap(nil)
+	if err := store.Close(); err != nil {
+		l.log.Warn("closing the store after a failed write", zap.Error(err))
+	}
+	backoff := reopenBackoffMin
+	for {
+		l.refuseQueued()
+		err := l.openStore(true)
+		if err == nil {
+			break
+		}
+		l.log.Error("reopening the store", zap.Error(err), zap.Duration("next_try", backoff))
+		retry := time.NewTimer(backoff)
+		select {
+		case <-retry.C:
+		case <-l.stop:
+			retry.Stop()
+			return
+		}
+		backoff = min(2*backoff, reopenBackoffMax)
+	}
+	l.opt.Observer.Reopened()
+	signal(l.kick)
+	if last := l.Head(); last < acknowledged {
+		l.log.Error("the reopened store lacks acknowledged events", zap.Uint64("acknowledged", acknowledged), zap.Uint64("last", last))
+	} else {
+		l.log.Info("store reopened", zap.Uint64("acknowledged", acknowledged), zap.Uint64("last", last))
+	}
+}
+
+func (l *Log) refuseQueued() {
+	for p := l.queue.pop(anySize); p != nil; p = l.queue.pop(anySize) {
+		p.done <- outcome{err: ErrUnavailable}
+	}
+}
+
+// unavailable turns the engine's closed error, which a reader meets while the
+// store is being reopened, into the log's own.
+func unavailable(err error) error {
+	if errors.Is(err, storage.ErrClosed) {
+		return ErrUnavailable
+	}
+	return err
+}

@@ -1,0 +1,143 @@
+package eventlog
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/osa-edge/osa-gateway/storage"
+)
+
+// How often retention looks, the confirmed time is written down, and a store is
+// asked whether it has closed itself.
+const (
+	pruneInterval = time.Minute
+	clockInterval = time.Hour
+	watchInterval = time.Second
+)
+
+// Where the confirmed time stands.
+const (
+	logCollection = "log"
+	clockKey      = "retention_clock"
+)
+
+type clockDocument struct {
+	Confirmed time.Time `json:"confirmed"`
+}
+
+// maintainLoop keeps the floor where retention wants it, and an eye on the store.
+func (l *Log) maintainLoop() {
+	defer l.finished.Done()
+	watch, prune, clock := time.NewTicker(watchInterval), time.NewTicker(pruneInterval), time.NewTicker(clockInterval)
+	defer watch.Stop()
+	defer prune.Stop()
+	defer clock.Stop()
+	l.prune() // what expired while the gateway was down
+	for {
+		select {
+		case <-watch.C:
+			if store := l.store.Load(); store != nil {
+				_ = store.Writable() // which is checked
+			}
+		case <-prune.C:
+			l.prune()
+		case <-clock.C:
+			l.saveClock(l.stopped)
+		case <-l.stop:
+			return
+		}
+	}
+}
+
+// prune forgets what is older than retention, by the confirmed time.
+func (l *Log) prune() {
+	now, ok := l.clock.age()
+	if !ok {
+		return
+	}
+	n, err := l.PruneBefore(l.stopped, now.Add(-l.Settings().Retention))
+	if err != nil {
+		if l.stopped.Err() == nil && !errors.Is(err, ErrUnavailable) {
+			l.log.Error("retention", zap.Error(err))
+		}
+		return
+	}
+	if n > 0 {
+		l.saveClock(l.stopped)
+	}
+}
+
+// PruneBefore forgets everything up to the last event that was logged before the
+// given time, and returns how many events went. They are gone when it returns.
+func (l *Log) PruneBefore(ctx context.Context, before time.Time) (int, error) {
+	store, err := l.Store()
+	if err != nil {
+		return 0, err
+	}
+	n, err := store.Prune(ctx, before)
+	if err != nil {
+		return n, unavailable(err)
+	}
+	if n > 0 {
+		l.opt.Observer.Pruned(n)
+	}
+	bounds, err := store.Bounds(ctx) // others move the floor too
+	if err != nil {
+		return n, unavailable(err)
+	}
+	l.feed.tail.prune(bounds.First)
+	if bounds.First > l.floor.Swap(bounds.First) {
+		signal(l.kick) // there are records to delete
+	}
+	return n, nil
+}
+
+// loadClock goes on from the time that was confirmed before a restart.
+func (l *Log) loadClock(ctx context.Context) error {
+	store, err := l.Store()
+	if err != nil {
+		return err
+	}
+	d, err := store.GetDocument(ctx, logCollection, clockKey)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil
+	case err != nil:
+		return unavailable(err)
+	}
+	var c clockDocument
+	if err := json.Unmarshal(d.Value, &c); err != nil {
+		l.log.Error("reading the retention clock; it begins anew", zap.Error(err))
+		return nil
+	}
+	l.clock.restore(c.Confirmed)
+	return nil
+}
+
+// saveClock writes the confirmed time down, which others on the same store may
+// have done with a later one.
+func (l *Log) saveClock(ctx context.Context) {
+	if err := l.loadClock(ctx); err != nil {
+		return // the store is away
+	}
+	now, ok := l.clock.age()
+	if !ok {
+		return
+	}
+	raw, err := json.Marshal(clockDocument{now})
+	if err == nil {
+		var store storage.Store
+		if store, err = l.Store(); err == nil {
+			_, err = store.PutDocument(ctx, storage.Document{
+				Collection: logCollection, Key: clockKey, Value: raw, Version: storage.AnyVersion,
+			})
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		l.log.Warn("writing down the retention clock", zap.Error(err))
+	}
+}
