@@ -23,6 +23,7 @@ type follower struct {
 	// Of the projector alone.
 	opened *guarded // the store that the cursor is of; nil: ask it
 	limit  int
+	more   bool // the last step left something out
 	sweep  sweep
 
 	cursor  watermark
@@ -135,6 +136,7 @@ func (f *follower) step(store *guarded) (int, error) {
 		return 0, nil
 	}
 	f.records.floor = l.floor.Load()
+	f.more = true // unless it comes to its end
 	through := max(head, from)
 	n := 0
 	for _, e := range events {
@@ -158,6 +160,7 @@ func (f *follower) step(store *guarded) (int, error) {
 	}
 	f.records.keep()
 	f.moved(through)
+	f.more = n < len(events) || f.limit < projectMax
 	f.limit = min(2*f.limit, projectMax)
 	l.opt.Observer.Projected(n, time.Since(start), f.lag())
 	return n, nil

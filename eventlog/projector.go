@@ -127,10 +127,11 @@ func (l *Log) awaitWork() bool {
 // are records to delete.
 func (l *Log) backlog() (lag uint64, sweeping bool) {
 	for _, f := range l.followers {
-		if f.restart() {
+		behind := f.lag()
+		if f.restart() || (f.more && behind > 0) {
 			return projectMax, false
 		}
-		lag = max(lag, f.lag())
+		lag = max(lag, behind)
 		sweeping = sweeping || f.sweep.due(l.floor.Load())
 	}
 	return lag, sweeping

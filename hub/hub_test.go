@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,7 +42,7 @@ func openWorld(t interface {
 	Fatalf(string, ...any)
 }, opt Options) (*world, func()) {
 	store := memstore.New()
-	log, err := eventlog.Open(eventlog.Options{Open: func() (storage.Store, error) { return store, nil }})
+	log, err := eventlog.Open(eventlog.Options{Open: func(bool) (storage.Store, error) { return store, nil }})
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
@@ -301,63 +300,64 @@ func TestWindowsAreBounded(t *testing.T) {
 	}
 }
 
-// stalling is a store whose indexes stand still once its disk is full.
-type stalling struct {
-	storage.Store
-	still, full atomic.Bool
-}
-
-func (s *stalling) Writable() error {
-	if s.full.Load() {
-		return storage.ErrNoSpace
+// TestNothingIsLostFarBehind: a filter that comes from far behind reads through
+// the indexes, and those have what was written last.
+func TestNothingIsLostFarBehind(t *testing.T) {
+	w := newWorld(t, Options{WindowRefs: 10})
+	w.publishN(2*(scanWithin+100), "mine")
+	w.publishN(50, "other")
+	mine := event.Filter{WorkflowIDs: []string{"mine"}}
+	s := w.subscribe(SubscribeOptions{Filter: mine})
+	defer s.Close()
+	got := idsOf(w.take(s))
+	if want := 2 * (scanWithin + 100); len(got) != want || got[len(got)-1] != event.FormatID(uint64(want)) {
+		t.Errorf("%d events, want %d", len(got), want)
 	}
-	return s.Store.Writable()
-}
-
-func (s *stalling) Project(ctx context.Context, p storage.Projection) error {
-	if s.still.Load() {
-		return storage.ErrNoSpace
-	}
-	return s.Store.Project(ctx, p)
-}
-
-// TestNothingIsLostWhileIndexesStandStill: a filter that comes from far behind
-// reads the indexes, and those do not have what was written last before the disk
-// was full.
-func TestNothingIsLostWhileIndexesStandStill(t *testing.T) {
-	store := &stalling{Store: memstore.New()}
-	log, err := eventlog.Open(eventlog.Options{Open: func() (storage.Store, error) { return store, nil }})
+	frames, after, err := w.hub.History(t.Context(), mine, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stalled := &world{t: t, log: log, hub: New(log, Options{WindowRefs: 10})}
+	if last := event.FormatID(2 * (scanWithin + 100)); len(frames) != 10 || !strings.HasPrefix(string(frames[9]), "id: "+last+"\n") || after != w.log.Head() {
+		t.Errorf("%d frames of history, the last %.100s, go on after %d", len(frames), frames[len(frames)-1], after)
+	}
+}
+
+// TestStreamsPassDamage: what cannot be read is left out, and the stream goes on.
+func TestStreamsPassDamage(t *testing.T) {
+	w := newWorld(t, Options{})
+	w.publishN(20, "wf")
+	w.settle()
+	w.store.Damage(storage.Range{First: 5, Last: 7})
+	w.store.Damage(storage.Range{First: 20, Last: 20})
+	// Opened again, so that nothing of it is in memory.
+	log, err := eventlog.Open(eventlog.Options{Open: func(bool) (storage.Store, error) { return w.store.Handle(), nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := &world{t: t, store: w.store, log: log, hub: New(log, Options{}), n: 100}
 	defer func() {
-		stalled.hub.Close()
+		other.hub.Close()
 		if err := log.Close(); err != nil {
 			t.Error(err)
 		}
 	}()
-	stalled.publishN(scanWithin+100, "mine")
-	if err := log.WaitProjected(t.Context(), log.Head()); err != nil {
-		t.Fatal(err)
+	for _, filter := range []event.Filter{{}, {WorkflowIDs: []string{"wf"}}} {
+		other.hub.scanWithin = 0
+		if len(filter.WorkflowIDs) == 0 {
+			other.hub.scanWithin = scanWithin
+		}
+		s := other.subscribe(SubscribeOptions{Filter: filter})
+		got := idsOf(other.take(s))
+		if len(got) != 16 || got[3] != "evt_4" || got[4] != "evt_8" || got[15] != "evt_19" {
+			t.Errorf("%+v: got %q", filter, got)
+		}
+		s.Close()
 	}
-	store.still.Store(true)
-	stalled.publishN(scanWithin+100, "mine")
-	stalled.publishN(50, "other")
-	store.full.Store(true)
-	mine := event.Filter{WorkflowIDs: []string{"mine"}}
-	s := stalled.subscribe(SubscribeOptions{Filter: mine})
+	s := other.subscribe(SubscribeOptions{After: 19})
 	defer s.Close()
-	got := idsOf(stalled.take(s))
-	if want := 2 * (scanWithin + 100); len(got) != want || got[len(got)-1] != event.FormatID(uint64(want)) {
-		t.Errorf("%d events, want %d", len(got), want)
-	}
-	frames, after, err := stalled.hub.History(t.Context(), mine, 10)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if last := event.FormatID(scanWithin + 100); len(frames) != 10 || !strings.HasPrefix(string(frames[9]), "id: "+last+"\n") || after != scanWithin+100 {
-		t.Errorf("%d frames of history, the last %.100s, go on after %d", len(frames), frames[len(frames)-1], after)
+	other.publishN(1, "wf")
+	if got := idsOf(other.take(s)); len(got) != 1 || got[0] != "evt_21" {
+		t.Errorf("after the damage: %q", got)
 	}
 }
 
@@ -397,14 +397,12 @@ func TestRetentionOvertakesAReader(t *testing.T) {
 	w := newWorld(t, Options{WindowRefs: 10})
 	s := w.subscribe(SubscribeOptions{})
 	defer s.Close()
-	old := time.Now().Add(-48 * time.Hour)
-	for range 20 {
-		w.publish(&event.Event{WorkspaceID: "ws", WorkflowID: "w", Type: "x", ReceivedAt: old})
-	}
+	w.publishN(20, "wf")
+	cut := time.Now()
 	w.publishN(20, "wf")
 	w.settle()
-	if _, _, err := w.store.Prune(context.Background(), time.Now().Add(-24*time.Hour), 20, 1000); err != nil {
-		t.Fatal(err)
+	if n, err := w.log.PruneBefore(context.Background(), cut); err != nil || n != 20 {
+		t.Fatalf("pruned %d, %v", n, err)
 	}
 	got := w.take(s)
 	if len(got) != 21 || got[0] != "id: evt_20\nevent: stream_reset\ndata: {\"reason\":\"expired\",\"from_id\":\"evt_20\"}\n\n" {
@@ -414,13 +412,11 @@ func TestRetentionOvertakesAReader(t *testing.T) {
 
 func TestResume(t *testing.T) {
 	w := newWorld(t, Options{})
-	old := time.Now().Add(-48 * time.Hour)
-	for range 5 {
-		w.publish(&event.Event{WorkspaceID: "ws", WorkflowID: "w", Type: "x", ReceivedAt: old})
-	}
 	w.publishN(5, "wf")
-	if _, _, err := w.store.Prune(context.Background(), time.Now().Add(-24*time.Hour), 5, 1000); err != nil {
-		t.Fatal(err)
+	cut := time.Now()
+	w.publishN(5, "wf")
+	if n, err := w.log.PruneBefore(context.Background(), cut); err != nil || n != 5 {
+		t.Fatalf("pruned %d, %v", n, err)
 	}
 	for _, tc := range []struct {
 		id    string
@@ -445,6 +441,39 @@ func TestResume(t *testing.T) {
 		if err != nil || after != tc.after || reset != tc.reset {
 			t.Errorf("%s floor=%v: %d %q %v", tc.id, tc.floor, after, reset, err)
 		}
+	}
+}
+
+// TestResumeAfterARestore: what the store that was lost may have issued is none of
+// this one's, and stays so when the log has grown beyond it.
+func TestResumeAfterARestore(t *testing.T) {
+	w := newWorld(t, Options{})
+	w.publishN(5, "wf")
+	w.store.Skip(10)
+	if _, err := w.log.Wait(context.Background(), 14); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 3 {
+		head := w.hub.Head()
+		if round == 0 {
+			head = 5 // from which a client can come again
+		}
+		for _, tc := range []struct {
+			id    string
+			after uint64
+			reset string
+		}{
+			{"evt_5", 5, ""}, {"evt_6", head, ResetBeyond}, {"evt_10", head, ResetBeyond}, {"evt_15", head, ResetBeyond},
+		} {
+			after, reset, err := w.hub.Resume(context.Background(), tc.id, false)
+			if err != nil || after != tc.after || reset != tc.reset {
+				t.Errorf("round %d, %s: %d %q %v", round, tc.id, after, reset, err)
+			}
+		}
+		w.publishN(1, "wf")
+	}
+	if after, reset, err := w.hub.Resume(context.Background(), "evt_16", false); err != nil || after != 16 || reset != "" {
+		t.Errorf("the first event since: %d %q %v", after, reset, err)
 	}
 }
 

@@ -14,7 +14,8 @@ const (
 	ResetUnknown = "unknown_id"
 	// ResetExpired: retention has forgotten what came after the id.
 	ResetExpired = "expired"
-	// ResetBeyond: the id is newer than anything in the log.
+	// ResetBeyond: the id is newer than anything in the log, or was when the log
+	// was restored from a backup.
 	ResetBeyond = "beyond_head"
 )
 
@@ -31,16 +32,18 @@ func (h *Hub) Resume(ctx context.Context, id string, floor bool) (after uint64, 
 	defer h.readers.Done()
 	ctx, cancel := h.within(ctx)
 	defer cancel()
-	first, err := h.log.First(ctx)
+	bounds, err := h.log.Bounds(ctx)
 	if err != nil {
 		return 0, "", err
 	}
-	head := h.log.Head()
+	first, head := bounds.First, h.log.Head()
 	seq, err := event.ParseID(id)
 	switch {
 	case err != nil:
 		reset = ResetUnknown
-	case seq > head:
+	case seq > head, skipped(bounds, seq) != nil:
+		// Newer than anything that the log held, if only when it was restored:
+		// what came after it in the log that was lost is none of this one's.
 		reset = ResetBeyond
 	case seq+1 < first:
 		reset = ResetExpired
@@ -50,7 +53,21 @@ func (h *Hub) Resume(ctx context.Context, id string, floor bool) (after uint64, 
 	if floor {
 		return max(first, 1) - 1, reset, nil
 	}
+	if r := skipped(bounds, head); r != nil {
+		head = r.First - 1 // nothing came since, and this id can be resumed from
+	}
 	return head, reset, nil
+}
+
+// skipped is the range that holds the id and that the log left out when it was
+// restored, or nil.
+func skipped(b storage.Bounds, seq uint64) *storage.Range {
+	for i, r := range b.Skipped {
+		if r.First <= seq && seq <= r.Last {
+			return &b.Skipped[i]
+		}
+	}
+	return nil
 }
 
 // Head is where a subscriber begins who wants only what comes.
@@ -66,22 +83,14 @@ func (h *Hub) History(ctx context.Context, f event.Filter, n int) (frames [][]by
 	ctx, cancel := h.within(ctx)
 	defer cancel()
 	after = h.log.Head()
-	if err := h.log.WaitProjected(ctx, after); err != nil {
-		return nil, 0, err
-	}
 	q := storage.Query{Filter: f, Limit: min(n, MaxHistory)}
 	for q.Limit > 0 {
-		page, indexed, err := h.log.QueryIndexed(ctx, q)
+		page, err := h.log.Query(ctx, q)
 		if err != nil {
 			return nil, 0, err
 		}
-		if q.After == 0 {
-			// The indexes stand still while the disk is full: what they do not
-			// have yet comes after the history.
-			after = min(after, indexed)
-		}
 		for _, e := range page.Events {
-			// What came since the head was noted is projected in its order.
+			// What came since the head was noted was committed in its order.
 			after = max(after, e.Seq)
 			frames = append(frames, AppendEvent(make([]byte, 0, 512), e))
 		}

@@ -259,11 +259,11 @@ func (s *Subscription) Fetch(ctx context.Context, b *Batch, size int) error {
 	ctx, cancel := h.within(ctx)
 	defer cancel()
 
-	first, err := h.log.First(ctx)
+	bounds, err := h.log.Bounds(ctx)
 	if err != nil {
 		return err
 	}
-	if s.cursor+1 < first {
+	if first := bounds.First; s.cursor+1 < first {
 		// Retention was faster than this reader.
 		b.add(AppendReset(nil, ResetExpired, first-1), first-1)
 		b.lead, b.Expired = 1, true
@@ -272,9 +272,7 @@ func (s *Subscription) Fetch(ctx context.Context, b *Batch, size int) error {
 	g := s.group
 	head := h.log.Head()
 	if len(g.clauses) > 0 && head > s.cursor+h.scanWithin {
-		if done, err := s.fetchIndexed(ctx, b, size); done || err != nil {
-			return err
-		}
+		return s.fetchIndexed(ctx, b, size, head)
 	}
 	events, err := h.log.Read(ctx, s.cursor, fetchLimit(size))
 	if err != nil {
@@ -301,19 +299,17 @@ func (s *Subscription) Fetch(ctx context.Context, b *Batch, size int) error {
 // fetchLimit is how many events to read for size bytes.
 func fetchLimit(size int) int { return min(fetchEvents, 1+size/eventBytes) }
 
-// fetchIndexed reads through the log's indexes, for a filter far from the head.
-// The indexes are behind the log, and stand still while the disk is full: where
-// they have nothing further, done is false and the log itself has to be read.
-func (s *Subscription) fetchIndexed(ctx context.Context, b *Batch, size int) (done bool, err error) {
-	page, indexed, err := s.hub.log.QueryIndexed(ctx, storage.Query{
+// fetchIndexed reads through the log's indexes, for a filter far from the head
+// that was seen before.
+func (s *Subscription) fetchIndexed(ctx context.Context, b *Batch, size int, head uint64) error {
+	page, err := s.hub.log.Query(ctx, storage.Query{
 		Filter: s.group.filter, Ascending: true, After: s.cursor, Limit: fetchLimit(size),
 	})
 	if err != nil {
-		return false, err
+		return err
 	}
-	b.through = max(page.Next, s.cursor)
-	if page.Next == 0 {
-		b.through = max(indexed, s.cursor)
+	if b.through = page.Next; page.Next == 0 {
+		b.through = head // whatever was committed by then was listed
 	}
 	for _, e := range page.Events {
 		if b.size >= size {
@@ -323,7 +319,7 @@ func (s *Subscription) fetchIndexed(ctx context.Context, b *Batch, size int) (do
 		b.add(AppendEvent(make([]byte, 0, 512), e), e.Seq)
 		b.Events++
 	}
-	return b.through > s.cursor || len(b.Frames) > 0, nil
+	return nil
 }
 
 // Next waits for frames, from wherever they come. It is for readers without Wake.

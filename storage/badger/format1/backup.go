@@ -1,0 +1,182 @@
+package format1
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// A backup is one or more segments, one after the other: a full one, and then
+// what changed since. A segment is a magic, the store's identity, the version it
+// begins after, and Badger's own stream cut into frames of
+//
+//	length (4 bytes, 0 ends the segment), crc32c of what follows, data
+//
+// where the last frame's data is the end version.
+const (
+	backupName  = "OSAGWBK"
+	segmentHead = len(BackupMagic) + 16 + 8
+	readBuffer  = 256 << 10
+	maxFrame    = 1 << 20
+)
+
+// BackupMagic is what a backup of this format begins with.
+const BackupMagic = backupName + "2"
+
+// ErrBackup is returned for what is no whole backup, or does not follow on the
+// segment before it. ErrBackupCut is an ErrBackup: the end is missing.
+var (
+	ErrBackup    = errors.New("unusable backup")
+	ErrBackupCut = fmt.Errorf("%w: cut off", ErrBackup)
+)
+
+// identity tells stores apart.
+type identity [2]uint64
+
+// point is a state of a store: what it held at a version.
+type point struct {
+	store   identity
+	version uint64
+}
+
+// String is the point as callers hold it: the identity in hexadecimal, the
+// version.
+func (p point) String() string {
+	return fmt.Sprintf("%016x%016x-%d", p.store[0], p.store[1], p.version)
+}
+
+// parseHead reads the point that a segment begins after.
+func parseHead(head []byte) (p point) {
+	head = head[len(BackupMagic):]
+	return point{
+		store:   identity{binary.BigEndian.Uint64(head), binary.BigEndian.Uint64(head[8:])},
+		version: binary.BigEndian.Uint64(head[16:]),
+	}
+}
+
+// segmentReader gives back the stream of one segment.
+type segmentReader struct {
+	ctx  context.Context
+	r    *bufio.Reader
+	left []byte
+	size int64 // read so far
+	next point // the segment's end
+	done bool
+}
+
+// openSegment reads a segment's head; io.EOF where there is no further one. The
+// first segment comes after the zero point.
+func openSegment(ctx context.Context, r *bufio.Reader, after point) (*segmentReader, error) {
+	head := make([]byte, segmentHead)
+	n, err := io.ReadFull(r, head)
+	if n == 0 && errors.Is(err, io.EOF) {
+		return nil, io.EOF
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) && after != (point{}) {
+		return nil, ErrBackupCut
+	}
+	if err != nil || !bytes.HasPrefix(head, []byte(backupName)) {
+		return nil, fmt.Errorf("%w: no backup of this gateway", ErrBackup)
+	}
+	if !bytes.HasPrefix(head, []byte(BackupMagic)) {
+		return nil, fmt.Errorf("%w: written by another version of this gateway, which can restore it", ErrBackup)
+	}
+	since := parseHead(head)
+	if after != (point{}) && since.store != after.store {
+		return nil, fmt.Errorf("%w: its parts are of several stores", ErrBackup)
+	}
+	if since.version != after.version {
+		return nil, fmt.Errorf("%w: a part that begins after version %d follows one that ends with %d", ErrBackup, since.version, after.version)
+	}
+	return &segmentReader{ctx: ctx, r: r, size: int64(n), next: since}, nil
+}
+
+func (s *segmentReader) Read(p []byte) (int, error) {
+	if len(s.left) == 0 {
+		if err := s.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, s.left)
+	s.left = s.left[n:]
+	return n, nil
+}
+
+func (s *segmentReader) fill() error {
+	if s.done {
+		return io.EOF
+	}
+	if err := s.ctx.Err(); err != nil {
+		return err
+	}
+	var head [8]byte
+	if err := s.readFull(head[:]); err != nil {
+		return err
+	}
+	size, sum := binary.BigEndian.Uint32(head[:]), binary.BigEndian.Uint32(head[4:])
+	s.done = size == 0
+	if s.done {
+		size = 8
+	}
+	if size > maxFrame {
+		return fmt.Errorf("%w: damaged", ErrBackup)
+	}
+	data := make([]byte, size)
+	if err := s.readFull(data); err != nil {
+		return err
+	}
+	if checksum(data) != sum {
+		return fmt.Errorf("%w: damaged", ErrBackup)
+	}
+	if s.done {
+		s.next.version = binary.BigEndian.Uint64(data)
+		return io.EOF
+	}
+	s.left = data
+	return nil
+}
+
+func (s *segmentReader) readFull(p []byte) error {
+	n, err := io.ReadFull(s.r, p)
+	s.size += int64(n)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return ErrBackupCut
+	}
+	return err
+}
+
+// BackupEnd is where the whole segments of a backup end.
+type BackupEnd struct {
+	Next     string // the point that the next one goes on from
+	Segments int
+	Size     int64 // in bytes
+}
+
+// CheckBackup reads the segments in r without restoring them. With an error it
+// tells how far they are whole nevertheless.
+func CheckBackup(ctx context.Context, r io.Reader) (end BackupEnd, err error) {
+	in := bufio.NewReaderSize(r, readBuffer)
+	var at point
+	for {
+		seg, err := openSegment(ctx, in, at)
+		if errors.Is(err, io.EOF) && end.Segments > 0 {
+			return end, nil
+		}
+		if errors.Is(err, io.EOF) {
+			err = fmt.Errorf("%w: nothing in it", ErrBackup)
+		}
+		if err != nil {
+			return end, err
+		}
+		if _, err := io.Copy(io.Discard, seg); err != nil {
+			return end, err
+		}
+		at, end.Next = seg.next, seg.next.String()
+		end.Segments++
+		end.Size += seg.size
+	}
+}
