@@ -61,6 +61,7 @@ func openFile(path string, opt Options, prepare func(*bbolt.Tx) error, entry fun
 		return f, nil
 	}
 	if err := f.syncMeta(); err != nil {
+		err = openError(err)
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.close())
 	}
 	return f, nil
