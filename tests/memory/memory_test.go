@@ -102,7 +102,9 @@ func (r *run) used() (n int64) {
 func (r *run) all(what string) {
 	r.t.Helper()
 	r.cgroup = newCgroup(r.t, r.limit)
-	defer func() { r.t.Logf("%s, limit %d MiB, cgroup v%d\n%s", what, r.limit>>20, r.cgroup.version, table(r.rows)) }()
+	defer func() {
+		r.t.Logf("%s, limit %d MiB, cgroup v%d\n%s", what, r.limit>>20, r.cgroup.version, table(r.rows))
+	}()
 	r.g.StartThrough(r.cgroup.command()...)
 	r.step("start", nil, func() {
 		r.g.StartOnly()
@@ -110,9 +112,6 @@ func (r *run) all(what string) {
 			r.dead(err)
 		}
 	})
-	defer func() {
-		r.t.Logf("%s, limit %d MiB, cgroup v%d\n%s", what, r.limit>>20, r.cgroup.version, table(r.rows))
-	}()
 	r.base = r.head()
 
 	ctx, cancel := context.WithCancel(r.t.Context())
