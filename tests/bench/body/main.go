@@ -109,7 +109,7 @@ func newBench(f *flag.FlagSet) *bench {
 	f.IntVar(&b.events, "events", 100_000, "events of a resume")
 	f.IntVar(&b.streams, "streams", 100, "streams that resume at once")
 	f.IntVar(&b.lists, "lists", 16, "lists of 1,000 at once")
-	f.Float64Var(&b.rate, "rate", 100, "small webhooks a second of the other workspace")
+	f.Float64Var(&b.rate, "rate", 25, "small webhooks a second of the other workspace")
 	f.Float64Var(&b.seconds, "seconds", 10, "how long the disk, streams and lists are measured")
 	f.BoolVar(&b.asJSON, "json", false, "print JSON")
 	return b
