@@ -9,7 +9,7 @@
 //
 // Without variables a small form runs. OSA_MEMORY=1 sends as much as a recorded
 // run wants, OSA_MEMORY_STORE is how many bytes the grown store takes on disk
-// (default 200 MB), filled with webhooks of OSA_MEMORY_STORE_BODY bytes (2048),
+// (default 100 MB), filled with webhooks of OSA_MEMORY_STORE_BODY bytes (2048),
 // and OSA_MEMORY_LIMIT the limit in bytes.
 package memory
 
@@ -39,7 +39,7 @@ func configured(t *testing.T) sizes {
 		s = sizes{small: 60_000, two: 20_000, medium: 3000, one: 1000, eight: 200, resumed: 100_000}
 	}
 	s.limit = number(t, "OSA_MEMORY_LIMIT", 256<<20)
-	s.store = number(t, "OSA_MEMORY_STORE", 200_000_000)
+	s.store = number(t, "OSA_MEMORY_STORE", 100_000_000)
 	s.storeBody = int(number(t, "OSA_MEMORY_STORE_BODY", 2048))
 	return s
 }
