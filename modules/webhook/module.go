@@ -202,6 +202,7 @@ func (h *Handler) store(w http.ResponseWriter, r *http.Request, log *eventlog.Lo
 	if err != nil {
 		return h.storeFailed(r, err)
 	}
+	osa.ReleaseBody(r) // the log has it
 	took := time.Since(received)
 	status, outcome := http.StatusOK, h.metrics.processed
 	switch {
