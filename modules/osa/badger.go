@@ -90,13 +90,13 @@ func (b *Badger) StoreOptions() string {
 	return fmt.Sprintf("badger reserve=%d ballast=%d", b.Reserve, b.Ballast)
 }
 
-// OpenStore opens the store.
-func (b *Badger) OpenStore(logger *zap.Logger) (storage.Store, error) {
+// OpenStore implements Engine.
+func (b *Badger) OpenStore(logger *zap.Logger, poisoned bool) (storage.Store, error) {
 	path, err := b.StoreKey()
 	if err != nil {
 		return nil, err
 	}
-	return badger.Open(path, badger.Options{Reserve: b.Reserve, Ballast: b.Ballast, Logger: logger})
+	return badger.Open(path, badger.Options{Reserve: b.Reserve, Ballast: b.Ballast, Logger: logger, Poisoned: poisoned})
 }
 
 // UnmarshalCaddyfile sets up the engine from Caddyfile tokens. Syntax:
