@@ -69,6 +69,9 @@ func (l *Log) open() error {
 		return err
 	}
 	o.kept = true
+	if l.opt.keepLarge {
+		return nil
+	}
 	return l.sweep()
 }
 
