@@ -89,6 +89,8 @@ type Runtime struct {
 	done    func()       // ends one of them
 	closing sync.Once
 
+	opening opening
+
 	mu    sync.Mutex
 	users []*use // configurations, the newest last
 }
@@ -192,18 +194,21 @@ func (a *App) Hub(ctx context.Context) (*hub.Hub, error) {
 func (a *App) StoreKey() (string, error) { return a.engine.StoreKey() }
 
 // Ready reports whether the store is open.
-func (a *App) Ready() bool { return a.runtime.Load() != nil }
+func (a *App) Ready() bool {
+	rt := a.runtime.Load()
+	return rt != nil && rt.opened()
+}
 
 func (a *App) open(ctx context.Context) (*Runtime, error) {
 	if rt := a.runtime.Load(); rt != nil {
-		return rt, nil
+		return rt, rt.usable()
 	}
 	timer := time.NewTimer(time.Duration(a.OpenTimeout))
 	defer timer.Stop()
 	select {
 	case <-a.opened:
 		if rt := a.runtime.Load(); rt != nil {
-			return rt, nil
+			return rt, rt.usable()
 		}
 	case <-timer.C:
 	case <-ctx.Done():

@@ -99,6 +99,19 @@ func (b *Badger) OpenStore(logger *zap.Logger, poisoned bool) (storage.Store, er
 	return badger.Open(path, badger.Options{Reserve: b.Reserve, Ballast: b.Ballast, Logger: logger, Poisoned: poisoned})
 }
 
+// Conversion implements Converter: stores of format 1 are converted.
+func (b *Badger) Conversion(logger *zap.Logger) (Conversion, error) {
+	path, err := b.StoreKey()
+	if err != nil {
+		return nil, err
+	}
+	c, err := badger.NewConversion(path, badger.Options{Reserve: b.Reserve, Ballast: b.Ballast, Logger: logger})
+	if err != nil || c == nil {
+		return nil, err
+	}
+	return c, nil
+}
+
 // UnmarshalCaddyfile sets up the engine from Caddyfile tokens. Syntax:
 //
 //	storage badger {
@@ -148,6 +161,7 @@ func (b *Badger) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // Interface guards
 var (
 	_ Engine                = (*Badger)(nil)
+	_ Converter             = (*Badger)(nil)
 	_ caddy.Provisioner     = (*Badger)(nil)
 	_ caddy.Validator       = (*Badger)(nil)
 	_ caddyfile.Unmarshaler = (*Badger)(nil)

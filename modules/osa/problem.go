@@ -133,7 +133,7 @@ func LogProblem(err error) *Problem {
 	switch {
 	case errors.As(err, &rebuild):
 		p := Unavailable("What was asked for is being made anew from the event log", 5*time.Second).Because(err)
-		p.Members = map[string]any{"details": map[string]any{"part": rebuild.Part, "done": rebuild.Done, "total": rebuild.Total}}
+		p.Members = map[string]any{"details": rebuildDetails(rebuild)}
 		return p
 	case errors.Is(err, storage.ErrRebuilding):
 		return Unavailable("What was asked for is being made anew from the event log", 5*time.Second).Because(err)

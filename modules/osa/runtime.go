@@ -109,8 +109,8 @@ func (rt *Runtime) leave(u *use) error {
 // there, the new one may yet fail to start: then nothing may be gone that the
 // other would have kept.
 func (rt *Runtime) settle() error {
-	if len(rt.users) == 0 {
-		return nil // the log is about to be closed
+	if len(rt.users) == 0 || !rt.opened() {
+		return nil // the log is about to be closed, or not open yet
 	}
 	s := rt.users[len(rt.users)-1].settings
 	for _, u := range rt.users {
@@ -122,7 +122,7 @@ func (rt *Runtime) settle() error {
 // openRuntimes are all that are open.
 func openRuntimes() (open []*Runtime) {
 	runtimes.Range(func(_, value any) bool {
-		if rt, ok := value.(*Runtime); ok {
+		if rt, ok := value.(*Runtime); ok && rt.opened() {
 			open = append(open, rt)
 		}
 		return true
@@ -136,22 +136,42 @@ func (a *App) openRuntime(key string) (*Runtime, error) {
 	logger := caddy.Log().Named("osa")
 	// Nor does it hold on to the app, and with it to all that was configured when
 	// it was opened.
-	engine := a.engine
+	engine, settings := a.engine, a.settings()
+	rt := &Runtime{key: key, options: engine.StoreOptions(), logger: logger}
+	rt.done = func() { rt.uses.Add(-1) }
+	open := func() error { return rt.open(engine, settings) }
+	if c, ok := engine.(Converter); ok {
+		conversion, err := c.Conversion(logger.Named("storage"))
+		if err != nil {
+			return nil, err
+		}
+		if conversion != nil {
+			rt.convert(conversion, open)
+			return rt, nil
+		}
+	}
+	rt.opening.ready = make(chan struct{})
+	close(rt.opening.ready)
+	return rt, open()
+}
+
+// open opens the log and its hub.
+func (rt *Runtime) open(engine Engine, settings eventlog.Settings) error {
+	logger := rt.logger
 	log, err := eventlog.Open(eventlog.Options{
 		Open: func(poisoned bool) (storage.Store, error) {
 			return engine.OpenStore(logger.Named("storage"), poisoned)
 		},
-		Settings: a.settings(),
+		Settings: settings,
 		Logger:   logger.Named("log"),
 		Observer: logObserver{},
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	rt := &Runtime{Log: log, Hub: hub.New(log, hub.Options{Logger: logger.Named("hub")}), key: key, options: engine.StoreOptions(), logger: logger}
-	rt.done = func() { rt.uses.Add(-1) }
+	rt.Log, rt.Hub = log, hub.New(log, hub.Options{Logger: logger.Named("hub")})
 	logger.Info("event log open", zap.Uint64("head", log.Head()))
-	return rt, nil
+	return nil
 }
 
 func explainOpen(err error) error {
@@ -199,6 +219,13 @@ func (rt *Runtime) drain() {
 
 func (rt *Runtime) close() {
 	rt.closing.Do(func() {
+		if rt.opening.cancel != nil {
+			rt.opening.cancel()
+		}
+		<-rt.opening.ready
+		if rt.Log == nil {
+			return
+		}
 		rt.Hub.Close()
 		if err := rt.Log.Close(); err != nil {
 			rt.logger.Error("closing the event log", zap.Error(err))
