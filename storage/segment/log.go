@@ -54,6 +54,8 @@ type Options struct {
 	// inline does the background's work in the calls that give rise to it, idle
 	// does none of it.
 	inline, idle bool
+	// keepLarge sweeps nothing.
+	keepLarge bool
 }
 
 func (o Options) withDefaults() Options {

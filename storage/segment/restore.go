@@ -1,0 +1,337 @@
+package segment
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/internal/disk"
+	"github.com/osa-edge/osa-gateway/storage"
+	"github.com/osa-edge/osa-gateway/storage/segment/sealed"
+)
+
+// Importer makes a log of what Export wrote: of a stream with everything, and
+// then of those that go on from it. Everything is verified. After an error the
+// directory holds a part of a log, and is to be deleted.
+type Importer struct {
+	fs  disk.FS
+	dir string
+	// l is open while batches come, nil before and while sealed files do.
+	l     *Log
+	head  uint64
+	marks marks
+	began bool
+	// larges are the bodies that came, by name, missing the events whose body did
+	// not.
+	larges  map[string]event.Digest
+	missing []uint64
+	count   uint64
+}
+
+// NewImporter returns one that makes a log in an empty directory; fs.ErrExist if
+// a log stands there.
+func NewImporter(fsys disk.FS, dir string) (*Importer, error) {
+	im := &Importer{fs: fsys, dir: dir, larges: make(map[string]event.Digest)}
+	if err := fsys.MkdirAll(im.path(largeDir)); err != nil {
+		return nil, err
+	}
+	entries, err := fsys.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(entries) > 0 {
+		return nil, fmt.Errorf("import into %s: %w", dir, fs.ErrExist)
+	}
+	return im, nil
+}
+
+func (im *Importer) path(name string) string {
+	l := Log{dir: im.dir}
+	return l.path(name)
+}
+
+// Read reads one stream, and not a byte beyond its end, and returns the last
+// sequence number of the log that it is of. ErrPoint says that the stream does
+// not go on from what was read before it.
+func (im *Importer) Read(ctx context.Context, r io.Reader) (head uint64, err error) {
+	if err := im.read(ctx, &frameReader{r: r}); err != nil {
+		return 0, fmt.Errorf("import the log: %w", err)
+	}
+	return im.head, nil
+}
+
+func (im *Importer) read(ctx context.Context, r *frameReader) error {
+	kind, b, err := r.next()
+	if err != nil {
+		return err
+	}
+	if kind != frameMarks {
+		return fmt.Errorf("%w: a frame of kind %d begins it", errFormat, kind)
+	}
+	head, err := im.begin(b)
+	if err != nil {
+		return err
+	}
+	im.count = 0
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		kind, b, err := r.next()
+		if err != nil {
+			return err
+		}
+		switch {
+		case kind == frameLarge && len(b) == largeNameLen+8:
+			err = im.large(string(b[:largeNameLen]), binary.LittleEndian.Uint64(b[largeNameLen:]), r)
+		case kind == frameSegment && len(b) == 16:
+			err = im.segment(ctx, binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), r)
+		case kind == frameBatch && len(b) == 28:
+			err = im.batch(b, r)
+		case kind == frameMarks && len(b) > 16:
+			err = im.remark(b[16:])
+		case kind == frameEnd && len(b) == 16:
+			return im.end(head, binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]))
+		default:
+			err = fmt.Errorf("%w: a frame of kind %d, %d bytes", errFormat, kind, len(b))
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// begin takes in the marks of a stream and returns the head that it leads to.
+func (im *Importer) begin(b []byte) (head uint64, err error) {
+	if len(b) < 16 {
+		return 0, fmt.Errorf("%w: marks of %d bytes", errFormat, len(b))
+	}
+	after, head := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
+	m, err := parseMarks(b[16:])
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case after != im.head, im.began && m.seed != im.marks.seed:
+		return 0, fmt.Errorf("%w: it goes on from event %d of a log, here %d is the last", storage.ErrPoint, after, im.head)
+	case head < after:
+		return 0, fmt.Errorf("%w: from %d to %d", errFormat, after, head)
+	}
+	im.began = true
+	return head, im.remark(b[16:])
+}
+
+// remark makes the floor what the stream says.
+func (im *Importer) remark(b []byte) error {
+	m, err := parseMarks(b)
+	if err != nil {
+		return err
+	}
+	m.floor = max(m.floor, im.marks.floor)
+	for _, r := range im.marks.skipped {
+		m.skip(r)
+	}
+	if err := im.closeLog(); err != nil {
+		return err
+	}
+	im.marks = m
+	return writeFile(im.fs, im.path(floorName), m.encode())
+}
+
+// closeLog ends the file that batches went into.
+func (im *Importer) closeLog() error {
+	if im.l == nil {
+		return nil
+	}
+	err := im.l.Close()
+	im.l = nil
+	return err
+}
+
+func (im *Importer) large(name string, size uint64, r *frameReader) error {
+	if !isLargeName(name) {
+		return fmt.Errorf("%w: name %q", errFormat, name)
+	}
+	l := Log{dir: im.dir}
+	f, err := createAnew(im.fs, l.largePath(name))
+	if err != nil {
+		return err
+	}
+	sum := sha256.New()
+	if err = im.copy(f, size, r, sum); err == nil {
+		im.larges[name] = event.Digest(sum.Sum(nil))
+	}
+	return errors.Join(err, f.Close())
+}
+
+// copy writes data into a file, and syncs it.
+func (im *Importer) copy(f disk.File, size uint64, r *frameReader, sum io.Writer) error {
+	off := int64(0)
+	err := r.data(size, func(b []byte) error {
+		_, _ = sum.Write(b)
+		_, err := f.WriteAt(b, off)
+		off += int64(len(b))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// refer compares an event's large body with what came under its name.
+func (im *Importer) refer(e *event.Event) error {
+	if e.BodyRef == "" {
+		return nil
+	}
+	switch sum, ok := im.larges[e.BodyRef]; {
+	case !ok:
+		im.missing = append(im.missing, e.Seq)
+	case sum != e.BodyDigest:
+		return fmt.Errorf("%w: digest of the body of event %d", errFormat, e.Seq)
+	}
+	return nil
+}
+
+func (im *Importer) segment(ctx context.Context, base, size uint64, r *frameReader) error {
+	if base <= im.head {
+		return fmt.Errorf("%w: segment %d after event %d", errFormat, base, im.head)
+	}
+	if err := im.closeLog(); err != nil {
+		return err
+	}
+	path := im.path(fileName(base, segExt))
+	f, err := createAnew(im.fs, path+tmpExt)
+	if err != nil {
+		return err
+	}
+	if err = im.copy(f, size, r, io.Discard); err == nil {
+		err = im.check(ctx, base, f, int64(size))
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("segment %d: %w", base, err)
+	}
+	if err := im.fs.Rename(path+tmpExt, path); err != nil {
+		return err
+	}
+	return im.fs.SyncDir(im.dir)
+}
+
+// check verifies a sealed file: that it is whole, and goes with the others.
+func (im *Importer) check(ctx context.Context, base uint64, f disk.File, size int64) error {
+	s, err := sealed.Open(f, size)
+	if err != nil {
+		return err
+	}
+	info := s.Info()
+	if info.Base != base || info.Seed != im.marks.seed {
+		return fmt.Errorf("%w: it is of segment %d, of another log", errFormat, info.Base)
+	}
+	bad, err := s.Verify(ctx)
+	if err != nil {
+		return err
+	}
+	if len(bad) > 0 {
+		return fmt.Errorf("%w: events %d to %d", storage.ErrDamaged, bad[0].First, bad[0].Last)
+	}
+	names, err := s.BodyRefs()
+	if err != nil {
+		return err
+	}
+	c := s.Cursor()
+	for pos := 0; pos < info.Count && len(names) > 0; pos++ {
+		e, err := c.Event(pos)
+		if err == nil {
+			err = im.refer(e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	im.head = info.Last()
+	im.count += uint64(info.Count)
+	return nil
+}
+
+func (im *Importer) batch(b []byte, r *frameReader) error {
+	pred, first := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
+	count, size := binary.LittleEndian.Uint32(b[16:]), binary.LittleEndian.Uint64(b[20:])
+	if count == 0 || count > maxEvents || size > 2*maxBatchPart || first <= im.head || pred >= first {
+		return fmt.Errorf("%w: %d events from %d on in %d bytes after %d", errFormat, count, first, size, im.head)
+	}
+	var raw []byte
+	if err := r.data(size, func(b []byte) error { raw = append(raw, b...); return nil }); err != nil {
+		return err
+	}
+	events := make([]*event.Event, 0, count)
+	for i := range count {
+		if len(raw) < entryHeadLen {
+			return fmt.Errorf("%w: a batch ends early", errFormat)
+		}
+		n, body := uint64(binary.LittleEndian.Uint32(raw)), uint64(binary.LittleEndian.Uint32(raw[4:]))
+		if raw = raw[entryHeadLen:]; n+body > uint64(len(raw)) {
+			return fmt.Errorf("%w: a batch ends early", errFormat)
+		}
+		e, err := decodeMeta(raw[:n], first+uint64(i))
+		if err != nil {
+			return err
+		}
+		if e.BodyRef == "" {
+			e.Body = raw[n : n+body : n+body]
+			err = checkBody(e, e.Body)
+		} else {
+			err = im.refer(e)
+		}
+		if err != nil {
+			return err
+		}
+		events, raw = append(events, e), raw[n+body:]
+	}
+	if len(raw) > 0 {
+		return fmt.Errorf("%w: %d bytes behind a batch", errFormat, len(raw))
+	}
+	return im.append(pred, events)
+}
+
+// append writes a batch. Where it leaves a hole, that begins behind pred.
+func (im *Importer) append(pred uint64, events []*event.Event) error {
+	if im.l == nil {
+		l, err := Open(im.fs, im.dir, Options{keepLarge: true, idle: true})
+		if err != nil {
+			return err
+		}
+		im.l = l
+	}
+	if im.l.Next() != events[0].Seq {
+		im.l.last.Store(max(pred, im.l.Last()))
+	}
+	if err := im.l.Append(events); err != nil {
+		return err
+	}
+	im.head = events[len(events)-1].Seq
+	im.count += uint64(len(events))
+	return nil
+}
+
+// end compares what came with what the stream says that it holds.
+func (im *Importer) end(head, last, count uint64) error {
+	if last != head || count != im.count || im.head > head {
+		return fmt.Errorf("%w: %d events up to %d, %d up to %d were announced", errFormat, im.count, im.head, count, head)
+	}
+	for _, seq := range im.missing {
+		if seq >= im.marks.floor {
+			return fmt.Errorf("%w: the body of event %d is missing", errFormat, seq)
+		}
+	}
+	im.missing = nil
+	im.head = head
+	return im.fs.SyncDir(im.path(largeDir))
+}
+
+// Close ends the log, for Open to open it.
+func (im *Importer) Close() error { return im.closeLog() }
