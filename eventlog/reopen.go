@@ -59,7 +59,7 @@ func (l *Log) reopenIfClosed() {
 	l.reopen()
 }
 
-// reopen closes a store whose state is in doubt and opens it again. What waits
+// reopen closes a store whose state is not known and opens it again. What waits
 // meanwhile is refused: a sender's retry finds whatever was written.
 func (l *Log) reopen() {
 	acknowledged := l.Head()

@@ -2,6 +2,8 @@
 # Everything that must pass. What it needs and this machine lacks it installs;
 # where it cannot, it fails. Sizes come from the environment:
 #   OSA_FAULTS   faults of the fault suite (default: a short form)
+#   OSA_MEMORY, OSA_MEMORY_STORE  load and store of the runs in 256 MiB: see tests/memory
+#   OSA_SOAK     how long the soak lasts
 #   OSA_FUZZTIME how long each fuzz target runs, as go test's -fuzztime takes it
 #                (default 1500x: by count, since Go can take the end of a time for a
 #                failure)
@@ -16,10 +18,9 @@ step() { printf '\n== %s (after %ds)\n' "$1" "$(($(date +%s) - started))"; }
 
 step "build"
 go build ./...
-internal/third_party/badger/update.sh --check
 
 step "format"
-unformatted=$(gofmt -l $(git ls-files --cached --others --exclude-standard '*.go' ':!internal/third_party'))
+unformatted=$(gofmt -l $(git ls-files --cached --others --exclude-standard '*.go'))
 if [ -n "$unformatted" ]; then
 	printf 'not gofmt-ed:\n%s\n' "$unformatted"
 	exit 1
@@ -64,7 +65,8 @@ need() { # Debian package, commands of which one must be there
 need nodejs node
 need npm npm
 need chromium chromium chromium-browser google-chrome google-chrome-stable
-# The fault suite cuts the power of a file system of its own.
+# The fault suite cuts the power of a file system of its own, and tests/memory
+# needs a memory cgroup: both need root.
 need e2fsprogs mkfs.ext4
 go test -count=1 -p 1 -timeout 15m ./tests/...
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/osa-edge/osa-gateway/event"
@@ -45,6 +46,8 @@ type data struct {
 	refuse error
 	moved  chan struct{} // closed when something is committed or a handle is closed
 	commit sync.Mutex    // held during a commit; see Hold
+
+	committing atomic.Int64 // commits under way
 }
 
 // New returns an empty store.
@@ -72,6 +75,9 @@ func (s *Store) Hold() (release func()) {
 	s.commit.Lock()
 	return s.commit.Unlock
 }
+
+// Committing is how many commits are under way, those that are held among them.
+func (s *Store) Committing() int { return int(s.committing.Load()) }
 
 // Damage makes a range of events unreadable.
 func (s *Store) Damage(r storage.Range) {
@@ -171,6 +177,8 @@ func (s *Store) Prepare(ctx context.Context, e *event.Event) (storage.Outcome, e
 
 // CommitBatch implements storage.Store.
 func (s *Store) CommitBatch(ctx context.Context, batch []*event.Event) (storage.Commit, error) {
+	s.committing.Add(1)
+	defer s.committing.Add(-1)
 	s.commit.Lock()
 	defer s.commit.Unlock()
 	s.mu.Lock()

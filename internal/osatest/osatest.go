@@ -39,7 +39,7 @@ func (m *memory) StoreKey() (string, error) { return "memory:" + m.Name, nil }
 
 func (m *memory) StoreOptions() string { return "memory" }
 
-func (m *memory) OpenStore(*zap.Logger) (storage.Store, error) {
+func (m *memory) OpenStore(*zap.Logger, bool) (storage.Store, error) {
 	s, ok := stores.Load(m.Name)
 	if !ok {
 		return nil, fmt.Errorf("no store %q", m.Name)

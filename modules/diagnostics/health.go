@@ -2,7 +2,10 @@ package diagnostics
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/osa-edge/osa-gateway/event"
@@ -109,21 +112,47 @@ type gatewayHealth struct {
 }
 
 // health tells whether the gateway works. That the log is not open, after a
-// bounded wait, is a 503; that it takes no events is degraded.
+// bounded wait, is a 503; that it takes no events, or not all of it can be read,
+// is degraded.
 func (h *Handler) health(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	log, done, err := h.app.Log(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if _, err := log.Store(); err != nil {
+	if _, err := log.Store(); errors.Is(err, eventlog.ErrClosed) {
 		return logFailed(r, err)
 	}
 	out := gatewayHealth{Status: healthy, Timestamp: time.Now().UTC().Truncate(time.Millisecond)}
-	if writable(log) != nil {
-		out.Status, out.Message = degraded, "events cannot be stored at the moment"
+	if wrong := complaints(log); len(wrong) > 0 {
+		out.Status, out.Message = degraded, strings.Join(wrong, "; ")
 	}
 	return answer(w, out)
+}
+
+// complaints are what is wrong with a log that goes on nevertheless.
+func complaints(log *eventlog.Log) []string {
+	var wrong []string
+	h := log.Health()
+	if h.Reopening {
+		wrong = append(wrong, "the event log is being opened anew after a failed write")
+	} else if writable(log) != nil {
+		wrong = append(wrong, "events cannot be stored at the moment")
+	}
+	if len(h.Damaged) > 0 {
+		n := uint64(0)
+		for _, r := range h.Damaged {
+			n += r.Last - r.First + 1
+		}
+		wrong = append(wrong, fmt.Sprintf("up to %d events are damaged and cannot be read", n))
+	}
+	for _, p := range h.Rebuilding {
+		wrong = append(wrong, fmt.Sprintf("%s is being made anew: %d of %d events", p.Part, p.Done, p.Total))
+	}
+	if h.SetAside > 0 {
+		wrong = append(wrong, fmt.Sprintf("%d events are left out of what is derived from the log", h.SetAside))
+	}
+	return wrong
 }
 
 func writable(log *eventlog.Log) error {

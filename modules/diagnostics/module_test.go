@@ -2,10 +2,12 @@ package diagnostics_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -370,6 +372,52 @@ func TestHealth(t *testing.T) {
 		t.Errorf("events of a closed log: %d %v", r.Status(), r.Err)
 	}
 }
+
+// TestHealthTellsWhatIsWrong: a log that goes on, though not all of it is as it
+// should be, is degraded, and says why.
+func TestHealthTellsWhatIsWrong(t *testing.T) {
+	g := osatest.New(t, nil)
+	fill(t, g)
+	get := view(g, t, "health")
+	status := func() (status, message string) {
+		t.Helper()
+		got := decode[map[string]string](t, get("/api/health"))
+		return got["status"], got["message"]
+	}
+	if err := g.Log().WaitProjected(t.Context(), 10); err != nil {
+		t.Fatal(err)
+	}
+	if s, m := status(); s != "healthy" || m != "" {
+		t.Errorf("%s: %s", s, m)
+	}
+	// A lost state is noticed by whoever asks for it, and made anew.
+	g.Store.LoseRecord("workflow_state", "4:acmewf_1")
+	if _, err := g.Log().Workflow(t.Context(), "acme", "wf_1"); !errors.Is(err, storage.ErrRebuilding) {
+		t.Fatal(err)
+	}
+	for {
+		s, m := status()
+		if s == "healthy" {
+			break
+		}
+		if s != "degraded" || !strings.HasPrefix(m, "workflow_state is being made anew: ") {
+			t.Fatalf("%s: %s", s, m)
+		}
+	}
+	g.Store.Damage(storage.Range{First: 3, Last: 5})
+	if s, m := status(); s != "degraded" || m != "up to 3 events are damaged and cannot be read" {
+		t.Errorf("%s: %s", s, m)
+	}
+	g.Store.Fail()
+	if s, m := status(); s != "degraded" || !strings.HasPrefix(m, "the event log is being opened anew after a failed write") {
+		t.Errorf("%s: %s", s, m)
+	}
+	for strings.Contains(m(status()), "anew") {
+		runtime.Gosched()
+	}
+}
+
+func m(_, message string) string { return message }
 
 func TestValidate(t *testing.T) {
 	g := osatest.New(t, nil)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/osa-edge/osa-gateway/internal/inflight"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
@@ -28,7 +29,7 @@ func (g *Guard) takeBody(r *http.Request, w *writer) error {
 
 func (g *Guard) readBody(r *http.Request, w *writer) error {
 	if r.ContentLength > g.MaxBody {
-		_, _, err := osa.ReadBodyWithin(r, g.MaxBody, &bodies, g.MaxInflight) // the 413, reading nothing
+		_, err := osa.ReadBodyWithin(r, g.MaxBody, &w.hold) // the 413, reading nothing
 		return err
 	}
 	// A type that cannot pass is refused before its body takes any room. Without
@@ -45,11 +46,11 @@ func (g *Guard) readBody(r *http.Request, w *writer) error {
 		}
 		limit = 0
 	}
-	body, held, err := osa.ReadBodyWithin(r, limit, &bodies, g.MaxInflight)
+	bodies.Begin(&w.hold, g.limits)
+	body, err := osa.ReadBodyWithin(r, limit, &w.hold)
 	if err != nil {
 		return err
 	}
-	w.held = held
 	if verdict == form && len(body) > 0 {
 		if !isJSONObject(body) {
 			return g.unsupported()
@@ -58,6 +59,13 @@ func (g *Guard) readBody(r *http.Request, w *writer) error {
 	}
 	osa.SetBody(r, body)
 	rd := new(reader)
+	if len(body) > inflight.FirstBuffer {
+		// Worth letting go of before the request is answered.
+		osa.SetReleaseBody(r, func() {
+			rd.Reset(nil)
+			w.hold.Release()
+		})
+	}
 	rd.Reset(body)
 	r.Body = rd
 	r.ContentLength = int64(len(body))

@@ -14,17 +14,16 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/osa-edge/osa-gateway/internal/inflight"
+	"github.com/osa-edge/osa-gateway/internal/memory"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
 func init() { caddy.RegisterModule(new(Guard)) }
 
-// DefaultMaxInflight bounds the bodies that are held at once.
-const DefaultMaxInflight = 256 << 20
-
 // bodies is shared by every guard of the process, across reloads: it is the
 // process that runs out of memory.
-var bodies osa.Budget
+var bodies inflight.Budget
 
 // Guard is the first handler in the chain (CONTRACT §2.6): request id, size and
 // content type, before anybody is asked who they are.
@@ -35,11 +34,14 @@ type Guard struct {
 	// `text/*`. Default: application/json and application/*+json. Else is 415.
 	ContentTypes []string `json:"content_types,omitempty"`
 	// MaxInflight bounds the bytes of all bodies that are held at once, in this
-	// process; default 256 MiB. More is 503 with Retry-After.
+	// process. Default is their share of the memory that the process may use: 48
+	// MiB of 256, 256 MiB at most. More is 503 with Retry-After. Bodies over 256
+	// KiB have three quarters of it between them, and wait for up to two seconds.
 	MaxInflight int64 `json:"max_inflight,omitempty"`
 
 	ctx      caddy.Context
 	log      *zap.Logger
+	limits   inflight.Limits
 	types    mediaTypes
 	typesErr error
 }
@@ -56,8 +58,9 @@ func (g *Guard) Provision(ctx caddy.Context) error {
 		g.MaxBody = osa.DefaultMaxBody
 	}
 	if g.MaxInflight == 0 {
-		g.MaxInflight = max(DefaultMaxInflight, g.MaxBody)
+		g.MaxInflight = max(memory.Process().Bodies, g.MaxBody)
 	}
+	g.limits = inflight.LimitsOf(g.MaxInflight, g.MaxBody)
 	if g.ContentTypes == nil {
 		g.ContentTypes = []string{"application/json", "application/*+json"}
 	}
@@ -96,7 +99,7 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 // finish is deferred: whatever the handlers did, the body is given back and a
 // panic becomes a 500 in the shape of every other error.
 func (g *Guard) finish(w *writer, r *http.Request, err *error) {
-	bodies.Release(w.held)
+	w.hold.Release()
 	if v := recover(); v != nil {
 		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			panic(v)

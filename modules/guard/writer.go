@@ -7,6 +7,8 @@ import (
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/osa-edge/osa-gateway/internal/inflight"
 )
 
 // writer remembers whether a response was begun: an error that comes later must
@@ -15,7 +17,7 @@ import (
 type writer struct {
 	caddyhttp.ResponseWriterWrapper
 	committed bool
-	held      int64
+	hold      inflight.Hold
 }
 
 func (w *writer) WriteHeader(status int) {

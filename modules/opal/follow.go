@@ -119,7 +119,25 @@ func (r *Runner) follow(log *eventlog.Log, run Run) {
 // untilEnd returns when the run has ended or another took its place.
 func (r *Runner) untilEnd(log *eventlog.Log, run Run) {
 	after := run.Head
+	concerned := false // something came that was not looked at yet
 	for {
+		if concerned {
+			entry, err := r.Current(r.ctx, log)
+			switch {
+			case err == nil && entry.Value.SyncID == run.SyncID && entry.Value.Active():
+				run, concerned = entry.Value, false
+			case err == nil, errors.Is(err, storage.ErrNotFound), errors.Is(err, eventlog.ErrClosed):
+				return
+			default:
+				// Where the run stands cannot be told now, as while states are made
+				// anew from the log.
+				r.log.Warn("looking at a force sync", zap.String("sync_id", run.SyncID), zap.Error(err))
+				if !pause(r.ctx, writeRetry) {
+					return
+				}
+				continue
+			}
+		}
 		waiting, cancel := context.WithDeadline(r.ctx, run.Deadline)
 		_, err := log.Wait(waiting, after)
 		cancel()
@@ -137,27 +155,12 @@ func (r *Runner) untilEnd(log *eventlog.Log, run Run) {
 			}
 			continue
 		}
-		concerned := false
 		for _, e := range events {
 			after = e.Seq
 			concerned = r.learn(log, &run, e) || concerned
 		}
 		if len(events) == 0 {
 			after = log.Head() // what was there has been pruned
-		}
-		if !concerned {
-			continue
-		}
-		entry, err := r.Current(r.ctx, log)
-		switch {
-		case err == nil && (entry.Value.SyncID != run.SyncID || !entry.Value.Active()):
-			return
-		case err == nil:
-			run = entry.Value
-		case errors.Is(err, storage.ErrNotFound):
-			return
-		default:
-			r.log.Warn("looking at a force sync", zap.String("sync_id", run.SyncID), zap.Error(err))
 		}
 	}
 }

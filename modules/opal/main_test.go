@@ -93,7 +93,7 @@ func newGateway(t *testing.T, opalURL string, change ...func(*Sync)) *gateway {
 
 func newGatewayOver(t *testing.T, store *memstore.Store, opalURL string, transport http.RoundTripper, change ...func(*Sync)) *gateway {
 	t.Helper()
-	log, err := eventlog.Open(eventlog.Options{Open: func() (storage.Store, error) { return store.Reopen(), nil }})
+	log, err := eventlog.Open(eventlog.Options{Open: func(bool) (storage.Store, error) { return store.Reopen(), nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

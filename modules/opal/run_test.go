@@ -3,6 +3,7 @@ package opal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -434,6 +435,57 @@ func TestCrashBetweenRecordAndStart(t *testing.T) {
 	}
 	if _, err := g.runner.Current(context.Background(), g.log); errors.Is(err, storage.ErrConflict) {
 		t.Error(err)
+	}
+}
+
+// A state that was lost is not one that never was: a run that goes on is not ended
+// for it, but nothing is said of it until the state has been made anew.
+func TestLostStateEndsNoRun(t *testing.T) {
+	opal := newOPAL(t, accept("w"))
+	g := newGateway(t, opal.URL)
+	runs, err := collection(g.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := newRun(testWorkspace, 0, Order{Request: &Request{}, RunTimeout: time.Hour})
+	run.StartedAt = run.StartedAt.Add(-2 * startGrace) // its start must be in the log by now
+	if _, err := runs.Put(t.Context(), testWorkspace, run, 0); err != nil {
+		t.Fatal(err)
+	}
+	started, err := startedEvent(&run, newTrigger(&run, &Request{}, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.log.Append(t.Context(), started); err != nil {
+		t.Fatal(err)
+	}
+	if entry, err := g.runner.Current(t.Context(), g.log); err != nil || !entry.Value.Active() {
+		t.Fatalf("the run is %+v, %v", entry.Value, err)
+	}
+
+	g.store.LoseRecord("workflow_state", fmt.Sprint(len(testWorkspace), ":", testWorkspace, run.SyncID))
+	var got reply
+	for n := 0; ; n++ {
+		got = g.post("")
+		if got.status != http.StatusServiceUnavailable {
+			if n == 0 {
+				t.Errorf("while the state is lost: %d %s", got.status, got.raw)
+			}
+			break
+		}
+		details, _ := got.problem.Members["details"].(map[string]any)
+		if details["part"] != "workflow_state" || got.problem.Header.Get("Retry-After") == "" {
+			t.Fatalf("answered %+v", got.problem)
+		}
+		if entry, err := runs.Get(t.Context(), testWorkspace); err != nil || !entry.Value.Active() || entry.Value.SyncID != run.SyncID {
+			t.Fatalf("meanwhile the run is %+v, %v", entry.Value, err)
+		}
+	}
+	if got.status != http.StatusOK || got.text("sync_id") != run.SyncID || got.at("joined") != true {
+		t.Errorf("answered %d %s", got.status, got.raw)
+	}
+	if n := len(opal.received()); n != 0 {
+		t.Errorf("OPAL was triggered %d times", n)
 	}
 }
 

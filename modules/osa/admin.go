@@ -57,7 +57,10 @@ func serveBackup(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Trailer", backupNextTrailer)
 	since := r.URL.Query().Get("since")
-	next, err := store.Backup(r.Context(), timelyWriter{w, http.NewResponseController(w)}, since)
+	timely := timelyWriter{w, http.NewResponseController(w)}
+	// The connection goes on with other requests, which have no such deadline.
+	defer timely.release()
+	next, err := store.Backup(r.Context(), timely, since)
 	if errors.Is(err, storage.ErrPoint) {
 		w.Header().Del("Trailer")
 		return caddy.APIError{HTTPStatus: http.StatusConflict, Err: err}
@@ -87,6 +90,9 @@ func (w timelyWriter) Write(p []byte) (int, error) {
 	}
 	return w.ResponseWriter.Write(p)
 }
+
+// release takes the last deadline away.
+func (w timelyWriter) release() { _ = w.c.SetWriteDeadline(time.Time{}) }
 
 // openStore finds the open store: the only one, or the one of that key.
 func openStore(key string) (*Runtime, error) {

@@ -57,6 +57,7 @@ type App struct {
 	log      *zap.Logger
 	storeKey string
 	acquired bool
+	use      *use
 	opened   chan struct{} // closed once runtime is set
 	runtime  atomic.Pointer[Runtime]
 }
@@ -70,8 +71,10 @@ type Engine interface {
 	// StoreOptions are the options it is opened with, for comparison: they
 	// cannot change while the store is open.
 	StoreOptions() string
-	// OpenStore opens it.
-	OpenStore(*zap.Logger) (storage.Store, error)
+	// OpenStore opens it. poisoned says that it was closed because a write failed:
+	// what that write was about is unknown. The engine outlives the configuration
+	// that it came with, so it must not hold on to its context.
+	OpenStore(logger *zap.Logger, poisoned bool) (storage.Store, error)
 }
 
 // Runtime is what stays open across reloads: the log and its hub.
@@ -83,8 +86,13 @@ type Runtime struct {
 	options string
 	logger  *zap.Logger
 	uses    atomic.Int64 // requests in flight
-	done    func()       // ends one use
+	done    func()       // ends one of them
 	closing sync.Once
+
+	opening opening
+
+	mu    sync.Mutex
+	users []*use // configurations, the newest last
 }
 
 // CaddyModule returns the Caddy module information.
@@ -186,18 +194,21 @@ func (a *App) Hub(ctx context.Context) (*hub.Hub, error) {
 func (a *App) StoreKey() (string, error) { return a.engine.StoreKey() }
 
 // Ready reports whether the store is open.
-func (a *App) Ready() bool { return a.runtime.Load() != nil }
+func (a *App) Ready() bool {
+	rt := a.runtime.Load()
+	return rt != nil && rt.opened()
+}
 
 func (a *App) open(ctx context.Context) (*Runtime, error) {
 	if rt := a.runtime.Load(); rt != nil {
-		return rt, nil
+		return rt, rt.usable()
 	}
 	timer := time.NewTimer(time.Duration(a.OpenTimeout))
 	defer timer.Stop()
 	select {
 	case <-a.opened:
 		if rt := a.runtime.Load(); rt != nil {
-			return rt, nil
+			return rt, rt.usable()
 		}
 	case <-timer.C:
 	case <-ctx.Done():

@@ -90,13 +90,26 @@ func (b *Badger) StoreOptions() string {
 	return fmt.Sprintf("badger reserve=%d ballast=%d", b.Reserve, b.Ballast)
 }
 
-// OpenStore opens the store.
-func (b *Badger) OpenStore(logger *zap.Logger) (storage.Store, error) {
+// OpenStore implements Engine.
+func (b *Badger) OpenStore(logger *zap.Logger, poisoned bool) (storage.Store, error) {
 	path, err := b.StoreKey()
 	if err != nil {
 		return nil, err
 	}
-	return badger.Open(path, badger.Options{Reserve: b.Reserve, Ballast: b.Ballast, Logger: logger})
+	return badger.Open(path, badger.Options{Reserve: b.Reserve, Ballast: b.Ballast, Logger: logger, Poisoned: poisoned})
+}
+
+// Conversion implements Converter: stores of format 1 are converted.
+func (b *Badger) Conversion(logger *zap.Logger) (Conversion, error) {
+	path, err := b.StoreKey()
+	if err != nil {
+		return nil, err
+	}
+	c, err := badger.NewConversion(path, badger.Options{Reserve: b.Reserve, Ballast: b.Ballast, Logger: logger})
+	if err != nil || c == nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // UnmarshalCaddyfile sets up the engine from Caddyfile tokens. Syntax:
@@ -148,6 +161,7 @@ func (b *Badger) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // Interface guards
 var (
 	_ Engine                = (*Badger)(nil)
+	_ Converter             = (*Badger)(nil)
 	_ caddy.Provisioner     = (*Badger)(nil)
 	_ caddy.Validator       = (*Badger)(nil)
 	_ caddyfile.Unmarshaler = (*Badger)(nil)

@@ -6,99 +6,105 @@ import (
 	"math"
 	"net/http"
 	"os"
-	"sync/atomic"
 	"time"
+
+	"github.com/osa-edge/osa-gateway/internal/inflight"
 )
 
 // DefaultMaxBody is the largest body that is read where nothing else is said.
 const DefaultMaxBody = 10 << 20
 
-// How much room a body gets before any of it has arrived, with and without a
-// Content-Length. More is taken as it is filled: to announce a large body costs
-// its sender nothing.
-const (
-	firstRead        = 64 << 10
-	firstReadChunked = 4 << 10
-)
+// firstChunked is the buffer of a body without a Content-Length.
+const firstChunked = 4 << 10
 
 // ErrNoBody is returned by Body when no osa_guard read it and it could not be
 // read here.
 var ErrNoBody = errors.New("request body could not be read")
 
 // ErrBudget is the reason when too many bodies are held at once.
-var ErrBudget = errors.New("too many request bodies are held at once")
+var ErrBudget = inflight.ErrFull
 
-// Budget bounds the memory of bodies that are held at the same time.
-type Budget struct{ held atomic.Int64 }
-
-// Held is how many bytes are held now.
-func (b *Budget) Held() int64 { return b.held.Load() }
-
-// Release gives bytes back.
-func (b *Budget) Release(n int64) { b.held.Add(-n) }
-
-func (b *Budget) take(n, limit int64) bool {
-	if b.held.Add(n) > limit {
-		b.held.Add(-n)
-		return false
-	}
-	return true
-}
+// buffers are what bodies grow through.
+var buffers inflight.Buffers
 
 // ReadBody reads the request's body up to limit bytes; more is a 413 whatever
 // Content-Length said, and never a truncated body.
 func ReadBody(r *http.Request, limit int64) ([]byte, error) {
-	b, _, err := ReadBodyWithin(r, limit, new(Budget), math.MaxInt64)
-	return b, err
+	var hold inflight.Hold
+	new(inflight.Budget).Begin(&hold, inflight.Limits{Total: math.MaxInt64, Large: math.MaxInt64})
+	return ReadBodyWithin(r, limit, &hold)
 }
 
-// ReadBodyWithin is ReadBody for a body that counts against a budget of
-// maxHeld bytes; more is a 503. It returns how many bytes it took, for Release
-// when the body is done with; after an error it took none. Errors are ready to
-// be returned by a handler.
-func ReadBodyWithin(r *http.Request, limit int64, budget *Budget, maxHeld int64) (body []byte, took int64, err error) {
+// ReadBodyWithin is ReadBody for a body that counts against a budget, at its
+// whole cost: hold has begun in it, and has to be released once the body is done
+// with. Where there is no room for the body, that is a 503; after an error
+// nothing is held. Errors are ready to be returned by a handler.
+//
+// A body with a Content-Length ends in one buffer of that size, which is made
+// once a third of it has arrived: to announce a large body costs its sender
+// nothing. One without grows by twice what it has.
+func ReadBodyWithin(r *http.Request, limit int64, hold *inflight.Hold) (body []byte, err error) {
 	if r.ContentLength > limit {
-		return nil, 0, tooLarge(limit, nil)
+		return nil, tooLarge(limit, nil)
 	}
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
-		return []byte{}, 0, nil
+		return []byte{}, nil
 	}
-	// One byte more than may come tells an end from more.
-	end, first := limit+1, int64(firstReadChunked)
-	if r.ContentLength > 0 {
-		end, first = r.ContentLength, firstRead
+	body, err = read(r, limit, hold)
+	if err != nil {
+		hold.Release()
+		return nil, err
 	}
-	buf := []byte(nil)
+	hold.Arrived()
+	return body, nil
+}
+
+func read(r *http.Request, limit int64, hold *inflight.Hold) ([]byte, error) {
+	var buf []byte
 	for {
-		if len(buf) == cap(buf) {
-			room := min(end, max(first, 2*int64(cap(buf))))
-			if !budget.take(room-took, maxHeld) {
-				budget.Release(took)
-				return nil, 0, Unavailable("The gateway is holding too many request bodies", time.Second).Because(ErrBudget).Handler()
+		if len(buf) == cap(buf) && int64(len(buf)) < limit {
+			size, whole := nextBuffer(int64(cap(buf)), r.ContentLength, limit)
+			if err := hold.Grow(r.Context(), size, whole); err != nil {
+				buffers.Put(buf)
+				return nil, Unavailable("The gateway is holding too many request bodies", time.Second).Because(err).Handler()
 			}
-			took = room
-			grown := make([]byte, len(buf), room)
-			copy(grown, buf)
+			grown := append(buffers.Get(int(size)), buf...)
+			buffers.Put(buf)
 			buf = grown
+			hold.Settle(size)
 		}
-		n, err := r.Body.Read(buf[len(buf):cap(buf)])
+		into := buf[len(buf):cap(buf)]
+		if len(into) == 0 {
+			into = make([]byte, 1) // one byte more tells an end from too much
+		}
+		n, err := r.Body.Read(into)
+		if int64(len(buf)+n) > limit {
+			return nil, tooLarge(limit, nil)
+		}
 		buf = buf[:len(buf)+n]
+		hold.Read(n)
 		switch {
-		case int64(len(buf)) > limit:
-			budget.Release(took)
-			return nil, 0, tooLarge(limit, nil)
-		case int64(len(buf)) == r.ContentLength:
-			return buf, took, nil
-		case err == io.EOF && r.ContentLength < 0:
-			return buf, took, nil
+		case int64(len(buf)) == r.ContentLength, err == io.EOF && r.ContentLength < 0:
+			return buf, nil
 		case err == io.EOF:
-			err = io.ErrUnexpectedEOF
-			fallthrough
+			return nil, unreadable(io.ErrUnexpectedEOF, limit)
 		case err != nil:
-			budget.Release(took)
-			return nil, 0, unreadable(err, limit)
+			return nil, unreadable(err, limit)
 		}
 	}
+}
+
+// nextBuffer is the buffer that follows one of size have, and how large the last
+// one will be, as far as that is known.
+func nextBuffer(have, announced, limit int64) (size, whole int64) {
+	switch {
+	case announced < 0:
+		size = min(max(firstChunked, 2*have), limit)
+		return size, size
+	case announced <= max(inflight.FirstBuffer, 3*have):
+		return announced, announced
+	}
+	return max(inflight.FirstBuffer, 2*have), announced
 }
 
 func tooLarge(limit int64, err error) error {

@@ -14,15 +14,17 @@ import (
 // The collectors live as long as the process: Caddy makes its registry anew at
 // every reload, and counters must not begin again.
 var metrics = struct {
-	committed, duplicates, mismatched, projected, pruned prometheus.Counter
-	refused                                              *prometheus.CounterVec
-	batch, wait, commit, project                         prometheus.Histogram
-	queued, lag                                          prometheus.Gauge
+	committed, duplicates, mismatched, projected, pruned, aside, reopened prometheus.Counter
+	refused                                                               *prometheus.CounterVec
+	batch, wait, commit, project                                          prometheus.Histogram
+	queued, lag                                                           prometheus.Gauge
 }{
 	committed:  counter("events_committed_total", "Events made durable."),
 	duplicates: counter("events_duplicate_total", "Events that the log already held."),
 	mismatched: counter("events_payload_mismatch_total", "Events that came again with another body."),
-	projected:  counter("events_projected_total", "Events taken by the projector."),
+	projected:  counter("events_projected_total", "Events taken by the projector, once for each projection."),
+	aside:      counter("events_set_aside_total", "Events that could not be projected and were left out."),
+	reopened:   counter("store_reopened_total", "How often the store was opened anew after a failed write."),
 	pruned:     counter("events_pruned_total", "Events that retention forgot."),
 	refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "osa", Subsystem: "log", Name: "appends_refused_total", Help: "Appends that were refused or failed, by reason.",
@@ -33,8 +35,8 @@ var metrics = struct {
 	commit: histogram("commit_seconds", "What the engine took for a commit, with its sync.",
 		prometheus.ExponentialBuckets(50e-6, 2, 14)),
 	project: histogram("project_seconds", "What one projection took.", prometheus.ExponentialBuckets(50e-6, 2, 14)),
-	queued:  gauge("queue_events", "Events waiting for a commit, or at the door, at the last commit."),
-	lag:     gauge("projector_lag_events", "How far the projector is behind the log."),
+	queued:  gauge("queue_events", "Events waiting for a commit, or to be admitted, at the last commit."),
+	lag:     gauge("projector_lag_events", "How far the projection is behind the log that was written last."),
 }
 
 func counter(name, help string) prometheus.Counter {
@@ -51,8 +53,8 @@ func histogram(name, help string, buckets []float64) prometheus.Histogram {
 
 func registerMetrics(ctx caddy.Context) error {
 	return RegisterCollectors(ctx,
-		metrics.committed, metrics.duplicates, metrics.mismatched, metrics.projected, metrics.pruned, metrics.refused,
-		metrics.batch, metrics.wait, metrics.commit, metrics.project, metrics.queued, metrics.lag, usage)
+		metrics.committed, metrics.duplicates, metrics.mismatched, metrics.projected, metrics.pruned, metrics.aside, metrics.reopened,
+		metrics.refused, metrics.batch, metrics.wait, metrics.commit, metrics.project, metrics.queued, metrics.lag, usage)
 }
 
 // RegisterCollectors registers process-wide collectors with the registry of this
@@ -87,6 +89,12 @@ func (logObserver) Projected(n int, took time.Duration, lag uint64) {
 
 func (logObserver) Pruned(n int) { metrics.pruned.Add(float64(n)) }
 
+func (logObserver) Duplicate() { metrics.duplicates.Inc() }
+
+func (logObserver) SetAside() { metrics.aside.Inc() }
+
+func (logObserver) Reopened() { metrics.reopened.Inc() }
+
 func (logObserver) Mismatched() { metrics.mismatched.Inc() }
 
 func (logObserver) Refused(err error) { metrics.refused.WithLabelValues(refusal(err)).Inc() }
@@ -97,6 +105,10 @@ func refusal(err error) string {
 		return "overloaded"
 	case errors.Is(err, storage.ErrNoSpace):
 		return "no_space"
+	case errors.Is(err, storage.ErrBusy):
+		return "busy"
+	case errors.Is(err, storage.ErrRebuilding):
+		return "rebuilding"
 	case errors.Is(err, eventlog.ErrOutcomeUnknown):
 		return "outcome_unknown"
 	case errors.Is(err, eventlog.ErrUnavailable):

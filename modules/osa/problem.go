@@ -129,7 +129,16 @@ func Internal(err error) *Problem {
 // LogProblem is what a client sees of an error of the event log or its store:
 // nearly always a 503, because the request can be sent again.
 func LogProblem(err error) *Problem {
+	var rebuild *storage.RebuildError
 	switch {
+	case errors.As(err, &rebuild):
+		p := Unavailable("What was asked for is being made anew from the event log", 5*time.Second).Because(err)
+		p.Members = map[string]any{"details": rebuildDetails(rebuild)}
+		return p
+	case errors.Is(err, storage.ErrRebuilding):
+		return Unavailable("What was asked for is being made anew from the event log", 5*time.Second).Because(err)
+	case errors.Is(err, storage.ErrBusy):
+		return Unavailable("The event log is catching up", 2*time.Second).Because(err)
 	case errors.Is(err, storage.ErrNotFound):
 		return NotFound("resource", "").Because(err)
 	case errors.Is(err, storage.ErrConflict):

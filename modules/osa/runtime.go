@@ -45,11 +45,15 @@ func (a *App) Start() error {
 	}
 	a.storeKey, a.acquired = key, true
 	rt := value.(*Runtime)
-	if loaded && rt.options != a.runtimeOptions() {
+	if loaded && rt.options != a.engine.StoreOptions() {
 		// A failed start is not followed by Stop.
 		return errors.Join(
-			fmt.Errorf("the store %s is open with other options: storage, retention and queue options cannot change on a reload; restart the gateway to change them", key),
+			fmt.Errorf("the store %s is open with other options: storage options cannot change on a reload; restart the gateway to change them", key),
 			a.release())
+	}
+	a.use = &use{a.settings()}
+	if err := rt.join(a.use); err != nil {
+		return errors.Join(err, a.release())
 	}
 	a.runtime.Store(rt)
 	close(a.opened)
@@ -68,20 +72,57 @@ func (a *App) release() error {
 		return nil
 	}
 	a.acquired = false
+	var left error
+	if rt := a.runtime.Load(); rt != nil {
+		left = rt.leave(a.use)
+	}
 	_, err := runtimes.Delete(a.storeKey)
-	return err
+	return errors.Join(left, err)
 }
 
-// runtimeOptions are the options that an open log cannot change.
-func (a *App) runtimeOptions() string {
-	return fmt.Sprintf("%s retention=%d queue_events=%d queue_bytes=%d",
-		a.engine.StoreOptions(), a.Retention, a.QueueEvents, a.QueueBytes)
+// settings are the options that an open log takes while it runs.
+func (a *App) settings() eventlog.Settings {
+	return eventlog.Settings{Retention: time.Duration(a.Retention), QueueEvents: a.QueueEvents, QueueBytes: a.QueueBytes}
+}
+
+// use is one configuration's use of a log, with what it wants of it.
+type use struct{ settings eventlog.Settings }
+
+// join puts the settings of one more configuration in force.
+func (rt *Runtime) join(u *use) error {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	rt.users = append(rt.users, u)
+	return rt.settle()
+}
+
+// leave forgets a configuration. If it was the newest, as one is that did not
+// start, the one before it is in force again.
+func (rt *Runtime) leave(u *use) error {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	rt.users = slices.DeleteFunc(rt.users, func(other *use) bool { return other == u })
+	return rt.settle()
+}
+
+// settle puts the newest configuration's settings in force. While another one is
+// there, the new one may yet fail to start: then nothing may be gone that the
+// other would have kept.
+func (rt *Runtime) settle() error {
+	if len(rt.users) == 0 || !rt.opened() {
+		return nil // the log is about to be closed, or not open yet
+	}
+	s := rt.users[len(rt.users)-1].settings
+	for _, u := range rt.users {
+		s.Retention = max(s.Retention, u.settings.Retention)
+	}
+	return rt.Log.SetSettings(s)
 }
 
 // openRuntimes are all that are open.
 func openRuntimes() (open []*Runtime) {
 	runtimes.Range(func(_, value any) bool {
-		if rt, ok := value.(*Runtime); ok {
+		if rt, ok := value.(*Runtime); ok && rt.opened() {
 			open = append(open, rt)
 		}
 		return true
@@ -93,21 +134,44 @@ func (a *App) openRuntime(key string) (*Runtime, error) {
 	closeLeaving(func(rt *Runtime) bool { return rt.key == key })
 	// The log outlives the configuration that opened it, and so its logger.
 	logger := caddy.Log().Named("osa")
+	// Nor does it hold on to the app, and with it to all that was configured when
+	// it was opened.
+	engine, settings := a.engine, a.settings()
+	rt := &Runtime{key: key, options: engine.StoreOptions(), logger: logger}
+	rt.done = func() { rt.uses.Add(-1) }
+	open := func() error { return rt.open(engine, settings) }
+	if c, ok := engine.(Converter); ok {
+		conversion, err := c.Conversion(logger.Named("storage"))
+		if err != nil {
+			return nil, err
+		}
+		if conversion != nil {
+			rt.convert(conversion, open)
+			return rt, nil
+		}
+	}
+	rt.opening.ready = make(chan struct{})
+	close(rt.opening.ready)
+	return rt, open()
+}
+
+// open opens the log and its hub.
+func (rt *Runtime) open(engine Engine, settings eventlog.Settings) error {
+	logger := rt.logger
 	log, err := eventlog.Open(eventlog.Options{
-		Open:        func() (storage.Store, error) { return a.engine.OpenStore(logger.Named("storage")) },
-		Retention:   time.Duration(a.Retention),
-		QueueEvents: a.QueueEvents,
-		QueueBytes:  a.QueueBytes,
-		Logger:      logger.Named("log"),
-		Observer:    logObserver{},
+		Open: func(poisoned bool) (storage.Store, error) {
+			return engine.OpenStore(logger.Named("storage"), poisoned)
+		},
+		Settings: settings,
+		Logger:   logger.Named("log"),
+		Observer: logObserver{},
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	rt := &Runtime{Log: log, Hub: hub.New(log, hub.Options{Logger: logger.Named("hub")}), key: key, options: a.runtimeOptions(), logger: logger}
-	rt.done = func() { rt.uses.Add(-1) }
+	rt.Log, rt.Hub = log, hub.New(log, hub.Options{Logger: logger.Named("hub")})
 	logger.Info("event log open", zap.Uint64("head", log.Head()))
-	return rt, nil
+	return nil
 }
 
 func explainOpen(err error) error {
@@ -155,6 +219,13 @@ func (rt *Runtime) drain() {
 
 func (rt *Runtime) close() {
 	rt.closing.Do(func() {
+		if rt.opening.cancel != nil {
+			rt.opening.cancel()
+		}
+		<-rt.opening.ready
+		if rt.Log == nil {
+			return
+		}
 		rt.Hub.Close()
 		if err := rt.Log.Close(); err != nil {
 			rt.logger.Error("closing the event log", zap.Error(err))

@@ -115,7 +115,7 @@ func (*testEngine) CaddyModule() caddy.ModuleInfo {
 }
 func (e *testEngine) StoreKey() (string, error) { return e.Name, nil }
 func (e *testEngine) StoreOptions() string      { return "" }
-func (e *testEngine) OpenStore(*zap.Logger) (storage.Store, error) {
+func (e *testEngine) OpenStore(*zap.Logger, bool) (storage.Store, error) {
 	s, _ := testStores.LoadOrStore(e.Name, memstore.New())
 	return s.(*memstore.Store).Reopen(), nil
 }

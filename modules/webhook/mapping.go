@@ -63,6 +63,9 @@ func identifier(raw string) (s, problem string) {
 		if loneSurrogate(s) {
 			return "", "must not contain half of a surrogate pair"
 		}
+		if len(s) > 12*maxIdentifier { // a pair of escapes is the longest character
+			return "", "must not have more than 256 characters"
+		}
 		s = gjson.Parse(raw).Str
 	}
 	if len(s) > maxIdentifier && utf8.RuneCountInString(s) > maxIdentifier {
@@ -114,7 +117,7 @@ func text(raw string, limit int) string {
 	}
 	s := raw[1 : len(raw)-1]
 	if strings.IndexByte(s, '\\') >= 0 {
-		s = gjson.Parse(raw).Str
+		s = gjson.Parse(prefix(raw, limit)).Str
 	}
 	return strings.Clone(clip(s, limit))
 }

@@ -3,9 +3,6 @@ package webhook
 import (
 	"math"
 	"strconv"
-	"strings"
-
-	"github.com/tidwall/gjson"
 
 	"github.com/osa-edge/osa-gateway/event"
 )
@@ -134,11 +131,10 @@ type members [memberCount]string
 // read takes the members of an object. Of members with the same name the last
 // one counts, as in JavaScript.
 func (m *members) read(object string) {
-	gjson.Result{Type: gjson.JSON, Raw: object}.ForEach(func(name, value gjson.Result) bool {
-		if i, known := memberOf(name.Str); known {
-			m[i] = value.Raw
+	eachMember(object, func(name, value string) {
+		if i, known := memberOf(name); known {
+			m[i] = value
 		}
-		return true
 	})
 }
 
@@ -177,9 +173,9 @@ func (m *members) details(d *event.Details) {
 	}
 	if raw := m[mAffectedAgents]; raw != "" && raw[0] == '[' {
 		d.AffectedAgents = nil
-		gjson.Parse(raw).ForEach(func(_, agent gjson.Result) bool {
-			if agent.Type == gjson.String {
-				d.AffectedAgents = append(d.AffectedAgents, strings.Clone(clip(agent.Str, maxDetail)))
+		eachElement(raw, func(agent string) bool {
+			if agent[0] == '"' {
+				d.AffectedAgents = append(d.AffectedAgents, text(agent, maxDetail))
 			}
 			return len(d.AffectedAgents) < maxAffected
 		})
@@ -191,16 +187,15 @@ func (m *members) details(d *event.Details) {
 func message(raw string) string {
 	if raw != "" && raw[0] == '{' {
 		var found string
-		gjson.Parse(raw).ForEach(func(name, value gjson.Result) bool {
-			switch name.Str {
+		eachMember(raw, func(name, value string) {
+			switch name {
 			case "message":
-				found = text(value.Raw, maxErrorMessage)
+				found = text(value, maxErrorMessage)
 			case "error_message":
 				if found == "" {
-					found = text(value.Raw, maxErrorMessage)
+					found = text(value, maxErrorMessage)
 				}
 			}
-			return true
 		})
 		return found
 	}

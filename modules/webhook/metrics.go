@@ -78,6 +78,10 @@ func reasonOf(err error) string {
 		return "overloaded"
 	case errors.Is(err, storage.ErrNoSpace):
 		return "no_space"
+	case errors.Is(err, storage.ErrBusy):
+		return "busy"
+	case errors.Is(err, storage.ErrRebuilding):
+		return "rebuilding"
 	case errors.Is(err, eventlog.ErrOutcomeUnknown):
 		return "outcome_unknown"
 	case errors.Is(err, eventlog.ErrUnavailable), errors.Is(err, eventlog.ErrClosed):

@@ -158,10 +158,10 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	// More than can be committed is turned away before anything more is spent on it.
-	if err := log.Enter(r.Context(), len(body)); err != nil {
+	if err := log.Acquire(r.Context(), len(body)); err != nil {
 		return h.storeFailed(r, err)
 	}
-	defer log.Leave()
+	defer log.Release()
 	if err := checkBody(body); err != nil {
 		h.reject(r, reasonOf(err))
 		return osa.ValidationFailed(osa.Invalid{Field: "body", Message: err.Error()}).Handler()
@@ -202,6 +202,7 @@ func (h *Handler) store(w http.ResponseWriter, r *http.Request, log *eventlog.Lo
 	if err != nil {
 		return h.storeFailed(r, err)
 	}
+	osa.ReleaseBody(r) // the log has it
 	took := time.Since(received)
 	status, outcome := http.StatusOK, h.metrics.processed
 	switch {

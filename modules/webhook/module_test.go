@@ -272,10 +272,10 @@ func TestOverload(t *testing.T) {
 	release := g.Store.Hold()
 	sent := make(chan osatest.Response)
 	full := func() bool {
-		if err := g.Log().Enter(t.Context(), 1); err != nil {
+		if err := g.Log().Acquire(t.Context(), 1); err != nil {
 			return true
 		}
-		g.Log().Leave()
+		g.Log().Release()
 		return false
 	}
 	n := 0
@@ -319,8 +319,13 @@ func TestSenderLeaves(t *testing.T) {
 	h := g.MustLoad(id, map[string]any{"source": "opal"})
 	release := g.Store.Hold()
 	ctx, leave := context.WithCancel(t.Context())
+	left := make(chan osatest.Response)
+	go func() { left <- osatest.Serve(h, post(body).WithContext(ctx), signed("acme")) }()
+	for g.Store.Committing() == 0 {
+		runtime.Gosched()
+	}
 	leave()
-	r := osatest.Serve(h, post(body).WithContext(ctx), signed("acme"))
+	r := <-left
 	release()
 	if r.Status() != 499 {
 		t.Errorf("a sender who left is answered %d %v", r.Status(), r.Err)

@@ -32,7 +32,7 @@ func newOPAL(o MappingOptions) *opal {
 // particulars, what cannot be read is left out (see members.details).
 func (o *opal) Map(body []byte, e *event.Event) []Invalid {
 	var root members
-	root.read(asString(body))
+	root.read(strings.TrimLeft(asString(body), " \t\r\n"))
 	if root[mEventType] == "" {
 		root[mEventType] = root[mType] // `type` is read as `event_type`
 	}

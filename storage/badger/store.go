@@ -76,6 +76,10 @@ func (s *Store) open() error {
 		if err := mark(s.dir); err != nil {
 			return err
 		}
+	case contentsStore:
+		if err := removeOld(s.dir); err != nil { // of a conversion that ended before that
+			return err
+		}
 	}
 	s.identity = id
 	s.space = openSpace(s.dir, s.opt)

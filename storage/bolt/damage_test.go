@@ -104,6 +104,35 @@ func TestDocumentsDamage(t *testing.T) {
 	wantErr(t, err, storage.ErrDamaged)
 }
 
+// TestCycle: pages that lead to themselves, which would keep bbolt going for ever,
+// are found.
+func TestCycle(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "documents.db")
+	filled(t, path)
+	whole, err := os.ReadFile(path)
+	must(t, err)
+	branches := 0
+	for id := 2; id < len(whole)/pageSize; id++ {
+		page := whole[id*pageSize:]
+		if order.Uint16(page[8:]) != flagBranch {
+			continue
+		}
+		for i := range int(order.Uint16(page[10:])) {
+			rotten := bytes.Clone(whole)
+			order.PutUint64(rotten[id*pageSize+pageHeader+elementSize*i+8:], uint64(id))
+			err := checkFile(bytes.NewReader(rotten), func(_, _, _ []byte) error { return nil })
+			if err == nil {
+				continue // a page that is free by now
+			}
+			wantErr(t, err, storage.ErrDamaged)
+			branches++
+		}
+	}
+	if branches == 0 {
+		t.Fatal("no branch is in use")
+	}
+}
+
 // TestProjectionsDamage: whatever rots, all is there or nothing.
 func TestProjectionsDamage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "projections.db")

@@ -22,6 +22,9 @@ type Options struct {
 	// Existing refuses to make the file where it is missing (storage.ErrDamaged).
 	Existing bool
 
+	// checkBytes is the size up to which a file is checked before it is opened; 0 is
+	// no bound.
+	checkBytes int64
 	// maxSize bounds the file in tests; 0 is no bound.
 	maxSize int
 	// noSync spares tests the disk.

@@ -61,6 +61,7 @@ func openFile(path string, opt Options, prepare func(*bbolt.Tx) error, entry fun
 		return f, nil
 	}
 	if err := f.syncMeta(); err != nil {
+		err = openError(err)
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.close())
 	}
 	return f, nil
@@ -86,7 +87,11 @@ func checkLocked(path string, opt Options, entry func(bucket, key, value []byte)
 	if err != nil {
 		return err
 	}
-	return errors.Join(checkFile(lock.fd, entry), lock.close())
+	err = nil
+	if info, serr := lock.fd.Stat(); opt.checkBytes == 0 || serr != nil || info.Size() <= opt.checkBytes {
+		err = checkFile(lock.fd, entry)
+	}
+	return errors.Join(err, lock.close())
 }
 
 // create makes the file beside its place, so that there is none or a whole one.

@@ -32,11 +32,17 @@ type Projections struct {
 	f    *file // nil where a new one could not be made
 }
 
+// checkProjections is the size up to which projections are checked before they are
+// opened: a start does not wait for a gigabyte. In a larger file damage is met when
+// it is read: values have a checksum over key and value, what bbolt trips over ends
+// as an error, and who misses a record asks the log.
+const checkProjections = 64 << 20
+
 // OpenProjections opens the file, or makes it, also in place of a damaged one. It
 // returns storage.ErrLocked while another process holds it.
 func OpenProjections(path string, opt Options) (*Projections, error) {
 	opt = opt.withDefaults()
-	opt.Existing = false
+	opt.Existing, opt.checkBytes = false, checkProjections
 	p := &Projections{path: path, opt: opt}
 	f, err := openFile(path, opt, func(*bbolt.Tx) error { return nil }, checkRecord)
 	if errors.Is(err, storage.ErrDamaged) {

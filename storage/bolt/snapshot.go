@@ -173,6 +173,28 @@ func (d *Documents) Load(ctx context.Context, r io.Reader) error {
 	return nil
 }
 
+// Import puts documents, with their versions, into a store that has none. Versions
+// go on from counter, or beyond the highest of theirs.
+func (d *Documents) Import(ctx context.Context, docs []storage.Document, counter uint64) error {
+	if err := d.gate.enter(ctx); err != nil {
+		return err
+	}
+	defer d.gate.leave()
+	for len(docs) > 0 {
+		n, size := 0, 0
+		for n < len(docs) && (n == 0 || size < loadBytes) {
+			size += len(docs[n].Collection) + len(docs[n].Key) + len(docs[n].Value)
+			n++
+		}
+		part := docs[:n]
+		if err := d.writers.do(ctx, size, func(tx *bbolt.Tx) error { return loadPart(tx, part, counter) }); err != nil {
+			return fmt.Errorf("importing documents: %w", err)
+		}
+		docs = docs[n:]
+	}
+	return d.writers.do(ctx, 0, func(tx *bbolt.Tx) error { return loadPart(tx, nil, counter) })
+}
+
 // loadPart writes documents and raises the counter to cover them.
 func loadPart(tx *bbolt.Tx, part []storage.Document, counter uint64) error {
 	b, err := bucketOf(tx, documentsBucket)

@@ -15,6 +15,7 @@ package segment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -137,6 +138,21 @@ func (l *Log) Writable() error {
 		return fmt.Errorf("%w: segments wait to be sealed", storage.ErrBusy)
 	}
 	return nil
+}
+
+// WaitWritable waits while Writable is ErrBusy. It has one caller at a time.
+func (l *Log) WaitWritable(ctx context.Context) error {
+	for {
+		err := l.Writable()
+		if !errors.Is(err, storage.ErrBusy) {
+			return err
+		}
+		select {
+		case <-l.work.sealed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // DiskBytes is the size of the log's files.

@@ -115,7 +115,7 @@ func (l *Log) unlinkOldest() (bool, error) {
 	}
 	l.change(func(segs []*segment) []*segment { return segs[1:] })
 	if seg.unsealed() != nil && !seg.failed.Load() {
-		l.work.waiting.Add(-1)
+		l.work.settled()
 	}
 	for _, ext := range []string{idxExt, segExt, logExt} {
 		if err := l.fs.Remove(l.path(fileName(seg.base, ext))); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -109,6 +109,49 @@ func (v *View) Scan(ctx context.Context, after, through uint64, fn func(*event.E
 	return nil
 }
 
+// ScanBodies is Scan with bodies. It stops at the first event that cannot be read.
+func (l *Log) ScanBodies(ctx context.Context, after, through uint64, fn func(*event.Event) error) error {
+	if l.closed.Load() {
+		return storage.ErrClosed
+	}
+	v := l.View()
+	defer v.Close()
+	through = min(through, v.Last)
+	for _, seg := range v.v.segs {
+		from, to := max(seg.base, v.Floor, after+1), min(seg.end()-1, through)
+		if seg.count() == 0 || from > to {
+			continue
+		}
+		if err := v.scanBodies(ctx, seg, from, to, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *View) scanBodies(ctx context.Context, seg *segment, from, to uint64, fn func(*event.Event) error) error {
+	c := seg.cursor()
+	defer c.close()
+	for seq := from; seq <= to; seq++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		e, err := c.event(int(seq - seg.base))
+		if err == nil && e.BodyRef != "" {
+			e.Body, err = v.log.readLarge(e)
+		} else if err == nil {
+			e.Body, err = c.body(e)
+		}
+		if err == nil {
+			err = fn(e)
+		}
+		if err != nil {
+			return fmt.Errorf("event %d: %w", seq, err)
+		}
+	}
+	return nil
+}
+
 func (v *View) scan(ctx context.Context, seg *segment, from, to uint64, fn func(*event.Event) bool) (more bool, err error) {
 	c := seg.cursor()
 	defer c.close()

@@ -15,6 +15,9 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/segment/sealed"
 )
 
+// ErrStream is returned for what Export has not written, or not whole.
+var ErrStream = errFormat
+
 // Importer makes a log of what Export wrote: of a stream with everything, and
 // then of those that go on from it. Everything is verified. After an error the
 // directory holds a part of a log, and is to be deleted.

@@ -30,14 +30,14 @@ func (l *Log) sealOldest() (bool, error) {
 		if errors.Is(err, storage.ErrDamaged) {
 			// It was reported. The file stays, for it has more than could be copied.
 			seg.failed.Store(true)
-			l.work.waiting.Add(-1)
+			l.work.settled()
 			l.logger.Error("a damaged segment stays unsealed", zap.String("file", u.path), zap.Error(err))
 			return true, nil
 		}
 		if err != nil {
 			return false, err
 		}
-		l.work.waiting.Add(-1)
+		l.work.settled()
 		return true, nil
 	}
 	return false, nil

@@ -24,6 +24,8 @@ type worker struct {
 	signal chan struct{}
 	// waiting is how many full segments are to be sealed.
 	waiting atomic.Int64
+	// sealed tells WaitWritable that there is one less.
+	sealed chan struct{}
 
 	// indexed are the term tables that there were at Open, by path.
 	indexed map[string]bool
@@ -41,12 +43,22 @@ const retryAfter = 10 * time.Second
 func (w *worker) start(l *Log) {
 	w.l = l
 	w.signal = make(chan struct{}, 1)
+	w.sealed = make(chan struct{}, 1)
 }
 
 // wake tells the worker that there may be something to do.
 func (w *worker) wake() {
 	select {
 	case w.signal <- struct{}{}:
+	default:
+	}
+}
+
+// settled is called when a full segment need not be sealed any more.
+func (w *worker) settled() {
+	w.waiting.Add(-1)
+	select {
+	case w.sealed <- struct{}{}:
 	default:
 	}
 }

@@ -9,12 +9,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
-	"sync"
 	"time"
 
 	"github.com/osa-edge/osa-gateway/event"
-	"github.com/osa-edge/osa-gateway/eventlog"
 	"github.com/osa-edge/osa-gateway/storage"
 	"github.com/osa-edge/osa-gateway/storage/badger"
 )
@@ -32,69 +29,83 @@ type Options struct {
 	Body func(dst []byte) []byte
 	// Workspace that the events belong to.
 	Workspace string
-	// Writers append at once, which is about how large batches get; default 64.
-	Writers int
+	// Batch is how many events are committed at once; default 64.
+	Batch int
 	// Ballast of the store in bytes; default the gateway's.
 	Ballast int64
 }
 
-// Fill appends events to a store as the gateway does, save for the time.
+// Fill appends events to a store as the gateway does, save for the time. The
+// gateway goes on from there as if it had run until now: what has expired is
+// forgotten at its start.
 func Fill(ctx context.Context, o Options) (err error) {
-	if o.Writers == 0 {
-		o.Writers = 64
+	if o.Batch == 0 {
+		o.Batch = 64
 	}
-	log, err := eventlog.Open(eventlog.Options{
-		Open: func() (storage.Store, error) { return badger.Open(o.Dir, badger.Options{Ballast: o.Ballast}) },
-		// Nothing goes before the gateway is there.
-		Retention: math.MaxInt64,
-	})
+	o.Batch = min(o.Batch, storage.MaxBatchEvents)
+	store, err := badger.Open(o.Dir, badger.Options{Ballast: o.Ballast})
 	if err != nil {
 		return fmt.Errorf("aged: %w", err)
 	}
-	defer func() { err = errors.Join(err, log.Close()) }()
-
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var mu sync.Mutex
-	n := 0
-	next := func() (*event.Event, error) {
-		mu.Lock()
-		at, more := o.First.Add(time.Duration(n)*o.Every), n < o.Events
-		n++
-		if !more {
-			mu.Unlock()
-			return nil, nil
+	defer func() { err = errors.Join(err, store.Close()) }()
+	var batch []*event.Event
+	bytes := 0
+	for n := range o.Events {
+		e, err := parse(o.Body(nil), o.First.Add(time.Duration(n)*o.Every), o.Workspace)
+		if err != nil {
+			return fmt.Errorf("aged: %w", err)
 		}
-		body := o.Body(nil)
-		mu.Unlock()
-		return parse(body, at, o.Workspace)
-	}
-	var writers sync.WaitGroup
-	for range o.Writers {
-		writers.Go(func() {
-			for ctx.Err() == nil {
-				e, err := next()
-				if err == nil && e == nil {
-					return
-				}
-				var r eventlog.Result
-				if err == nil {
-					r, err = log.Append(ctx, e)
-				}
-				if err == nil && r.Duplicate {
-					err = fmt.Errorf("a body came twice; the first is %s", event.FormatID(r.Seq))
-				}
-				if err != nil {
-					cancel(fmt.Errorf("aged: %w", err))
-				}
+		known, err := store.Prepare(ctx, e)
+		if err == nil && known.Duplicate {
+			err = fmt.Errorf("a body came twice; the first is %s", event.FormatID(known.Seq))
+		}
+		if err != nil {
+			return fmt.Errorf("aged: %w", err)
+		}
+		if len(batch) == o.Batch || len(batch) > 0 && bytes+len(e.Body) > storage.MaxBatchBytes {
+			if err := commit(ctx, store, batch); err != nil {
+				return fmt.Errorf("aged: %w", err)
 			}
+			batch, bytes = nil, 0
+		}
+		batch, bytes = append(batch, e), bytes+len(e.Body)
+	}
+	if len(batch) > 0 {
+		if err := commit(ctx, store, batch); err != nil {
+			return fmt.Errorf("aged: %w", err)
+		}
+	}
+	return confirm(ctx, store, time.Now())
+}
+
+// commit waits for an engine that has fallen behind.
+func commit(ctx context.Context, store storage.Store, batch []*event.Event) error {
+	for {
+		_, err := store.CommitBatch(ctx, batch)
+		if !errors.Is(err, storage.ErrBusy) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// confirm writes down the time that retention goes by, which a gateway would
+// otherwise have only after an hour.
+func confirm(ctx context.Context, store storage.Store, now time.Time) error {
+	raw, err := json.Marshal(map[string]time.Time{"confirmed": now.UTC()})
+	if err == nil {
+		_, err = store.PutDocument(ctx, storage.Document{
+			Collection: "log", Key: "retention_clock", Value: raw, Version: storage.AnyVersion,
 		})
 	}
-	writers.Wait()
-	if err := context.Cause(ctx); err != nil {
-		return err
+	if err != nil {
+		return fmt.Errorf("aged: the retention clock: %w", err)
 	}
-	return log.WaitProjected(ctx, log.Head())
+	return nil
 }
 
 // parse makes of a body what the webhook's handler makes of it, as far as lists,
@@ -119,7 +130,7 @@ func parse(body []byte, at time.Time, workspace string) (*event.Event, error) {
 	}
 	kind, _ := event.KindOf(b.Type)
 	e := &event.Event{
-		ReceivedAt: at.UTC(), WorkspaceID: workspace, Source: "opal", Type: b.Type, Kind: kind,
+		ReceivedAt: at.UTC(), LoggedAt: at.UTC(), WorkspaceID: workspace, Source: "opal", Type: b.Type, Kind: kind,
 		WorkflowID: b.Workflow, WorkflowName: "strategy_workflow", AgentID: b.Agent,
 		Status: event.NormalizeStatus(b.Data.Agent.Current + b.Data.Completion.Status), Severity: b.Severity,
 		BodyDigest: sha256.Sum256(body), Size: len(body), Body: body,

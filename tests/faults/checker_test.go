@@ -35,7 +35,7 @@ func (v *verdict) String() string {
 // from outside.
 func check(g *gateway.Gateway, l *ledger) (*verdict, []gateway.Record) {
 	v := new(verdict)
-	log, err := g.List("order=asc")
+	log, err := patiently(func() ([]gateway.Record, error) { return g.List("order=asc") })
 	if err != nil {
 		v.add("reading the log: %v", err)
 		return v, nil
@@ -51,6 +51,19 @@ func check(g *gateway.Gateway, l *ledger) (*verdict, []gateway.Record) {
 		compareAll(v, g, l, log)
 	}
 	return v, log
+}
+
+// patiently asks again while lists are being made anew from the log, which is
+// said with 503.
+func patiently[T any](ask func() (T, error)) (T, error) {
+	deadline := time.Now().Add(time.Minute)
+	for {
+		got, err := ask()
+		if err == nil || !strings.Contains(err.Error(), "list: 503") || time.Now().After(deadline) {
+			return got, err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // compareAll compares everything that is derived from the log with it.
@@ -115,7 +128,7 @@ func compareListings(v *verdict, g *gateway.Gateway, log []gateway.Record) {
 		if s.name != "" {
 			q.Set(s.name, s.value)
 		}
-		got, err := g.ListSeqs(q) // newest first
+		got, err := patiently(func() ([]uint64, error) { return g.ListSeqs(maps.Clone(q)) }) // newest first
 		if err != nil {
 			v.add("list %s=%s: %v", s.name, s.value, err)
 			continue

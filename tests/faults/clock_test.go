@@ -7,15 +7,17 @@ import (
 	"github.com/osa-edge/osa-gateway/tests/gateway"
 )
 
-// someDays is how far a clock goes wrong: two of them together stay within the
-// retention of thirty days.
+// someDays is how far a clock goes wrong: far beyond the retention of thirty days.
+// A step ages nothing before it has held for an hour, which no run here lasts.
 func (r *run) someDays() time.Duration {
-	const most = 14 * 24 * time.Hour
-	switch far := time.Duration(r.rng.Int64N(int64(2*most))) - most; r.rng.IntN(3) {
+	const most = 100 * 24 * time.Hour
+	switch far := time.Duration(r.rng.Int64N(int64(2*most))) - most; r.rng.IntN(4) {
 	case 0:
 		return far
 	case 1:
-		return far / 5000 // minutes, around the tolerance of signatures
+		return most * time.Duration(2*r.rng.IntN(2)-1)
+	case 2:
+		return far / 50_000 // minutes, around the tolerance of signatures
 	default:
 		return 0 // right again
 	}
@@ -39,7 +41,11 @@ func (r *run) stepClockDown() {
 // step steps the clock and sees that the gateway has it.
 func (r *run) step() {
 	r.t.Helper()
-	offset := r.someDays()
+	r.stepTo(r.someDays())
+}
+
+func (r *run) stepTo(offset time.Duration) {
+	r.t.Helper()
 	r.g.StepClock(offset)
 	gateway.Eventually(r.t, 10*time.Second, "the gateway's clock is stepped", func() bool {
 		resp, err := r.g.Do("GET", "/api/health", nil)

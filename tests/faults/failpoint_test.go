@@ -9,26 +9,33 @@ import (
 )
 
 // steps are the failpoints, and after how many hits at most a run stops there.
-// Those of a start are hit once a start; large bodies are staged, and fill
-// memtables.
+// What happens to a full segment needs bodies that fill one, and what happens to
+// a large body needs those.
 var steps = []struct {
 	name  string
 	hits  int
-	large bool
+	extra extra
 }{
-	{"commit.begin", 100, false}, {"commit.staged", 100, false}, {"commit.written", 100, false}, {"commit.synced", 100, false},
-	{"stage.part", 4, true}, {"wal.rotate", 1, true}, {"wal.rotated", 1, true},
-	{"project.begin", 10, false}, {"project.written", 10, false},
-	{"log.committed", 100, false}, {"log.reply", 200, false},
-	{"open.replayed", 1, false}, {"open.loaded", 1, false},
+	{"segment.append.begin", 100, extra{}}, {"segment.written", 100, extra{}}, {"segment.synced", 100, extra{}},
+	{"log.committed", 100, extra{}}, {"log.reply", 200, extra{}},
+	{"large.written", 4, largeBodies},
+	{"segment.roll", 1, segmentsFull}, {"segment.sealed", 1, segmentsFull}, {"segment.renamed", 1, segmentsFull},
 }
+
+// extra is load beside that of every run.
+type extra struct{ senders, size int }
+
+var (
+	largeBodies  = extra{1, 2_000_000}
+	segmentsFull = extra{4, 200_000} // as much as stands in a segment itself
+)
 
 // failpointShare is how many of n faults are at failpoints; each is tried once at
 // least.
 func failpointShare(n int) int { return max(len(steps), n/5) }
 
-// TestFailpoints kills the gateway at every step of a commit, of a projection
-// and of a start.
+// TestFailpoints kills the gateway at every step of a commit, and of the way of a
+// segment. Those of retention are in TestRetentionKilled.
 func TestFailpoints(t *testing.T) {
 	rng := random(t)
 	n := failpointShare(faultCount(t, 0))
@@ -36,7 +43,7 @@ func TestFailpoints(t *testing.T) {
 		r := newRun(t, rng, gateway.Options{Binary: gateway.FailpointBinary(t)})
 		for i := 0; i < perStore && done < n; i++ {
 			step := steps[done%len(steps)]
-			r.stopAt(step.name, 1+rng.IntN(step.hits), step.large)
+			r.stopAt(step.name, 1+rng.IntN(step.hits), step.extra)
 			done++
 		}
 		r.close()
@@ -45,7 +52,7 @@ func TestFailpoints(t *testing.T) {
 }
 
 // stopAt lets the gateway end itself at a failpoint, under load.
-func (r *run) stopAt(name string, hit int, large bool) {
+func (r *run) stopAt(name string, hit int, more extra) {
 	r.t.Helper()
 	what := fmt.Sprintf("%s, hit %d", name, hit)
 	r.lap("failpoint "+name, "fault")
@@ -54,8 +61,8 @@ func (r *run) stopAt(name string, hit int, large bool) {
 	r.g.StartOnly()
 	r.begin()
 	var big *load
-	if large {
-		big = startLoad(r.g, r.ledger, &r.next, 1, []int{2_000_000})
+	if more.senders > 0 {
+		big = startLoad(r.g, r.ledger, &r.next, more.senders, []int{more.size})
 	}
 	select {
 	case <-r.g.Exited():
@@ -67,7 +74,7 @@ func (r *run) stopAt(name string, hit int, large bool) {
 	}
 	r.g.Setenv("OSA_FAILPOINT", "")
 	r.restart()
-	if large {
+	if big != nil {
 		if err := big.stop(); err != nil {
 			r.t.Fatalf("%s: %v", what, err)
 		}

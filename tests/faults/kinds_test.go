@@ -28,6 +28,9 @@ var (
 		{"kill -9 during reload", (*run).killReloading},
 		{"too few descriptors", (*run).fewDescriptors},
 		{"backups and a lost store", (*run).loseStore},
+		{"derived data deleted", (*run).deleteDerived},
+		{"derived data damaged", (*run).damageDerived},
+		{"derived data deleted while it runs", (*run).deleteRunning},
 	}
 	ofClock = []fault{
 		{"clock stepped", (*run).stepClock},
@@ -107,7 +110,7 @@ func (r *run) failedReload() {
 		},
 		// Provisions, and fails when it starts: the store is open with other options.
 		func(s string) string {
-			return gateway.Replace(r.t, s, "{$OSA_RETENTION:30d}", "31d")
+			return gateway.Replace(r.t, s, "\t\tstorage badger {\n", "\t\tstorage badger {\n\t\t\treserve 300MiB\n")
 		},
 	}
 	config := r.g.WriteConfig("Caddyfile.bad", bad[r.rng.IntN(len(bad))])

@@ -55,8 +55,7 @@ func smallStore(t *testing.T, reserve, ballast string) func(string) string {
 
 // TestFullDisk: events are refused with 503 and Retry-After before the disk is
 // full, what is kept can be read meanwhile, and when there is room again the
-// gateway takes events by itself. With the reserve as it is by default: a smaller
-// one cannot hold a compaction.
+// gateway takes events by itself. With the reserve as it is by default.
 func TestFullDisk(t *testing.T) {
 	dir := mount(t, "600m")
 	r := newRun(t, random(t), gateway.Options{Data: filepath.Join(dir, "store")})
@@ -211,7 +210,7 @@ func TestFewDescriptors(t *testing.T) {
 	r.begin()
 	r.await(100)
 	old := r.limitDescriptors()
-	// Large bodies fill memtables, whose files cannot be made now.
+	// Large bodies have files of their own, which cannot be made now.
 	big := startLoad(r.g, r.ledger, &r.next, 2, []int{2_000_000})
 	gateway.Eventually(t, time.Minute, "something fails for want of descriptors", func() bool {
 		return big.refused.Load()+big.broken.Load()+r.load.refused.Load()+r.load.broken.Load() > 5
@@ -256,8 +255,8 @@ func (r *run) limitDescriptors() (old unix.Rlimit) {
 	return old
 }
 
-// fewDescriptors takes them away for moments in which memtables fill and tables
-// are written anew: what one step of that could not open, the next one can.
+// fewDescriptors takes them away for moments in which bodies get files and
+// segments are sealed: what one step of that could not open, the next one can.
 func (r *run) fewDescriptors() {
 	big := startLoad(r.g, r.ledger, &r.next, 2, []int{2_000_000})
 	for range 1 + r.rng.IntN(20) {

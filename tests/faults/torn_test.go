@@ -6,50 +6,64 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/osa-edge/osa-gateway/tests/gateway"
 )
 
-// TestTornTail: what a power cut leaves beyond the last synced record, in any
-// state of being written, is cut off at the start, and nothing before it.
+// TestTornTail: what a power cut leaves of the batch that was being written, in
+// any state, is cut off at the start, and nothing before it.
 //
-// The load has ended and the indexes have caught up when the gateway is killed,
-// so the last thing in the write-ahead log is a step of the projector, which is
-// never synced: it may be missing in part, and garbage may follow.
+// A failpoint kills the gateway between the write of a batch and its sync: none of
+// its events were acknowledged, and any part of it may be missing on disk. What
+// stands there whole is kept, and its senders get it as a duplicate.
 func TestTornTail(t *testing.T) {
 	rng := random(t)
 	damages := []struct {
 		name string
 		do   func(t *testing.T, rng *rand.Rand, f *os.File, end int64)
 	}{
+		{"nothing", func(*testing.T, *rand.Rand, *os.File, int64) {}},
 		{"garbage after the end", appendGarbage},
-		{"half a record after the end", appendHalf},
-		{"the last record cut off", zeroLast},
-		{"the last record damaged", damageLast},
-		{"the file cut off", truncateFile},
+		{"what stands before once more after the end", appendAgain},
+		{"the end of the last batch not written", zeroLast},
+		{"the last batch damaged", damageLast},
+		{"the file cut off at its end", truncateFile},
+		{"the file cut off before its end", truncateLast},
 	}
-	r := newRun(t, rng, gateway.Options{})
+	r := newRun(t, rng, gateway.Options{Binary: gateway.FailpointBinary(t)})
 	for _, d := range damages {
+		r.g.Terminate()
+		r.g.Setenv("OSA_FAILPOINT", "segment.written=kill:60")
+		r.g.Start()
 		r.begin()
-		r.await(50)
-		r.end("load before " + d.name) // its check waits for the projector
-		r.g.Kill9()
-		f, end := newestWAL(t, r.g.Data)
+		select {
+		case <-r.g.Exited():
+		case <-time.After(time.Minute):
+			t.Fatal("no batch was written")
+		}
+		_ = r.g.WaitExit()
+		r.g.Setenv("OSA_FAILPOINT", "")
+		f, end := newestLog(t, r.g.Data)
 		d.do(t, rng, f, end)
 		if err := f.Close(); err != nil {
 			t.Fatal(err)
 		}
 		r.restart()
-		r.check(d.name)
+		r.await(30)
+		r.end(d.name)
 	}
+	r.close()
 }
 
-// newestWAL opens the newest write-ahead log; end is where its data ends.
-func newestWAL(t *testing.T, dir string) (*os.File, int64) {
+// newestLog opens the unsealed segment that was written to last; end is where its
+// data ends. The rest of the file is filled with zeros beforehand, and data ends
+// with a body, which is JSON.
+func newestLog(t *testing.T, dir string) (*os.File, int64) {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	files, err := filepath.Glob(filepath.Join(dir, "log", "[0-9]*.log"))
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no write-ahead log in %s: %v", dir, err)
+		t.Fatalf("no unsealed segment in %s: %v", dir, err)
 	}
 	slices.Sort(files)
 	f, err := os.OpenFile(files[len(files)-1], os.O_RDWR, 0)
@@ -67,8 +81,8 @@ func newestWAL(t *testing.T, dir string) (*os.File, int64) {
 	return f, int64(end)
 }
 
-// walHeader is what stands before the first record.
-const walHeader = 20
+// logHeader is at most what stands before the first batch.
+const logHeader = 256
 
 func write(t *testing.T, f *os.File, b []byte, at int64) {
 	t.Helper()
@@ -86,26 +100,26 @@ func garbage(rng *rand.Rand, n int) []byte {
 }
 
 func appendGarbage(t *testing.T, rng *rand.Rand, f *os.File, end int64) {
-	// Four zeros may be the end of a checksum.
-	write(t, f, garbage(rng, 1+rng.IntN(5000)), end+4)
+	write(t, f, garbage(rng, 1+rng.IntN(5000)), end)
 }
 
-// appendHalf writes the beginning of what stands in the file already.
-func appendHalf(t *testing.T, rng *rand.Rand, f *os.File, end int64) {
-	if end <= walHeader {
+// appendAgain writes a part of what stands in the file already, which is no batch
+// that follows the last one.
+func appendAgain(t *testing.T, rng *rand.Rand, f *os.File, end int64) {
+	if end <= logHeader {
 		return
 	}
-	b := make([]byte, min(end-walHeader, 1+int64(rng.IntN(100))))
-	if _, err := f.ReadAt(b, walHeader); err != nil {
+	from := rng.Int64N(end - logHeader)
+	b := make([]byte, end-from)
+	if _, err := f.ReadAt(b, from); err != nil {
 		t.Fatal(err)
 	}
 	write(t, f, b, end)
 }
 
-// lastBytes is how much of the last record is damaged: the mark that ends a
-// transaction is longer than that.
+// lastBytes is how much of the last batch is missing: its events are longer.
 func lastBytes(rng *rand.Rand, end int64) int64 {
-	return max(0, min(end-walHeader, int64(1+rng.IntN(12))))
+	return max(0, min(end-logHeader, int64(1+rng.IntN(200))))
 }
 
 func zeroLast(t *testing.T, rng *rand.Rand, f *os.File, end int64) {
@@ -123,4 +137,8 @@ func truncateFile(t *testing.T, _ *rand.Rand, f *os.File, end int64) {
 	if err := f.Truncate(end); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func truncateLast(t *testing.T, rng *rand.Rand, f *os.File, end int64) {
+	truncateFile(t, rng, f, end-lastBytes(rng, end))
 }

@@ -49,7 +49,9 @@ type Gateway struct {
 	binary string
 	config string // the Caddyfile's path
 	env    map[string]string
-	proc   *process
+	// through is a command that becomes the gateway.
+	through []string
+	proc    *process
 }
 
 // New prepares a gateway without starting it.
@@ -198,6 +200,10 @@ func (g *Gateway) environ() []string {
 
 // Setenv changes a variable for the next start.
 func (g *Gateway) Setenv(name, value string) { g.env[name] = value }
+
+// StartThrough has later starts go through a command that is given the gateway's
+// as its last arguments and becomes it (exec); none takes that back.
+func (g *Gateway) StartThrough(command ...string) { g.through = command }
 
 // freeAddr finds an address that stays free while the gateway is down between
 // two starts. Its port is below those that the system gives to outgoing

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -45,7 +46,8 @@ func (g *Gateway) StartOnly() {
 	log, err := os.OpenFile(g.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	g.must(err)
 	defer log.Close()
-	cmd := exec.Command(g.binary, "run", "--config", g.config, "--adapter", "caddyfile")
+	args := append(slices.Clone(g.through), g.binary, "run", "--config", g.config, "--adapter", "caddyfile")
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir, cmd.Env = g.Dir, g.environ()
 	cmd.Stdout, cmd.Stderr = log, log
 	p := &process{cmd: cmd, exited: make(chan struct{})}

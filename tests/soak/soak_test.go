@@ -79,7 +79,7 @@ func prepare(t *testing.T, s settings) *gateway.Gateway {
 		Body: newMix(1, s.huge).Append, Workspace: gateway.Workspace,
 		// Batches of the load's size: of large ones a block compresses better, and
 		// what comes would take more room than what goes.
-		Writers: 2,
+		Batch: 2,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -19,16 +19,16 @@ const settleLimit = 2 * time.Minute
 
 // fill sends all events through the front door.
 func (b *bench) fill(ctx context.Context, s *server.Server) error {
-	peak := make(chan int64, 1)
-	filling, stop := context.WithCancel(ctx)
-	defer stop()
-	go func() { peak <- mostAnonymous(filling, s) }()
+	most := b.watch(ctx, s)
+	wrote, err := s.Written()
+	if err != nil {
+		return err
+	}
 	target := b.target(s)
 	r, err := load.Run(ctx, load.Options{
 		Target: target, Source: load.NewLive(target, b.events()), Connections: b.Connections, Requests: b.n,
 	})
-	stop()
-	most := <-peak
+	peak := most()
 	if err != nil {
 		return err
 	}
@@ -36,12 +36,15 @@ func (b *bench) fill(ctx context.Context, s *server.Server) error {
 		return fmt.Errorf("%w: %+v", turns.ErrAnswers, *r)
 	}
 	b.report.add("filling", "events a second", r.PerSecond(), "", 0)
-	b.report.add("filling", "anonymous memory at most", turns.MiB(most), "MiB", 0)
+	b.report.add("filling", "anonymous memory at most", turns.MiB(peak), "MiB", 0)
 	before := time.Now()
 	if err := s.Settle(settleLimit); err != nil {
 		return err
 	}
 	b.report.add("filling", "until projected and compacted", time.Since(before).Seconds(), "s", 0)
+	if err := b.open(s, "after filling"); err != nil {
+		return err
+	}
 	if err := b.memory(s, "after filling"); err != nil {
 		return err
 	}
@@ -52,12 +55,18 @@ func (b *bench) fill(ctx context.Context, s *server.Server) error {
 	if err := b.memory(s, fmt.Sprintf("%v later", b.idle())); err != nil {
 		return err
 	}
+	// What is done in the background belongs to it.
+	later, err := s.Written()
+	if err != nil {
+		return err
+	}
+	b.report.add("filling", "bytes written a byte received", float64(later-wrote)/float64(b.n)/load.DefaultBodySize, "", mostWritten)
 	used, err := diskUsed(b.store(filled))
 	if err != nil {
 		return err
 	}
 	b.report.add("disk", "store", turns.MiB(used), "MiB", 0)
-	b.report.add("disk", "an event", float64(used)/float64(b.n), "bytes", 0)
+	b.report.add("disk", "an event", float64(used)/float64(b.n), "bytes", mostKept)
 	return nil
 }
 
@@ -77,6 +86,33 @@ func (b *bench) memory(s *server.Server, when string) error {
 	b.report.add("memory "+when, "anonymous", turns.MiB(m.Anonymous), "MiB", 0)
 	b.report.add("memory "+when, "mapped files", turns.MiB(m.File), "MiB", 0)
 	return nil
+}
+
+// open notes what the server has open and mapped.
+func (b *bench) open(s *server.Server, when string) error {
+	descriptors, err := s.Descriptors()
+	if err != nil {
+		return err
+	}
+	mapped, err := s.Mappings(b.store(filled))
+	if err != nil {
+		return err
+	}
+	b.report.add("open "+when, "descriptors", float64(descriptors), "", mostOpen)
+	b.report.add("open "+when, "parts of the store mapped", float64(mapped), "times", 0)
+	return nil
+}
+
+// watch looks at what the server has allocated until the function that it returns
+// is called, which tells the most.
+func (b *bench) watch(ctx context.Context, s *server.Server) (most func() int64) {
+	ctx, stop := context.WithCancel(ctx)
+	peak := make(chan int64, 1)
+	go func() { peak <- mostAnonymous(ctx, s) }()
+	return func() int64 {
+		stop()
+		return <-peak
+	}
 }
 
 // mostAnonymous is the most that the server has allocated until ctx ends.

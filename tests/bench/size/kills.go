@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"time"
@@ -50,6 +51,11 @@ func (b *bench) kills(ctx context.Context, s *server.Server) (*server.Server, er
 
 // killLoaded kills the server while 64 connections keep it as busy as they can.
 func (b *bench) killLoaded(ctx context.Context, s *server.Server) error {
+	return b.underLoad(ctx, s, func() error { s.Kill(); return nil })
+}
+
+// underLoad ends the server while it is as busy as it can be.
+func (b *bench) underLoad(ctx context.Context, s *server.Server, end func() error) error {
 	target := b.target(s)
 	ended := make(chan error, 1)
 	go func() {
@@ -65,8 +71,30 @@ func (b *bench) killLoaded(ctx context.Context, s *server.Server) error {
 	if err := wait(ctx, 2*time.Second); err != nil {
 		return err
 	}
-	s.Kill()
-	return <-ended
+	err := end()
+	return errors.Join(err, <-ended)
+}
+
+// exits ends the server with SIGTERM under load, and starts it again.
+func (b *bench) exits(ctx context.Context, s *server.Server) (*server.Server, error) {
+	for range b.restarts {
+		var took time.Duration
+		err := b.underLoad(ctx, s, func() (err error) {
+			took, err = s.Terminate()
+			return err
+		})
+		if err != nil {
+			return s, err
+		}
+		b.report.add("exit under load", "SIGTERM", took.Seconds(), "s", mostExit)
+		if s, err = b.start(filled); err != nil {
+			return s, err
+		}
+		if err := ready(ctx, newClient(s)); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
 }
 
 // ready waits for the first page.

@@ -29,6 +29,8 @@ type bench struct {
 	n        int // events
 	tries    int // of each page
 	restarts int
+	rebuild  bool
+	old      string // binary of the version before, "" for none
 	asJSON   bool
 	secret   string
 
@@ -104,6 +106,8 @@ func newBench(f *flag.FlagSet) *bench {
 	f.IntVar(&b.n, "events", 1_000_000, "how many events the log gets")
 	f.IntVar(&b.tries, "tries", 200, "how often each page is asked for")
 	f.IntVar(&b.restarts, "restarts", 3, "how often the gateway is killed, of each kind")
+	f.BoolVar(&b.rebuild, "rebuild", true, "remove what is derived from the log and measure how it is made again")
+	f.StringVar(&b.old, "convert-from", "", "binary of the version before, to measure the conversion of its store")
 	f.BoolVar(&b.asJSON, "json", false, "print JSON")
 	return b
 }
@@ -115,7 +119,7 @@ func (b *bench) run(ctx context.Context) error {
 		return err
 	}
 	b.report.Machine, b.report.Events = turns.Machine(), b.n
-	for _, name := range []string{filled, expiring} {
+	for _, name := range []string{filled, expiring, converted} {
 		if _, err := os.Stat(b.store(name)); !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("%s is there already, and would be measured with what it holds: remove it", b.store(name))
 		}
@@ -131,11 +135,12 @@ func (b *bench) run(ctx context.Context) error {
 	return err
 }
 
-// Names of the two servers: one is filled by webhooks, one has events of which
-// most expire when it starts.
+// Names of the servers: one is filled by webhooks, one has events of which most
+// expire when it starts, one is filled by the version before.
 const (
-	filled   = "gateway"
-	expiring = "expiring"
+	filled    = "gateway"
+	expiring  = "expiring"
+	converted = "converted"
 )
 
 // measure does everything: one store for all but retention, which needs events
@@ -161,11 +166,31 @@ func (b *bench) measure(ctx context.Context) (err error) {
 	if s, err = b.kills(ctx, s); err != nil {
 		return fmt.Errorf("after kill -9: %w", err)
 	}
+	b.progress("exit under load")
+	if s, err = b.exits(ctx, s); err != nil {
+		return fmt.Errorf("exit under load: %w", err)
+	}
+	b.progress("backup")
+	if err := b.backup(ctx, s); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	if b.rebuild {
+		b.progress("rebuild")
+		if s, err = b.rebuilds(ctx, s); err != nil {
+			return fmt.Errorf("rebuild: %w", err)
+		}
+	}
 	if err := s.Stop(); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(b.store(filled)); err != nil {
 		return err
+	}
+	if b.old != "" {
+		b.progress("conversion")
+		if err := b.conversion(ctx); err != nil {
+			return fmt.Errorf("conversion: %w", err)
+		}
 	}
 	b.progress("retention")
 	if err := b.retention(ctx); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -123,6 +124,7 @@ func (b *bench) reads(ctx context.Context, s *server.Server) (*server.Server, er
 	if err != nil {
 		return s, err
 	}
+	most := b.watch(ctx, s)
 	c := newClient(s)
 	var cold, all []time.Duration
 	near := make([][]record, len(places))
@@ -155,6 +157,10 @@ func (b *bench) reads(ctx context.Context, s *server.Server) (*server.Server, er
 	b.report.quantiles("page, first of each kind after a start, files not in memory", cold, mostRead)
 	if err := b.resumes(ctx, c); err != nil {
 		return s, fmt.Errorf("resume: %w", err)
+	}
+	b.report.add("pages and resumes", "anonymous memory at most", turns.MiB(most()), "MiB", 0)
+	if err := b.open(s, "after reads"); err != nil {
+		return s, err
 	}
 	return s, b.memory(s, "after reads")
 }
@@ -250,11 +256,10 @@ func (c *client) stream(ctx context.Context, after uint64, query string, n int) 
 
 // dropCaches has the kernel forget a store's files, which nobody has open.
 func dropCaches(dir string) error {
-	files, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil {
-		return err
-	}
-	for _, name := range files {
+	return filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
 		f, err := os.Open(name)
 		if err != nil {
 			return err
@@ -268,8 +273,8 @@ func dropCaches(dir string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // quantile of durations in milliseconds.

@@ -14,7 +14,12 @@ import (
 const (
 	mostRead     = 10.0  // ms: "single-digit"
 	mostStart    = 3000. // ms
+	mostExit     = 5.0   // s
 	mostResident = 256.0 // MiB
+	mostOpen     = 200.0 // descriptors
+	mostKept     = 770.0 // bytes an event
+	mostWritten  = 4.0   // bytes a byte received
+	mostBackup   = 2.0   // times what cp takes
 )
 
 // report is everything that was measured.

@@ -3,6 +3,7 @@
 //
 //	go run ./tests/bench/webhook
 //	go run ./tests/bench/webhook -overload
+//	go run ./tests/bench/webhook -peer-binary /path/to/the/version/before
 package main
 
 import (
@@ -27,6 +28,8 @@ type bench struct {
 	bodySize, overConns  int
 	withOverload, asJSON bool
 	overloadSeconds      float64
+	peer                 string // another build for latencies, "" for none
+	latencyRequests      int
 	others               otherBuilds
 	secret               string
 }
@@ -50,6 +53,8 @@ func main() {
 	b := &bench{Setup: turns.NewSetup(flag.CommandLine), secret: newSecret()}
 	flag.IntVar(&b.bodySize, "body", load.DefaultBodySize, "bytes of a body")
 	flag.Var(&b.others, "other", "compare with another build of the gateway as well, `name=binary`; may be repeated")
+	flag.StringVar(&b.peer, "peer-binary", "", "another build of the gateway, whose latency at one connection stands beside")
+	flag.IntVar(&b.latencyRequests, "latency-requests", 5000, "requests a round at one connection; 0: leave out")
 	flag.BoolVar(&b.withOverload, "overload", false, "afterwards send twice what the gateway can take")
 	flag.IntVar(&b.overConns, "overload-connections", 6000, "connections of the overload: more than its queue holds")
 	flag.Float64Var(&b.overloadSeconds, "overload-seconds", 10, "how long the overload lasts")
@@ -72,7 +77,9 @@ type report struct {
 	BodySize    int            `json:"body_bytes"`
 	Servers     []turns.Result `json:"servers"`
 	Ratios      []turns.Ratio  `json:"ratios"`
-	Overload    *overloadPart  `json:"overload,omitempty"`
+	// One is what one connection alone meets, of the gateway and of its peer.
+	One      []turns.Result `json:"one_connection,omitempty"`
+	Overload *overloadPart  `json:"overload,omitempty"`
 }
 
 func (b *bench) run(ctx context.Context) error {
@@ -84,6 +91,11 @@ func (b *bench) run(ctx context.Context) error {
 	r := report{Machine: turns.Machine(), Connections: b.Connections, Requests: b.Requests, BodySize: b.bodySize}
 	if r.Servers, r.Ratios, err = b.compare(ctx); err != nil {
 		return err
+	}
+	if b.latencyRequests > 0 {
+		if r.One, err = b.latencies(ctx); err != nil {
+			return err
+		}
 	}
 	if b.withOverload {
 		if r.Overload, err = b.overload(ctx); err != nil {
@@ -98,6 +110,7 @@ func (b *bench) run(ctx context.Context) error {
 	fmt.Printf("\nDurable webhook against plain Caddy: %d connections, bodies of %d bytes, %d requests a round\n(%s)\n\n",
 		r.Connections, r.BodySize, r.Requests, r.Machine)
 	turns.Print(os.Stdout, r.Servers, r.Ratios)
+	printLatencies(os.Stdout, r.One)
 	if r.Overload != nil {
 		r.Overload.print(os.Stdout)
 	}

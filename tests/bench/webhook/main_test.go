@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"flag"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/osa-edge/osa-gateway/tests/bench/turns"
@@ -15,6 +17,7 @@ func TestBenchmark(t *testing.T) {
 	b := &bench{
 		Setup: turns.NewSetup(flag.NewFlagSet("", flag.PanicOnError)), secret: newSecret(),
 		bodySize: 1024, overConns: 20, overloadSeconds: 0.2,
+		latencyRequests: 50, peer: gateway.Binary(t),
 	}
 	b.Binary, b.Dir, b.Progress = gateway.Binary(t), t.TempDir(), nil
 	b.Rounds, b.Requests, b.Connections = 1, 500, 8
@@ -30,6 +33,18 @@ func TestBenchmark(t *testing.T) {
 	}
 	if g := results[2].Rounds[0]; g.Batch < 1 || g.Commit <= 0 || g.CPU <= 0 {
 		t.Errorf("the gateway: %+v", g)
+	}
+	one, err := b.latencies(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(one) != 2 || one[1].Rounds[0].P50 <= 0 {
+		t.Errorf("at one connection: %+v", one)
+	}
+	var table bytes.Buffer
+	printLatencies(&table, one)
+	if !strings.Contains(table.String(), "gateway-latency / peer-latency: ") {
+		t.Errorf("printed\n%s", &table)
 	}
 	o, err := b.overload(t.Context())
 	if err != nil {

@@ -1,0 +1,91 @@
+// Package memory finds out how much memory the process may use and shares it out.
+package memory
+
+import (
+	"io/fs"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+)
+
+// Where a limit comes from.
+const (
+	SourceCgroup1  = "cgroup v1"
+	SourceCgroup2  = "cgroup v2"
+	SourceEnv      = "GOMEMLIMIT"
+	SourcePhysical = "physical memory"
+	SourceAssumed  = "assumed"
+)
+
+// assumed is the limit where nothing tells one.
+const assumed = 1 << 30
+
+// Limit is how many bytes the process may use, and what says so.
+type Limit struct {
+	Bytes  int64
+	Source string
+}
+
+// System is where limits are looked for.
+type System struct {
+	// Root is the root directory: /proc and the cgroup mounts are below it.
+	Root fs.FS
+	// Getenv reads the environment.
+	Getenv func(string) string
+	// Physical is the machine's memory in bytes.
+	Physical func() (uint64, error)
+}
+
+// ThisSystem is the one that the process runs on.
+func ThisSystem() System {
+	return System{Root: os.DirFS("/"), Getenv: os.Getenv, Physical: memlimit.FromSystem}
+}
+
+// Limit is the least of what a cgroup (v1 or v2, the process's own or one of its
+// parents), a GOMEMLIMIT in the environment and the machine allow. What cannot be
+// read limits nothing: a gateway that is unsure starts all the same.
+//
+// The cgroups are read here and not by automemlimit, which Caddy sets GOMEMLIMIT
+// by: it asks one version of them only, gives up where two mounts of it disagree,
+// and does not look at the parents of version 1 where the kernel counts without
+// hierarchy.
+func (s System) Limit() Limit {
+	least := Limit{Bytes: math.MaxInt64}
+	consider := func(n uint64, source string) {
+		if n > 0 && n < uint64(least.Bytes) { //nolint:gosec // positive
+			least = Limit{Bytes: int64(n), Source: source} //nolint:gosec // smaller than one
+		}
+	}
+	// The first of equals is named: the machine last.
+	for _, c := range s.cgroups() {
+		consider(c.limit(s.Root), c.source)
+	}
+	consider(byteCount(s.Getenv("GOMEMLIMIT")), SourceEnv)
+	if n, err := s.Physical(); err == nil {
+		consider(n, SourcePhysical)
+	}
+	if least.Source == "" {
+		return Limit{Bytes: assumed, Source: SourceAssumed}
+	}
+	return least
+}
+
+// byteCount reads a size as the Go runtime does: a number of bytes, or one with
+// B, KiB, MiB, GiB or TiB. It is 0 for "off" and for whatever else is none.
+func byteCount(s string) uint64 {
+	s, shift := strings.TrimSuffix(s, "B"), 0
+	if rest, ok := strings.CutSuffix(s, "i"); ok && rest != "" {
+		if shift = 10 * (1 + strings.IndexByte("KMGT", rest[len(rest)-1])); shift == 0 {
+			return 0
+		}
+		s = rest[:len(rest)-1]
+	}
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil || n > math.MaxInt64>>shift {
+		return 0
+	}
+	return n << shift
+}

@@ -1,0 +1,141 @@
+package webhook
+
+import (
+	"strings"
+
+	"github.com/tidwall/gjson"
+)
+
+// A body may be as large as all that is held of bodies at once allows, and so may
+// any string in it. What walks over it must not copy: gjson's own iteration gives
+// every string unescaped. The JSON is valid here.
+
+// eachMember calls fn with the tokens of an object's members; names are unescaped.
+func eachMember(object string, fn func(name, value string)) {
+	for i := 1; ; {
+		// Only white space and a comma stand before a name.
+		for object[i] != '"' {
+			if object[i] == '}' {
+				return
+			}
+			i++
+		}
+		end := tokenEnd(object, i)
+		name := object[i:end]
+		for i = end; object[i] != ':'; i++ {
+		}
+		i = afterSpace(object, i+1)
+		end = tokenEnd(object, i)
+		if name, ok := shortString(name); ok {
+			fn(name, object[i:end])
+		}
+		i = end
+	}
+}
+
+// eachElement calls fn with the tokens of an array's elements until it returns
+// false.
+func eachElement(array string, fn func(value string) bool) {
+	for i := 1; ; {
+		for i = afterSpace(array, i); array[i] == ','; {
+			i = afterSpace(array, i+1)
+		}
+		if array[i] == ']' {
+			return
+		}
+		end := tokenEnd(array, i)
+		if !fn(array[i:end]) {
+			return
+		}
+		i = end
+	}
+}
+
+// longestName is more than any name takes that is looked for, with every
+// character escaped.
+const longestName = 256
+
+// shortString unescapes the token of a string, unless it is a long one.
+func shortString(token string) (string, bool) {
+	s := token[1 : len(token)-1]
+	if len(s) > longestName {
+		return "", false
+	}
+	if strings.IndexByte(s, '\\') >= 0 {
+		s = gjson.Parse(token).Str
+	}
+	return s, true
+}
+
+// prefix is as much of a string's token as makes at least limit bytes once it is
+// unescaped, and more than them if there is more.
+func prefix(token string, limit int) string {
+	most := 6*limit + 12 // an escape takes six bytes at most, and a pair of them 12
+	if len(token) <= most+2 {
+		return token
+	}
+	i := 1
+	for i <= most {
+		switch {
+		case token[i] != '\\':
+			i++
+		case token[i+1] == 'u':
+			i += 6
+		default:
+			i += 2
+		}
+	}
+	if i >= len(token)-1 {
+		return token
+	}
+	return token[:i] + `"`
+}
+
+func afterSpace(s string, i int) int {
+	for s[i] <= ' ' {
+		i++
+	}
+	return i
+}
+
+// tokenEnd is where the value ends that begins at i.
+func tokenEnd(s string, i int) int {
+	switch s[i] {
+	case '"':
+		return quoteEnd(s, i)
+	case '{', '[':
+		for depth := 0; ; {
+			switch s[i] {
+			case '"':
+				i = quoteEnd(s, i)
+				continue
+			case '{', '[':
+				depth++
+			case '}', ']':
+				depth--
+			}
+			if i++; depth == 0 {
+				return i
+			}
+		}
+	}
+	for i < len(s) && s[i] > ' ' && s[i] != ',' && s[i] != '}' && s[i] != ']' {
+		i++
+	}
+	return i
+}
+
+// quoteEnd is where the string ends that begins at i.
+func quoteEnd(s string, i int) int {
+	for i++; ; {
+		end := i + strings.IndexByte(s[i:], '"')
+		escape := strings.IndexByte(s[i:end], '\\')
+		if escape < 0 {
+			return end + 1
+		}
+		i += escape + 2
+		for i < len(s) && s[i-1] != '"' && s[i] == '\\' {
+			i += 2 // escapes that follow each other need no search
+		}
+	}
+}

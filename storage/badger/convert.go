@@ -1,0 +1,350 @@
+package badger
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"go.uber.org/zap"
+
+	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/internal/disk"
+	"github.com/osa-edge/osa-gateway/storage"
+	"github.com/osa-edge/osa-gateway/storage/badger/format1"
+	"github.com/osa-edge/osa-gateway/storage/bolt"
+	"github.com/osa-edge/osa-gateway/storage/segment"
+)
+
+// Conversion makes a store of this format of one of format 1, in the same
+// directory. The old store is moved aside and stays as it is until everything in
+// the new one was compared with it; a conversion that is interrupted begins again.
+type Conversion struct {
+	dir    string
+	opt    Options
+	unlock func()
+	done   atomic.Uint64
+	total  atomic.Uint64
+}
+
+// NewConversion returns the conversion that the store in dir needs, or nil. It
+// takes the store's lock, checks that there is enough space, and keeps older
+// versions out from then on. Run or Close has to follow.
+func NewConversion(dir string, opt Options) (_ *Conversion, err error) {
+	opt = opt.withDefaults()
+	held, _, err := inspect(dir)
+	if err != nil || held != contentsFormat1 {
+		return nil, nil // Open will say what is wrong
+	}
+	unlock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	c := &Conversion{dir: dir, opt: opt, unlock: unlock}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("converting the store %s of format 1: %w", dir, err), c.Close())
+		}
+	}()
+	if err := c.discard(); err != nil {
+		return nil, err
+	}
+	if err := c.checkSpace(); err != nil {
+		return nil, err
+	}
+	return c, moveAside(dir)
+}
+
+// Close lets go of the store. Run does it too.
+func (c *Conversion) Close() error {
+	if c.unlock != nil {
+		c.unlock()
+		c.unlock = nil
+	}
+	return nil
+}
+
+// Progress is how far the conversion is, in events: each is written, and compared.
+// Total is 0 where it is not known.
+func (c *Conversion) Progress() storage.RebuildError {
+	return storage.RebuildError{Part: "conversion of the store", Done: c.done.Load() / 2, Total: c.total.Load()}
+}
+
+// discard removes what an interrupted conversion wrote.
+func (c *Conversion) discard() error {
+	return errors.Join(
+		os.RemoveAll(filepath.Join(c.dir, logDir)),
+		os.RemoveAll(filepath.Join(c.dir, documentsFile)),
+		os.RemoveAll(filepath.Join(c.dir, projectionsFile)),
+	)
+}
+
+// checkSpace refuses a conversion that would end on a full disk. What is written
+// takes about what there is, and a segment stands beside its sealed form.
+func (c *Conversion) checkSpace() error {
+	size := int64(0)
+	err := filepath.WalkDir(c.dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Base(name) == ballastName {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			size += allocated(info)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	need := size + size/4 + c.opt.Reserve
+	free, err := c.opt.freeSpace(c.dir)
+	if err != nil {
+		return err
+	}
+	c.opt.Logger.Info("the store is of format 1 and will be converted; events are refused meanwhile",
+		zap.String("dir", c.dir), zap.String("size", humanize.IBytes(uint64(size))),
+		zap.String("needed", humanize.IBytes(uint64(need))), zap.String("free", humanize.IBytes(uint64(max(0, free)))))
+	if free < need {
+		return fmt.Errorf("%w: it needs %s and %s are free: make room, or move the store to a larger disk",
+			storage.ErrNoSpace, humanize.IBytes(uint64(need)), humanize.IBytes(uint64(max(0, free))))
+	}
+	return nil
+}
+
+// moveAside moves Badger's files to a directory of their own, and marks dir. The
+// manifest goes first: without it, or with the mark in its place, an older version
+// opens nothing.
+func moveAside(dir string) error {
+	old := filepath.Join(dir, oldDir)
+	if err := os.MkdirAll(old, 0o700); err != nil {
+		return err
+	}
+	manifest := filepath.Join(dir, markerFile)
+	raw, err := os.ReadFile(manifest)
+	if err == nil && bytes.HasPrefix(raw, []byte(badgerMagic)) {
+		err := os.Link(manifest, filepath.Join(old, markerFile))
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if err := syncDir(old); err != nil {
+			return err
+		}
+	}
+	if err := mark(dir); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.Type().IsRegular() || !isBadgerFile(e.Name()) {
+			continue
+		}
+		if err := os.Rename(filepath.Join(dir, e.Name()), filepath.Join(old, e.Name())); err != nil {
+			return err
+		}
+	}
+	return errors.Join(syncDir(old), syncDir(dir))
+}
+
+// isBadgerFile tells the files of format 1, but for its manifest.
+func isBadgerFile(name string) bool {
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".sst", ".mem", ".vlog":
+		return true
+	}
+	return name == "KEYREGISTRY" || name == "DISCARD"
+}
+
+// Run converts. With an error the directory holds no store of this format, and the
+// next one begins again.
+func (c *Conversion) Run(ctx context.Context) error {
+	start := time.Now()
+	err := c.run(ctx)
+	n := c.done.Load() / 2
+	if err = errors.Join(err, c.Close()); err != nil {
+		return fmt.Errorf("converting the store %s of format 1: %w", c.dir, err)
+	}
+	c.opt.Logger.Info("the store was converted", zap.String("dir", c.dir), zap.Uint64("events", n),
+		zap.Duration("took", time.Since(start)))
+	return nil
+}
+
+func (c *Conversion) run(ctx context.Context) error {
+	old, err := format1.Open(filepath.Join(c.dir, oldDir), c.opt.Logger)
+	if err != nil {
+		return err
+	}
+	id, err := c.copy(ctx, old)
+	if err = errors.Join(err, old.Close()); err != nil {
+		return err
+	}
+	if err := describe(c.dir, id); err != nil {
+		return err
+	}
+	return removeOld(c.dir)
+}
+
+// removeOld removes what a conversion is done with.
+func removeOld(dir string) error {
+	return errors.Join(os.RemoveAll(filepath.Join(dir, oldDir)), syncDir(dir))
+}
+
+// copy writes the old store's contents into this format and compares them.
+func (c *Conversion) copy(ctx context.Context, old *format1.Store) (id identity, err error) {
+	state := old.State()
+	binary.BigEndian.PutUint64(id[:8], state.Identity[0])
+	binary.BigEndian.PutUint64(id[8:], state.Identity[1])
+	if n := state.Last + 1 - state.First; state.Last > 0 && n < restoreJump {
+		c.total.Store(n) // else the store was restored once, and has a hole: nobody knows
+	}
+	if err := copyLog(ctx, old, filepath.Join(c.dir, logDir), c); err != nil {
+		return id, err
+	}
+	return id, copyDocuments(ctx, old, filepath.Join(c.dir, documentsFile))
+}
+
+// convertEvents and convertBytes are what one batch of a conversion takes.
+const (
+	convertEvents = 1024
+	convertBytes  = 1 << 20
+)
+
+// copyLog writes all events into a new log, and compares what it then holds with
+// what was read.
+func copyLog(ctx context.Context, old *format1.Store, dir string, c *Conversion) (err error) {
+	log, err := segment.Open(disk.OS, dir, segment.Options{Logger: c.opt.Logger})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	w := logWriter{ctx: ctx, log: log, sum: sha256.New()}
+	if err := old.Events(ctx, time.Now(), func(e *event.Event) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		c.done.Add(1)
+		return w.add(e)
+	}); err != nil {
+		return err
+	}
+	if err := w.end(old.State()); err != nil {
+		return err
+	}
+	got, n := sha256.New(), uint64(0)
+	if err := log.ScanBodies(ctx, 0, log.Last(), func(e *event.Event) error {
+		sumEvent(got, e)
+		n++
+		c.done.Add(1)
+		return nil
+	}); err != nil {
+		return fmt.Errorf("comparing: %w", err)
+	}
+	if n != w.events || !bytes.Equal(got.Sum(nil), w.sum.Sum(nil)) {
+		return fmt.Errorf("%w: %d events were written and %d read back, or they differ", storage.ErrDamaged, w.events, n)
+	}
+	return nil
+}
+
+// logWriter gathers events in batches. A hole between two sequence numbers begins
+// a new segment.
+type logWriter struct {
+	ctx    context.Context
+	log    *segment.Log
+	batch  []*event.Event
+	bytes  int
+	events uint64
+	sum    hash.Hash
+}
+
+func (w *logWriter) add(e *event.Event) error {
+	sumEvent(w.sum, e)
+	w.events++
+	if len(w.batch) > 0 && (e.Seq != w.batch[len(w.batch)-1].Seq+1 || len(w.batch) == convertEvents || w.bytes+len(e.Body) > convertBytes) {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	if len(e.Body) > largeBody {
+		name, err := w.log.PutLarge(e.Body)
+		if err != nil {
+			return err
+		}
+		e.BodyRef, e.Body = name, nil
+	}
+	w.batch, w.bytes = append(w.batch, e), w.bytes+len(e.Body)
+	return nil
+}
+
+func (w *logWriter) flush() error {
+	if len(w.batch) == 0 {
+		return nil
+	}
+	if err := w.log.WaitWritable(w.ctx); err != nil {
+		return err
+	}
+	err := w.log.Append(w.batch) // a hole before it begins a new segment
+	clear(w.batch)
+	w.batch, w.bytes = w.batch[:0], 0
+	return err
+}
+
+// end takes the log to where the old store's sequence stood.
+func (w *logWriter) end(state format1.State) error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	if next := max(state.Issued, state.Last) + 1; next > w.log.Next() {
+		return w.log.Jump(next)
+	}
+	return nil
+}
+
+// sumEvent adds all that a conversion keeps of an event. The body is told by its
+// digest, which reading checks, and by its length.
+func sumEvent(sum hash.Hash, e *event.Event) {
+	k := *e
+	k.BodyRef, k.LoggedAt = "", time.Time{}
+	raw := binary.BigEndian.AppendUint64(nil, e.Seq)
+	raw = binary.BigEndian.AppendUint64(raw, uint64(len(e.Body)))
+	body := sha256.Sum256(e.Body)
+	raw = append(raw, body[:]...)
+	_, _ = sum.Write(k.AppendBinary(raw)) // never fails
+}
+
+// copyDocuments writes all documents, with their versions.
+func copyDocuments(ctx context.Context, old *format1.Store, name string) (err error) {
+	docs, err := bolt.OpenDocuments(name, bolt.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, docs.Close()) }()
+	var all []storage.Document
+	if err := old.Documents(ctx, func(d storage.Document) error {
+		all = append(all, d)
+		return nil
+	}); err != nil {
+		return err
+	}
+	if err := docs.Import(ctx, all, old.State().DocumentVersion); err != nil {
+		return err
+	}
+	for _, d := range all {
+		got, err := docs.GetDocument(ctx, d.Collection, d.Key)
+		if err != nil || got.Version != d.Version || !bytes.Equal(got.Value, d.Value) {
+			return errors.Join(fmt.Errorf("%w: document %q of %s was not copied", storage.ErrDamaged, d.Key, d.Collection), err)
+		}
+	}
+	return nil
+}
