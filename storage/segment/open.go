@@ -95,7 +95,7 @@ func (l *Log) list() ([]uint64, error) {
 			}
 		case strings.HasSuffix(e.Name, idxExt):
 			l.work.indexed[l.path(e.Name)] = true
-		case err == nil && fileName(base, "."+ext) == e.Name && ("."+ext == logExt || "."+ext == segExt):
+		case err == nil && base > 0 && base <= maxBase && fileName(base, "."+ext) == e.Name && ("."+ext == logExt || "."+ext == segExt):
 			bases = append(bases, base)
 		}
 	}

@@ -38,6 +38,9 @@ const unknownEnd = ^uint64(0)
 // another file, is damage. A bad one without is the torn end of the newest file.
 // No bodies are read, save those of the newest file's last batch.
 func scanUnsealed(u *unsealed, last uint64) (*scanned, error) {
+	if last != unknownEnd {
+		last = min(last, u.head.base+maxEvents-1) // what is beyond is missing elsewhere
+	}
 	size, err := u.file.Size()
 	if err != nil {
 		return nil, err
