@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/storage/index"
@@ -50,6 +51,10 @@ const (
 
 // maxEvents is the most events of a segment: positions are 16 bits.
 const maxEvents = 1 << 16
+
+// maxBase is the highest base of a segment: what is added to one does not
+// overflow.
+const maxBase = math.MaxUint64 - 4*maxEvents
 
 var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -123,6 +128,9 @@ func parseOneFileHead(b []byte) (fileHead, error) {
 	}
 	if v := binary.LittleEndian.Uint32(b[8:]); v != fileVersion {
 		return fileHead{}, fmt.Errorf("%w: version %d", errFormat, v)
+	}
+	if base := binary.LittleEndian.Uint64(b[24:]); base == 0 || base > maxBase {
+		return fileHead{}, fmt.Errorf("%w: base %d", errFormat, base)
 	}
 	return fileHead{
 		salt: binary.LittleEndian.Uint64(b[16:]), base: binary.LittleEndian.Uint64(b[24:]),

@@ -30,6 +30,8 @@ func newEvent(seq uint64, bodySize int) *event.Event {
 	return e
 }
 
+func batchOf(events ...*event.Event) []*event.Event { return events }
+
 func batch(first uint64, n, bodySize int) []*event.Event {
 	var events []*event.Event
 	for i := range n {

@@ -33,6 +33,7 @@ func Open(fsys disk.FS, dir string, opt Options) (*Log, error) {
 		l.work.cancel()
 		return nil, fmt.Errorf("open the log in %s: %w", dir, err)
 	}
+	l.queueMissing()
 	switch {
 	case opt.idle:
 	case opt.inline:
@@ -83,6 +84,7 @@ func (l *Log) list() ([]uint64, error) {
 		return nil, err
 	}
 	var bases []uint64
+	l.work.indexed = make(map[string]bool)
 	for _, e := range entries {
 		stem, ext, _ := strings.Cut(e.Name, ".")
 		base, err := strconv.ParseUint(stem, 10, 64)
@@ -91,7 +93,9 @@ func (l *Log) list() ([]uint64, error) {
 			if err := l.fs.Remove(l.path(e.Name)); err != nil {
 				return nil, err
 			}
-		case err == nil && fileName(base, "."+ext) == e.Name && ("."+ext == logExt || "."+ext == segExt):
+		case strings.HasSuffix(e.Name, idxExt):
+			l.work.indexed[l.path(e.Name)] = true
+		case err == nil && base > 0 && base <= maxBase && fileName(base, "."+ext) == e.Name && ("."+ext == logExt || "."+ext == segExt):
 			bases = append(bases, base)
 		}
 	}

@@ -38,6 +38,9 @@ const unknownEnd = ^uint64(0)
 // another file, is damage. A bad one without is the torn end of the newest file.
 // No bodies are read, save those of the newest file's last batch.
 func scanUnsealed(u *unsealed, last uint64) (*scanned, error) {
+	if last != unknownEnd {
+		last = min(last, u.head.base+maxEvents-1) // what is beyond is missing elsewhere
+	}
 	size, err := u.file.Size()
 	if err != nil {
 		return nil, err
@@ -267,7 +270,9 @@ type window struct {
 // at returns up to n bytes at off, fewer at the end of the file. They are valid
 // until the next call.
 func (w *window) at(off int64, n int) ([]byte, error) {
-	n = int(max(0, min(int64(n), w.size-off)))
+	if n = int(min(int64(n), w.size-off)); n <= 0 {
+		return nil, nil
+	}
 	if off < w.off || off+int64(n) > w.off+int64(len(w.buf)) {
 		want := int(min(max(int64(n), windowSize), w.size-off))
 		if cap(w.buf) < want {
