@@ -2,9 +2,11 @@ package hub
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/eventlog"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -20,6 +22,9 @@ const (
 
 // MaxHistory bounds History.
 const MaxHistory = 1000
+
+// historyEvents is how many events History reads in one turn.
+const historyEvents = 256
 
 // Resume turns the id that a client saw last into a cursor. An id that is not in
 // the log is no error: the cursor is then the head, or with floor the beginning
@@ -57,7 +62,8 @@ func (h *Hub) Resume(ctx context.Context, id string, floor bool) (after uint64, 
 func (h *Hub) Head() uint64 { return h.log.Head() }
 
 // History returns the newest n events that match, oldest first, as frames, and
-// the cursor that goes on after them.
+// the cursor that goes on after them. Once the frames went out, or are not needed
+// any more, Written has to be told.
 func (h *Hub) History(ctx context.Context, f event.Filter, n int) (frames [][]byte, after uint64, err error) {
 	if !h.reading() {
 		return nil, 0, ErrClosed
@@ -69,28 +75,66 @@ func (h *Hub) History(ctx context.Context, f event.Filter, n int) (frames [][]by
 	if err := h.log.WaitProjected(ctx, after); err != nil {
 		return nil, 0, err
 	}
-	q := storage.Query{Filter: f, Limit: min(n, MaxHistory)}
-	for q.Limit > 0 {
-		page, indexed, err := h.log.QueryIndexed(ctx, q)
+	q := storage.Query{Filter: f}
+	for left := min(n, MaxHistory); left > 0; {
+		q.Limit = min(left, historyEvents)
+		page, through, err := h.historyPage(ctx, q)
 		if err != nil {
+			h.Written(frames)
 			return nil, 0, err
 		}
 		if q.After == 0 {
 			// The indexes stand still while the disk is full: what they do not
 			// have yet comes after the history.
-			after = min(after, indexed)
+			after = min(after, through.indexed)
 		}
-		for _, e := range page.Events {
-			// What came since the head was noted is projected in its order.
-			after = max(after, e.Seq)
-			frames = append(frames, AppendEvent(make([]byte, 0, 512), e))
-		}
-		if page.Next == 0 {
+		// What came since the head was noted is projected in its order.
+		after = max(after, through.newest)
+		frames = append(frames, page...)
+		if through.next == 0 {
 			break
 		}
-		q.Limit, q.After = q.Limit-len(page.Events), page.Next
+		left, q.After = left-len(page), through.next
 	}
 	slices.Reverse(frames)
 	h.delivered.Add(uint64(len(frames)))
 	return frames, after, nil
+}
+
+// through says how far a page of history goes.
+type through struct{ indexed, newest, next uint64 }
+
+// historyPage reads and encodes a page in one turn.
+func (h *Hub) historyPage(ctx context.Context, q storage.Query) (frames [][]byte, t through, err error) {
+	release, err := h.turn(ctx, q.Filter.WorkspaceID)
+	if err != nil {
+		return nil, t, err
+	}
+	defer release()
+	page, indexed, err := h.log.QueryIndexed(ctx, q)
+	if err != nil {
+		return nil, t, err
+	}
+	t.indexed, t.next = indexed, page.Next
+	var size int64
+	for _, e := range page.Events {
+		t.newest = max(t.newest, e.Seq)
+		frames = append(frames, AppendEvent(make([]byte, 0, 512), e))
+		size += int64(cap(frames[len(frames)-1]))
+	}
+	if h.opt.Answers != nil && size > 0 && !h.opt.Answers.Take(size) {
+		return nil, t, fmt.Errorf("%w: no memory for a history", eventlog.ErrOverloaded)
+	}
+	return frames, t, nil
+}
+
+// Written gives back the room of frames that History returned.
+func (h *Hub) Written(history [][]byte) {
+	var size int64
+	for _, f := range history {
+		size += int64(cap(f))
+	}
+	if h.opt.Answers != nil {
+		h.opt.Answers.Release(size)
+	}
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/osa-edge/osa-gateway/eventlog"
 	"github.com/osa-edge/osa-gateway/hub"
+	"github.com/osa-edge/osa-gateway/internal/fair"
+	"github.com/osa-edge/osa-gateway/internal/memory"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -104,7 +106,16 @@ func (a *App) openRuntime(key string) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	rt := &Runtime{Log: log, Hub: hub.New(log, hub.Options{Logger: logger.Named("hub")}), key: key, options: a.runtimeOptions(), logger: logger}
+	budget := memory.Process()
+	logger.Info("memory is shared out, in bytes", budget.Fields()...)
+	bulk := fair.NewLimiter(fair.Slots())
+	rt := &Runtime{
+		Log: log, Bulk: bulk,
+		Hub: hub.New(log, hub.Options{
+			Logger: logger.Named("hub"), WindowBytes: int(budget.Streams), Bulk: bulk, Answers: Answers(),
+		}),
+		key: key, options: a.runtimeOptions(), logger: logger,
+	}
 	rt.done = func() { rt.uses.Add(-1) }
 	logger.Info("event log open", zap.Uint64("head", log.Head()))
 	return rt, nil
