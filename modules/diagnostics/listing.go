@@ -40,6 +40,7 @@ type reader struct {
 	// left is how many events are asked for yet.
 	left  int
 	chunk int
+	spent time.Duration // of readTimeout, on turns and reading
 
 	events  int    // encoded so far
 	encoded []byte // and not sent
@@ -57,8 +58,12 @@ func newReader(app *osa.App, log *eventlog.Log, l listing) *reader {
 // list is whole. A list that is not ends with a cursor: what stops it in the
 // middle, its next page will tell.
 func (rd *reader) next(ctx context.Context) (more bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, readTimeout-rd.spent)
+	defer func() {
+		cancel()
+		rd.spent += time.Since(start)
+	}()
 	release, err := rd.app.Turn(ctx, rd.ws)
 	if err != nil {
 		return false, err
