@@ -48,6 +48,9 @@ type Options struct {
 	// MaxAge is what lies between the first and the last event of a segment by
 	// LoggedAt, at most (24 hours).
 	MaxAge time.Duration
+	// TableBytes bounds the tables of segments that are not sealed yet (64 MiB). They
+	// bound how many full segments may wait to be sealed: one at least.
+	TableBytes int64
 	// Poisoned: a sync of this log has failed in this process. What was written
 	// since is written again, and no file that exists takes more.
 	Poisoned bool
@@ -68,6 +71,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.SegmentEvents <= 0 || o.SegmentEvents > maxEvents {
 		o.SegmentEvents = maxEvents
+	}
+	if o.TableBytes <= 0 {
+		o.TableBytes = 64 << 20
 	}
 	if o.MaxAge <= 0 {
 		o.MaxAge = 24 * time.Hour
@@ -128,13 +134,21 @@ func (l *Log) Bounds() storage.Bounds {
 	return v.Bounds()
 }
 
+// tableBytes is what the tables of a segment take in the worst case: every term of
+// 65,536 events is unlike all others.
+const tableBytes = 16 << 20
+
+// maxWaiting is how many full segments may wait to be sealed, beside the one that
+// is written.
+func (o *Options) maxWaiting() int64 { return min(max(o.TableBytes/tableBytes-1, 1), 4) }
+
 // Writable is nil, or why Append should not be called now: ErrClosed, or ErrBusy
-// while more than two full segments wait to be sealed.
+// while too many full segments wait to be sealed.
 func (l *Log) Writable() error {
 	if l.closed.Load() || l.w.failed.Load() {
 		return storage.ErrClosed
 	}
-	if l.work.waiting.Load() > 2 {
+	if l.work.waiting.Load() > l.opt.maxWaiting() {
 		return fmt.Errorf("%w: segments wait to be sealed", storage.ErrBusy)
 	}
 	return nil
