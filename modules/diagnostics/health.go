@@ -172,6 +172,9 @@ func complaints(log *eventlog.Log) []string {
 		}
 		wrong = append(wrong, fmt.Sprintf("up to %d events are damaged and cannot be read", n))
 	}
+	if n := len(h.Repaired); n > 0 {
+		wrong = append(wrong, fmt.Sprintf("%d files of the store are damaged; nothing of them is lost", n))
+	}
 	for _, p := range h.Rebuilding {
 		wrong = append(wrong, fmt.Sprintf("%s is being made anew: %d of %d events", p.Part, p.Done, p.Total))
 	}

@@ -194,7 +194,7 @@ func (s *Store) Usage(ctx context.Context) (storage.Usage, error) {
 
 // Health implements storage.Store.
 func (s *Store) Health() storage.Health {
-	h := storage.Health{Damaged: s.log.Damaged()}
+	h := storage.Health{Damaged: s.log.Damaged(), Repaired: s.log.Repaired()}
 	if r := s.log.Rebuilding(); r != nil {
 		h.Rebuilding = append(h.Rebuilding, *r)
 	}

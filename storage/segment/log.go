@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -208,12 +209,17 @@ func (l *Log) Close() error {
 
 // damages are the events that cannot be read, as far as readers have met them.
 type damages struct {
-	mu     sync.Mutex
-	ranges []storage.Range
+	mu       sync.Mutex
+	ranges   []storage.Range
+	repaired []string // files that lost nothing
 }
 
 // report names damage in the log once, and keeps it for Damaged.
 func (l *Log) report(d *storage.DamageError) {
+	if d.First > d.Last {
+		l.reportRepaired(d)
+		return
+	}
 	l.damages.mu.Lock()
 	known := false
 	for _, r := range l.damages.ranges {
@@ -227,6 +233,27 @@ func (l *Log) report(d *storage.DamageError) {
 		l.logger.Error("events of the log cannot be read", zap.Uint64("first", d.First), zap.Uint64("last", d.Last),
 			zap.String("where", d.Where), zap.Error(d.Err))
 	}
+}
+
+// reportRepaired names a file in the log once of which a part was damaged and made
+// again from the rest.
+func (l *Log) reportRepaired(d *storage.DamageError) {
+	l.damages.mu.Lock()
+	known := slices.Contains(l.damages.repaired, d.Where)
+	if !known {
+		l.damages.repaired = append(l.damages.repaired, d.Where)
+	}
+	l.damages.mu.Unlock()
+	if !known {
+		l.logger.Error("a file of the log is damaged; what was lost of it could be made again", zap.String("where", d.Where), zap.Error(d.Err))
+	}
+}
+
+// Repaired are the files of which a part was damaged and made again from the rest.
+func (l *Log) Repaired() []string {
+	l.damages.mu.Lock()
+	defer l.damages.mu.Unlock()
+	return slices.Clone(l.damages.repaired)
 }
 
 // Damaged are the events from the floor on that are known to be unreadable,

@@ -384,7 +384,7 @@ func (l *Log) sweep() error {
 			refs[name] = struct{}{}
 		}
 	}
-	if len(l.damages.ranges) > 0 {
+	if len(l.damages.ranges)+len(l.damages.repaired) > 0 {
 		l.logger.Warn("large bodies are not swept while events cannot be read")
 		return nil
 	}
