@@ -36,9 +36,10 @@ func TestWalkModel(t *testing.T) {
 	value = func(depth int) *rapid.Generator[string] {
 		return rapid.Custom(func(t *rapid.T) string {
 			kind := rapid.IntRange(0, 5).Draw(t, "kind")
-			if depth == 0 {
+			switch depth {
+			case 0:
 				kind = 2 + rapid.IntRange(0, 2).Draw(t, "kind")
-			} else if depth == 3 {
+			case 3:
 				kind %= 3
 			}
 			sp := func() string { return space.Draw(t, "space") }

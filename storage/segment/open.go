@@ -162,7 +162,7 @@ func (o *opening) look(base uint64) error {
 		head := make([]byte, fileDataStart)
 		w := window{f: raw}
 		if w.size, err = raw.Size(); err == nil {
-			head, err = w.at(0, fileDataStart)
+			head = w.at(0, fileDataStart)
 		}
 		if err != nil {
 			_ = raw.Close()
