@@ -103,7 +103,13 @@ func (h *Handler) read(ctx context.Context, log *eventlog.Log, seq uint64, ws st
 	switch {
 	case err != nil:
 		return nil, 0, err
-	case len(found) == 0 || found[0].Seq != seq || (ws != "" && found[0].WorkspaceID != ws):
+	case len(found) == 0 || found[0].Seq != seq:
+		// What is damaged is left out there, and is not missing.
+		if _, err := log.Get(ctx, seq); err != nil {
+			return nil, 0, err
+		}
+		return nil, 0, storage.ErrNotFound
+	case ws != "" && found[0].WorkspaceID != ws:
 		return nil, 0, storage.ErrNotFound
 	}
 	held = 2*int64(found[0].Size) + recordBytes
