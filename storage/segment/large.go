@@ -17,6 +17,11 @@ import (
 // hexadecimal.
 const largeNameLen = 32
 
+// maxWritingLarge is how many large bodies are written at once. What the disk has
+// to take before the next batch delays everybody: with sixteen of 1 MiB others
+// waited for twenty times as long as alone.
+const maxWritingLarge = 3
+
 // PutLarge writes a body into a file of its own and returns its name, for
 // event.Event.BodyRef. File and name are synced. A name is never used again. The
 // body exists once an event refers to it; what none refers to is deleted at the
@@ -28,6 +33,8 @@ func (l *Log) PutLarge(body []byte) (name string, err error) {
 	var b [largeNameLen / 2]byte
 	_, _ = rand.Read(b[:]) // never fails
 	name = hex.EncodeToString(b[:])
+	l.writingLarge <- struct{}{}
+	defer func() { <-l.writingLarge }()
 	if err := l.writeLarge(name, body); err != nil {
 		_ = l.fs.Remove(l.largePath(name)) // or the next start does it
 		return "", fmt.Errorf("put a large body aside: %w", err)

@@ -107,12 +107,14 @@ type Log struct {
 	marking sync.Mutex
 	marks   marks
 
-	w       writer
-	damages damages
-	pool    *filePool
-	files   *cache[sealedHandle]
-	indexes *cache[indexHandle]
-	work    worker
+	w writer
+	// writingLarge holds one element for each large body that is being written.
+	writingLarge chan struct{}
+	damages      damages
+	pool         *filePool
+	files        *cache[sealedHandle]
+	indexes      *cache[indexHandle]
+	work         worker
 }
 
 func (l *Log) path(name string) string { return filepath.Join(l.dir, name) }

@@ -23,7 +23,7 @@ import (
 // around, and nothing of it is deleted.
 func Open(fsys disk.FS, dir string, opt Options) (*Log, error) {
 	opt = opt.withDefaults()
-	l := &Log{fs: fsys, dir: dir, opt: opt, logger: opt.Logger}
+	l := &Log{fs: fsys, dir: dir, opt: opt, logger: opt.Logger, writingLarge: make(chan struct{}, maxWritingLarge)}
 	l.pool = newFilePool(fsys)
 	l.files = newCache(openSealed, (*sealedHandle).close)
 	l.indexes = newCache(openIndexes, (*indexHandle).close)
