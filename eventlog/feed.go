@@ -110,10 +110,9 @@ func (f *feed) fill(ctx context.Context, store *guarded, through uint64) {
 func (l *Log) followLoop() {
 	defer l.finished.Done()
 	for {
-		err := ErrUnavailable
 		if store := l.store.Load(); store != nil {
-			var head uint64
-			if head, err = store.Follow(l.stopped, l.feed.tail.end()); err == nil {
+			head, err := store.Follow(l.stopped, l.feed.tail.end())
+			if err == nil {
 				l.feed.follow(l.stopped, store, head)
 				continue
 			}

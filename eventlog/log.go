@@ -99,7 +99,7 @@ type Log struct {
 
 // Open opens the engine and starts what writes, follows and maintains the log.
 func Open(opt Options) (*Log, error) {
-	settings, err := opt.Settings.withDefaults()
+	settings, err := opt.withDefaults()
 	if err != nil {
 		return nil, err
 	}

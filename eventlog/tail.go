@@ -1,23 +1,29 @@
 package eventlog
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 
 	"github.com/osa-edge/osa-gateway/event"
 )
 
-// tailEvents is how many recent events stay in memory for those who follow the
-// log closely: the projector and live streams.
-const tailEvents = 8192
+// tailEvents and tailBytes bound the recent events that stay in memory for those
+// who follow the log closely: the projector and live streams.
+const (
+	tailEvents = 8192
+	tailBytes  = 16 << 20
+	// eventBytes is what an event takes beside its long strings.
+	eventBytes = 1 << 10
+)
 
 // tail holds the newest events, without bodies, so that followers do not go to
 // the engine for what was committed a moment ago.
 type tail struct {
 	mu     sync.RWMutex
-	ring   []*event.Event // capacity tailEvents once full
-	start  int            // index of the oldest
-	before uint64         // every event after this sequence number is in the ring
+	events []*event.Event // ascending
+	bytes  int64          // that they take
+	before uint64         // every event after this sequence number is among them
 	last   uint64         // it reaches up to here
 	first  uint64         // the log's floor: what is before does not exist
 }
@@ -26,7 +32,7 @@ type tail struct {
 func (t *tail) reset(last uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.ring, t.start, t.before, t.last = nil, 0, last, last
+	t.events, t.bytes, t.before, t.last = nil, 0, last, last
 }
 
 // end is how far the tail reaches.
@@ -55,14 +61,16 @@ func (t *tail) append(events []*event.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, e := range events {
-		if len(t.ring) < tailEvents {
-			t.ring = append(t.ring, e)
-		} else {
-			t.before = t.ring[t.start].Seq
-			t.ring[t.start] = e
-			t.start = (t.start + 1) % tailEvents
-		}
+		t.events = append(t.events, e)
+		t.bytes += held(e) + eventBytes
 		t.last = e.Seq
+	}
+	for len(t.events) > tailEvents || t.bytes > tailBytes && len(t.events) > 1 {
+		oldest := t.events[0]
+		t.before = oldest.Seq
+		t.bytes -= held(oldest) + eventBytes
+		t.events[0] = nil
+		t.events = t.events[1:]
 	}
 }
 
@@ -80,20 +88,6 @@ func (t *tail) read(after uint64, limit int) (events []*event.Event, ok bool) {
 	if after >= t.last {
 		return nil, true
 	}
-	at := func(i int) *event.Event { return t.ring[(t.start+i)%len(t.ring)] }
-	// Sequence numbers ascend around the ring.
-	lo, hi := 0, len(t.ring)
-	for lo < hi {
-		if mid := (lo + hi) / 2; at(mid).Seq > after {
-			hi = mid
-		} else {
-			lo = mid + 1
-		}
-	}
-	n := min(limit, len(t.ring)-lo)
-	events = make([]*event.Event, 0, n)
-	for i := lo; i < lo+n; i++ {
-		events = append(events, at(i))
-	}
-	return slices.Clip(events), true
+	lo, _ := slices.BinarySearchFunc(t.events, after+1, func(e *event.Event, seq uint64) int { return cmp.Compare(e.Seq, seq) })
+	return slices.Clone(t.events[lo:min(lo+limit, len(t.events))]), true
 }

@@ -7,6 +7,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +34,26 @@ type Options struct {
 	// WindowRefs bounds the places in all windows together: a frame stands in
 	// the window of every filter that it matches.
 	WindowRefs int
-	Logger     *zap.Logger
+	// Bulk is what Fetch and History take turns by, one for each read of the
+	// log, with the filter's workspace as the key. Without it they do not wait.
+	Bulk Limiter
+	// Answers bounds the frames that History returned and that are not Written
+	// yet. Without it they have no bound.
+	Answers Room
+	Logger  *zap.Logger
+}
+
+// Limiter gives turns to callers that read in bulk.
+type Limiter interface {
+	// Acquire waits for a turn; release ends it.
+	Acquire(ctx context.Context, key string) (release func(), err error)
+}
+
+// Room is memory, in bytes, of which there is only so much.
+type Room interface {
+	// Take reports whether there is room for n more bytes.
+	Take(n int64) bool
+	Release(n int64)
 }
 
 // Hub fans out the log.
@@ -260,6 +280,24 @@ func (h *Hub) reading() bool {
 	}
 	h.readers.Add(1)
 	return true
+}
+
+// turn waits until the log may be read for a workspace. That too many wait is
+// eventlog.ErrOverloaded: come again.
+func (h *Hub) turn(ctx context.Context, workspace string) (release func(), err error) {
+	if h.opt.Bulk == nil {
+		return func() {}, nil
+	}
+	release, err = h.opt.Bulk.Acquire(ctx, workspace)
+	switch {
+	case err == nil:
+		return release, nil
+	case h.stopped.Err() != nil:
+		return nil, ErrClosed
+	case ctx.Err() != nil:
+		return nil, err
+	}
+	return nil, fmt.Errorf("%w: %w", eventlog.ErrOverloaded, err)
 }
 
 // within is ctx that ends with the hub as well.

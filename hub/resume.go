@@ -2,9 +2,11 @@ package hub
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/eventlog"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -21,6 +23,9 @@ const (
 
 // MaxHistory bounds History.
 const MaxHistory = 1000
+
+// historyEvents is how many events History reads in one turn.
+const historyEvents = 256
 
 // Resume turns the id that a client saw last into a cursor. An id that is not in
 // the log is no error: the cursor is then the head, or with floor the beginning
@@ -74,7 +79,8 @@ func skipped(b storage.Bounds, seq uint64) *storage.Range {
 func (h *Hub) Head() uint64 { return h.log.Head() }
 
 // History returns the newest n events that match, oldest first, as frames, and
-// the cursor that goes on after them.
+// the cursor that goes on after them. Once the frames went out, or are not needed
+// any more, Written has to be told.
 func (h *Hub) History(ctx context.Context, f event.Filter, n int) (frames [][]byte, after uint64, err error) {
 	if !h.reading() {
 		return nil, 0, ErrClosed
@@ -83,23 +89,58 @@ func (h *Hub) History(ctx context.Context, f event.Filter, n int) (frames [][]by
 	ctx, cancel := h.within(ctx)
 	defer cancel()
 	after = h.log.Head()
-	q := storage.Query{Filter: f, Limit: min(n, MaxHistory)}
-	for q.Limit > 0 {
-		page, err := h.log.Query(ctx, q)
+	q := storage.Query{Filter: f}
+	for left := min(n, MaxHistory); left > 0; {
+		q.Limit = min(left, historyEvents)
+		page, newest, next, err := h.historyPage(ctx, q)
 		if err != nil {
+			h.Written(frames)
 			return nil, 0, err
 		}
-		for _, e := range page.Events {
-			// What came since the head was noted was committed in its order.
-			after = max(after, e.Seq)
-			frames = append(frames, AppendEvent(make([]byte, 0, 512), e))
-		}
-		if page.Next == 0 {
+		// What came since the head was noted was committed in its order.
+		after = max(after, newest)
+		frames = append(frames, page...)
+		if next == 0 {
 			break
 		}
-		q.Limit, q.After = q.Limit-len(page.Events), page.Next
+		left, q.After = left-len(page), next
 	}
 	slices.Reverse(frames)
 	h.delivered.Add(uint64(len(frames)))
 	return frames, after, nil
+}
+
+// historyPage reads and encodes a page in one turn. It tells the newest event of
+// the page, and where the next one begins.
+func (h *Hub) historyPage(ctx context.Context, q storage.Query) (frames [][]byte, newest, next uint64, err error) {
+	release, err := h.turn(ctx, q.Filter.WorkspaceID)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	defer release()
+	page, err := h.log.Query(ctx, q)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	var size int64
+	for _, e := range page.Events {
+		newest = max(newest, e.Seq)
+		frames = append(frames, AppendEvent(make([]byte, 0, 512), e))
+		size += int64(cap(frames[len(frames)-1]))
+	}
+	if h.opt.Answers != nil && size > 0 && !h.opt.Answers.Take(size) {
+		return nil, 0, 0, fmt.Errorf("%w: no memory for a history", eventlog.ErrOverloaded)
+	}
+	return frames, newest, page.Next, nil
+}
+
+// Written gives back the room of frames that History returned.
+func (h *Hub) Written(history [][]byte) {
+	var size int64
+	for _, f := range history {
+		size += int64(cap(f))
+	}
+	if h.opt.Answers != nil {
+		h.opt.Answers.Release(size)
+	}
 }

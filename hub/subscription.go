@@ -270,6 +270,11 @@ func (s *Subscription) Fetch(ctx context.Context, b *Batch, size int) error {
 		return nil
 	}
 	g := s.group
+	release, err := h.turn(ctx, g.filter.WorkspaceID)
+	if err != nil {
+		return err
+	}
+	defer release()
 	head := h.log.Head()
 	if len(g.clauses) > 0 && head > s.cursor+h.scanWithin {
 		return s.fetchIndexed(ctx, b, size, head)

@@ -262,6 +262,9 @@ type Usage struct {
 type Health struct {
 	// Damaged are the events that cannot be read.
 	Damaged []Range
+	// Repaired are files of which a part was damaged and made again from the rest.
+	// Nothing is lost; the disk is not to be trusted.
+	Repaired []string
 	// Rebuilding is what is being made anew; ErrRebuilding answers who asks for it.
 	Rebuilding []RebuildError
 }

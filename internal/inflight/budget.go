@@ -33,7 +33,7 @@ const (
 	mostWaiting = 256
 )
 
-// ErrFull: there is no room for the body.
+// ErrFull is returned where there is no room for a body.
 var ErrFull = errors.New("too many request bodies are held at once")
 
 // Limits of a budget, in bytes.

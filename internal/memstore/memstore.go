@@ -45,7 +45,7 @@ type data struct {
 
 	refuse error
 	moved  chan struct{} // closed when something is committed or a handle is closed
-	commit sync.Mutex    // held during a commit; see Hold
+	commit sync.Mutex    // held during a commit or an open; see Hold
 
 	committing atomic.Int64 // commits under way
 }
@@ -70,7 +70,7 @@ func (s *Store) Refuse(err error) {
 	s.refuse = err
 }
 
-// Hold makes commits wait until release is called.
+// Hold makes commits, and Reopen, wait until release is called.
 func (s *Store) Hold() (release func()) {
 	s.commit.Lock()
 	return s.commit.Unlock
@@ -104,6 +104,8 @@ func (s *Store) Fail() { _ = s.Close() }
 // Reopen lets a handle that was closed be used again, as a file on disk would.
 // Bodies that were put aside and never committed are gone.
 func (s *Store) Reopen() *Store {
+	s.commit.Lock()
+	defer s.commit.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {

@@ -199,6 +199,15 @@ func (r Response) Status() int {
 // would, such as osa.SetPrincipal.
 func Serve(h caddyhttp.MiddlewareHandler, r *http.Request, prepare ...func(*http.Request)) Response {
 	w := httptest.NewRecorder()
+	out := Response{ResponseRecorder: w}
+	if out.Err = ServeTo(h, w, r, prepare...); out.Err != nil {
+		errors.As(out.Err, &out.Problem)
+	}
+	return out
+}
+
+// ServeTo is Serve with a writer of the test's own.
+func ServeTo(h caddyhttp.MiddlewareHandler, w http.ResponseWriter, r *http.Request, prepare ...func(*http.Request)) error {
 	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, &caddyhttp.Server{})
 	for _, p := range prepare {
 		p(r)
@@ -207,9 +216,5 @@ func Serve(h caddyhttp.MiddlewareHandler, r *http.Request, prepare ...func(*http
 		w.WriteHeader(http.StatusTeapot) // for tests that nothing is handed on
 		return nil
 	})
-	out := Response{ResponseRecorder: w}
-	if out.Err = h.ServeHTTP(w, r, next); out.Err != nil {
-		errors.As(out.Err, &out.Problem)
-	}
-	return out
+	return h.ServeHTTP(w, r, next)
 }

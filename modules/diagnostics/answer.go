@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
-	"strconv"
 
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
@@ -29,12 +28,9 @@ func answer(w http.ResponseWriter, v any) error {
 }
 
 func answerJSON(w http.ResponseWriter, body []byte) error {
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(http.StatusOK)
-	// Who has left needs no answer.
-	_, _ = w.Write(body)
+	out := timely{w: w, ctrl: http.NewResponseController(w)}
+	out.begin(len(body))
+	_ = out.write(body) // who has left needs no answer
+	out.end()
 	return nil
 }

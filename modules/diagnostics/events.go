@@ -18,69 +18,30 @@ const (
 	defaultLastWebhooks = 10
 )
 
-// page is a list of events. NextCursor is null at the end.
-type page struct {
-	Events     []*event.Event `json:"events"`
-	NextCursor *string        `json:"next_cursor"`
-}
-
 // events is the log, filtered.
 func (h *Handler) events(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
-	list, _, _, err := h.list(ctx, r, defaultEvents)
+	l, log, done, err := h.list(ctx, r, defaultEvents)
 	if err != nil {
 		return err
 	}
-	return answer(w, list)
+	defer done()
+	return h.sendList(w, r, log, l, nil)
 }
 
-// list answers the parameters of a list. Errors are ready to be returned.
-func (h *Handler) list(ctx context.Context, r *http.Request, limit int) (page, *eventlog.Log, string, error) {
+// list reads the parameters of a list and opens the log. Errors are ready to be
+// returned; without one, done has to be called.
+func (h *Handler) list(ctx context.Context, r *http.Request, limit int) (l listing, log *eventlog.Log, done func(), err error) {
 	ws, err := h.workspace(r)
 	if err != nil {
-		return page{}, nil, "", err
+		return listing{}, nil, nil, err
 	}
 	l, bad := parseListing(r.URL.RawQuery, limit)
 	if len(bad) > 0 {
-		return page{}, nil, "", refuse(bad)
+		return listing{}, nil, nil, refuse(bad)
 	}
 	l.filter.WorkspaceID = ws
-	log, done, err := h.app.Log(ctx)
-	if err != nil {
-		return page{}, nil, "", err
-	}
-	defer done()
-	list, err := read(ctx, log, l)
-	if err != nil {
-		return page{}, nil, "", logFailed(r, err)
-	}
-	return list, log, ws, nil
-}
-
-// read fills a page. An engine may end its pages early; what time is left is
-// spent on filling this one.
-func read(ctx context.Context, log *eventlog.Log, l listing) (page, error) {
-	out := page{Events: make([]*event.Event, 0, l.limit)}
-	q := storage.Query{Filter: l.filter, Ascending: l.ascending, After: l.after}
-	for {
-		q.Limit = l.limit - len(out.Events)
-		found, err := log.Query(ctx, q)
-		if err != nil {
-			if len(out.Events) > 0 && errors.Is(err, context.DeadlineExceeded) {
-				break // go on from here with the next page
-			}
-			return page{}, err
-		}
-		out.Events = append(out.Events, found.Events...)
-		q.After = found.Next
-		if found.Next == 0 || len(out.Events) >= l.limit {
-			break
-		}
-	}
-	if q.After != 0 {
-		cursor := event.Cursor{Seq: q.After, Ascending: l.ascending}.String()
-		out.NextCursor = &cursor
-	}
-	return out, nil
+	log, done, err = h.app.Log(ctx)
+	return l, log, done, err
 }
 
 // event is one record with its payload, sensitive members masked.
@@ -105,15 +66,14 @@ func (h *Handler) event(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return err
 	}
 	defer done()
-	e, err := log.Get(ctx, seq)
+	e, held, err := h.read(ctx, log, seq, ws)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return missing
 	case err != nil:
-		return logFailed(r, err)
-	case ws != "" && e.WorkspaceID != ws:
-		return missing
+		return h.listFailed(r, err)
 	}
+	defer osa.Answers().Release(held)
 	record, err := encode(e)
 	if err != nil {
 		return osa.Internal(err).Handler()
@@ -123,5 +83,42 @@ func (h *Handler) event(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	body = append(body, `,"payload":`...)
 	body = appendMasked(body, e.Body)
 	body = append(body, '}')
+	e.Body = nil
 	return answerJSON(w, body)
+}
+
+// recordBytes is more than an event takes without its body.
+const recordBytes = 64 << 10
+
+// read reads an event of the workspace with its body, and takes room for twice
+// that: its body, and the answer. An event that is not the workspace's is
+// storage.ErrNotFound, and its body is not read.
+func (h *Handler) read(ctx context.Context, log *eventlog.Log, seq uint64, ws string) (e *event.Event, held int64, err error) {
+	release, err := h.app.Turn(ctx, ws)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer release()
+	found, err := log.Read(ctx, seq-1, 1)
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case len(found) == 0 || found[0].Seq != seq:
+		// What is damaged is left out there, and is not missing.
+		if _, err := log.Get(ctx, seq); err != nil {
+			return nil, 0, err
+		}
+		return nil, 0, storage.ErrNotFound
+	case ws != "" && found[0].WorkspaceID != ws:
+		return nil, 0, storage.ErrNotFound
+	}
+	held = 2*int64(found[0].Size) + recordBytes
+	if !osa.Answers().Take(held) {
+		return nil, 0, errAnswers
+	}
+	if e, err = log.Get(ctx, seq); err != nil {
+		osa.Answers().Release(held)
+		return nil, 0, err
+	}
+	return e, held, nil
 }

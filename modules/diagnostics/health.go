@@ -10,6 +10,8 @@ import (
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/storage"
 )
 
 // sampleSize is how many of the newest webhooks say how they fare.
@@ -30,12 +32,6 @@ const (
 	unknown   = "unknown"
 )
 
-// lastWebhooks is the runbook's answer (R "Diagnostics").
-type lastWebhooks struct {
-	page
-	SystemHealth systemHealth `json:"system_health"`
-}
-
 // systemHealth is computed from the newest sampleSize webhooks of the workspace,
 // whatever the request filters by. Figures are null where there are none.
 type systemHealth struct {
@@ -51,20 +47,50 @@ type systemHealth struct {
 	SampleSize        int        `json:"sample_size"`
 }
 
-// lastWebhook is the newest webhooks and how they fare.
+// lastWebhook is the newest webhooks and how they fare: the runbook's answer (R
+// "Diagnostics"), a list with one member more.
 func (h *Handler) lastWebhook(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
-	list, log, ws, err := h.list(ctx, r, defaultLastWebhooks)
+	l, log, done, err := h.list(ctx, r, defaultLastWebhooks)
 	if err != nil {
 		return err
 	}
-	sample, err := read(ctx, log, listing{
-		filter: event.Filter{WorkspaceID: ws, WebhooksOnly: true},
-		limit:  sampleSize,
-	})
+	defer done()
+	sample, err := h.sample(ctx, log, l.filter.WorkspaceID)
 	if err != nil {
-		return logFailed(r, err)
+		return h.listFailed(r, err)
 	}
-	return answer(w, lastWebhooks{list, assess(sample.Events, writable(log) == nil)})
+	health, err := encode(assess(sample, writable(log) == nil))
+	if err != nil {
+		return osa.Internal(err).Handler()
+	}
+	return h.sendList(w, r, log, l, append([]byte(`,"system_health":`), health...))
+}
+
+// sample is the newest webhooks of the workspace, read in one turn.
+func (h *Handler) sample(ctx context.Context, log *eventlog.Log, ws string) ([]*event.Event, error) {
+	release, err := h.app.Turn(ctx, ws)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	q := storage.Query{Filter: event.Filter{WorkspaceID: ws, WebhooksOnly: true}}
+	var sample []*event.Event
+	for len(sample) < sampleSize {
+		// An engine may end its pages early.
+		q.Limit = sampleSize - len(sample)
+		page, err := log.Query(ctx, q)
+		if err != nil {
+			if len(sample) > 0 && errors.Is(err, context.DeadlineExceeded) {
+				break
+			}
+			return nil, err
+		}
+		sample = append(sample, page.Events...)
+		if q.After = page.Next; q.After == 0 {
+			break
+		}
+	}
+	return sample, nil
 }
 
 func assess(newest []*event.Event, writable bool) systemHealth {
@@ -145,6 +171,9 @@ func complaints(log *eventlog.Log) []string {
 			n += r.Last - r.First + 1
 		}
 		wrong = append(wrong, fmt.Sprintf("up to %d events are damaged and cannot be read", n))
+	}
+	if n := len(h.Repaired); n > 0 {
+		wrong = append(wrong, fmt.Sprintf("%d files of the store are damaged; nothing of them is lost", n))
 	}
 	for _, p := range h.Rebuilding {
 		wrong = append(wrong, fmt.Sprintf("%s is being made anew: %d of %d events", p.Part, p.Done, p.Total))

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -57,10 +56,15 @@ func serveBackup(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Trailer", backupNextTrailer)
 	since := r.URL.Query().Get("since")
-	timely := timelyWriter{w, http.NewResponseController(w)}
-	// The connection goes on with other requests, which have no such deadline.
-	defer timely.release()
-	next, err := store.Backup(r.Context(), timely, since)
+	out, err := newBackupWriter(r.Context(), w, rt.Bulk)
+	if err != nil {
+		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
+	}
+	defer out.close()
+	next, err := store.Backup(r.Context(), out, since)
+	if err == nil {
+		err = out.flush()
+	}
 	if errors.Is(err, storage.ErrPoint) {
 		w.Header().Del("Trailer")
 		return caddy.APIError{HTTPStatus: http.StatusConflict, Err: err}
@@ -73,26 +77,6 @@ func serveBackup(w http.ResponseWriter, r *http.Request) error {
 	rt.logger.Info("backup sent", zap.String("since", since), zap.String("next", next))
 	return nil
 }
-
-// backupStall is how long a reader of a backup may take nothing: the store waits
-// for it when it closes.
-const backupStall = 10 * time.Second
-
-// timelyWriter gives each write its deadline.
-type timelyWriter struct {
-	http.ResponseWriter
-	c *http.ResponseController
-}
-
-func (w timelyWriter) Write(p []byte) (int, error) {
-	if err := w.c.SetWriteDeadline(time.Now().Add(backupStall)); err != nil {
-		return 0, err
-	}
-	return w.ResponseWriter.Write(p)
-}
-
-// release takes the last deadline away.
-func (w timelyWriter) release() { _ = w.c.SetWriteDeadline(time.Time{}) }
 
 // openStore finds the open store: the only one, or the one of that key.
 func openStore(key string) (*Runtime, error) {

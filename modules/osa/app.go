@@ -19,6 +19,8 @@ import (
 
 	"github.com/osa-edge/osa-gateway/eventlog"
 	"github.com/osa-edge/osa-gateway/hub"
+	"github.com/osa-edge/osa-gateway/internal/fair"
+	"github.com/osa-edge/osa-gateway/internal/memory"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -43,7 +45,8 @@ type App struct {
 	// QueueEvents bounds how many events wait for a commit; default 16384. More
 	// are refused with 503 and Retry-After.
 	QueueEvents int `json:"queue_events,omitempty"`
-	// QueueBytes bounds the bodies that wait for a commit; default 64 MiB.
+	// QueueBytes bounds the bodies that wait for a commit; default 64 MiB, or
+	// the bodies' share of the memory if that is less.
 	QueueBytes int64 `json:"queue_bytes,omitempty"`
 	// OpenTimeout is how long a request waits for a store that is not open yet;
 	// default 5s.
@@ -81,6 +84,8 @@ type Engine interface {
 type Runtime struct {
 	Log *eventlog.Log
 	Hub *hub.Hub
+	// Bulk is what lists, histories, resumes and backups take turns by.
+	Bulk *fair.Limiter
 
 	key     string
 	options string
@@ -115,7 +120,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.QueueEvents = eventlog.DefaultQueueEvents
 	}
 	if a.QueueBytes == 0 {
-		a.QueueBytes = eventlog.DefaultQueueBytes
+		// What waits for a commit is a part of the bodies that are held.
+		a.QueueBytes = min(eventlog.DefaultQueueBytes, memory.Process().Bodies)
 	}
 	if a.OpenTimeout == 0 {
 		a.OpenTimeout = caddy.Duration(DefaultOpenTimeout)
@@ -187,6 +193,25 @@ func (a *App) Hub(ctx context.Context) (*hub.Hub, error) {
 		return nil, err
 	}
 	return rt.Hub, nil
+}
+
+// answers are what is encoded and waits for its reader, in this process.
+var answers = sync.OnceValue(func() *memory.Room { return memory.NewRoom(memory.Process().Answers) })
+
+// Answers is the room for what is encoded and waits for its reader. Who finds
+// none answers with 503.
+func Answers() *memory.Room { return answers() }
+
+// Turn waits for a turn to read in bulk for a workspace: a few milliseconds of
+// reading and encoding, never of writing to a client. release ends it and has to
+// be called exactly once. The log has to be open. Errors are those of
+// fair.Limiter.
+func (a *App) Turn(ctx context.Context, workspace string) (release func(), err error) {
+	rt, err := a.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return rt.Bulk.Acquire(ctx, workspace)
 }
 
 // StoreKey names the store that the log is kept in, for what handlers share

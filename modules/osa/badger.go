@@ -11,6 +11,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"go.uber.org/zap"
 
+	"github.com/osa-edge/osa-gateway/internal/memory"
 	"github.com/osa-edge/osa-gateway/storage"
 	"github.com/osa-edge/osa-gateway/storage/badger"
 )
@@ -96,7 +97,11 @@ func (b *Badger) OpenStore(logger *zap.Logger, poisoned bool) (storage.Store, er
 	if err != nil {
 		return nil, err
 	}
-	return badger.Open(path, badger.Options{Reserve: b.Reserve, Ballast: b.Ballast, Logger: logger, Poisoned: poisoned})
+	budget := memory.Process()
+	return badger.Open(path, badger.Options{
+		Reserve: b.Reserve, Ballast: b.Ballast, FilterBytes: budget.Filter, TableBytes: budget.Tables,
+		Logger: logger, Poisoned: poisoned,
+	})
 }
 
 // Conversion implements Converter: stores of format 1 are converted.

@@ -13,6 +13,8 @@ import (
 
 	"github.com/osa-edge/osa-gateway/eventlog"
 	"github.com/osa-edge/osa-gateway/hub"
+	"github.com/osa-edge/osa-gateway/internal/fair"
+	"github.com/osa-edge/osa-gateway/internal/memory"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -169,7 +171,12 @@ func (rt *Runtime) open(engine Engine, settings eventlog.Settings) error {
 	if err != nil {
 		return err
 	}
-	rt.Log, rt.Hub = log, hub.New(log, hub.Options{Logger: logger.Named("hub")})
+	budget := memory.Process()
+	logger.Info("memory is shared out, in bytes", budget.Fields()...)
+	rt.Bulk = fair.NewLimiter(fair.Slots())
+	rt.Log, rt.Hub = log, hub.New(log, hub.Options{
+		Logger: logger.Named("hub"), WindowBytes: int(budget.Streams), Bulk: rt.Bulk, Answers: Answers(),
+	})
 	logger.Info("event log open", zap.Uint64("head", log.Head()))
 	return nil
 }

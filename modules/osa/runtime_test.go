@@ -121,7 +121,7 @@ func TestOpenLogKeepsNoConfiguration(t *testing.T) {
 	defer stop(t, second)
 	stop(t, first)
 	gone := weak.Make(first)
-	first = nil
+	runtime.KeepAlive(first) // until here
 	for range 10 {
 		runtime.GC()
 	}

@@ -49,6 +49,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		interval: time.Duration(h.Heartbeat), timeout: time.Duration(h.WriteTimeout), place: -1,
 	}
 	first, err := s.begin(r.Context(), &p)
+	defer s.letGo()
 	if err != nil {
 		the.release(owner, events)
 		if r.Context().Err() != nil {
@@ -132,6 +133,7 @@ func (s *stream) begin(ctx context.Context, p *params) ([][]byte, error) {
 			return nil, err
 		}
 		first, after, s.history = append(first, frames...), through, len(frames)
+		s.written = func() { s.hub.Written(frames) }
 	}
 	s.position.Store(after)
 	s.woken = make(chan struct{}, 1)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/osa-edge/osa-gateway/hub"
+	"github.com/osa-edge/osa-gateway/internal/fair"
 )
 
 // takeoverSupported: connections can be taken over on this platform.
@@ -63,7 +64,7 @@ type reactor struct {
 
 	log struct { // who reads the log for taken that are behind
 		sync.Mutex
-		queue   []*takenStream
+		queue   fair.Queue[*takenStream] // in turn between workspaces
 		readers int
 	}
 }

@@ -153,6 +153,7 @@ func (out *response) run(ctx context.Context, first [][]byte) (end string, err e
 		}
 		first = first[n:]
 	}
+	out.s.letGo()
 	out.s.wrote(0, out.s.history)
 	for {
 		idle, end, err := out.step(ctx)

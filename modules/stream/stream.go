@@ -68,6 +68,7 @@ type stream struct {
 	interval  time.Duration
 	timeout   time.Duration // of a write
 	history   int           // events that it begins with
+	written   func()        // gives back what these take
 
 	owner   string
 	log     *zap.Logger
@@ -119,6 +120,14 @@ func (s *stream) setCut(cut func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cut = cut
+}
+
+// letGo says that what the stream begins with is written, or never will be.
+func (s *stream) letGo() {
+	if s.written != nil {
+		s.written()
+		s.written = nil
+	}
 }
 
 func (s *stream) leaving() bool { return s.told.Load()&tellShutdown != 0 }

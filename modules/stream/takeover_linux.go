@@ -243,7 +243,7 @@ func (v *takenStream) read() {
 	f := v.home.reactor
 	f.log.Lock()
 	defer f.log.Unlock()
-	f.log.queue = append(f.log.queue, v)
+	f.log.queue.Push(v.workspace, v)
 	if f.log.readers < logReaders {
 		f.log.readers++
 		go f.readLog()
@@ -255,13 +255,12 @@ func (f *reactor) readLog() {
 	p.init()
 	for {
 		f.log.Lock()
-		if len(f.log.queue) == 0 {
+		v, ok := f.log.queue.Pop()
+		if !ok {
 			f.log.readers--
 			f.log.Unlock()
 			return
 		}
-		v := f.log.queue[0]
-		f.log.queue[0], f.log.queue = nil, f.log.queue[1:]
 		f.log.Unlock()
 		v.catchUp(&p)
 	}

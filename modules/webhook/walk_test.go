@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/tidwall/gjson"
+	"pgregory.net/rapid"
 
 	"github.com/osa-edge/osa-gateway/event"
 )
@@ -22,41 +23,84 @@ func FuzzWalk(f *testing.F) {
 	for _, s := range walked {
 		f.Add(s)
 	}
-	f.Fuzz(func(t *testing.T, s string) {
-		if checkBody([]byte(`{"a":`+s+`}`)) != nil {
-			return
-		}
-		s = strings.TrimSpace(s)
-		var want, got []string
-		gjson.Parse(s).ForEach(func(name, value gjson.Result) bool {
-			if len(name.Raw) <= longestName+2 {
-				want = append(want, fmt.Sprintf("%q %s", name.Str, value.Raw))
+	f.Fuzz(func(t *testing.T, s string) { compareWalks(t, s) })
+}
+
+// TestWalkModel is the same with JSON that is made, of all kinds of strings, white
+// space and nesting.
+func TestWalkModel(t *testing.T) {
+	space := rapid.SampledFrom([]string{"", "", " ", "\n\t"})
+	text := rapid.Map(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "é", `\\`, `\"`, `\u0041`, `\ud83d\ude00`, "{", "}", "[", "]", ",", ":", " "}), 0, 8),
+		func(parts []string) string { return `"` + strings.Join(parts, "") + `"` })
+	var value func(depth int) *rapid.Generator[string]
+	value = func(depth int) *rapid.Generator[string] {
+		return rapid.Custom(func(t *rapid.T) string {
+			kind := rapid.IntRange(0, 5).Draw(t, "kind")
+			switch depth {
+			case 0:
+				kind = 2 + rapid.IntRange(0, 2).Draw(t, "kind")
+			case 3:
+				kind %= 3
 			}
+			sp := func() string { return space.Draw(t, "space") }
+			switch kind {
+			case 0, 1:
+				parts := make([]string, rapid.IntRange(0, 4).Draw(t, "n"))
+				for i := range parts {
+					if kind == 0 {
+						parts[i] = sp() + text.Draw(t, "name") + sp() + ":"
+					}
+					parts[i] += sp() + value(depth-1).Draw(t, "value") + sp()
+				}
+				brackets := [2]string{"{}", "[]"}[kind]
+				inner := strings.Join(parts, ",")
+				if inner == "" {
+					inner = sp()
+				}
+				return brackets[:1] + inner + brackets[1:]
+			case 2:
+				return text.Draw(t, "text")
+			}
+			return rapid.SampledFrom([]string{"null", "true", "-1.5e3", "0"}).Draw(t, "plain")
+		})
+	}
+	rapid.Check(t, func(t *rapid.T) { compareWalks(t, value(3).Draw(t, "json")) })
+}
+
+func compareWalks(t interface{ Errorf(string, ...any) }, s string) {
+	if checkBody([]byte(`{"a":`+s+`}`)) != nil {
+		return
+	}
+	s = strings.TrimSpace(s)
+	var want, got []string
+	gjson.Parse(s).ForEach(func(name, value gjson.Result) bool {
+		if len(name.Raw) <= longestName+2 {
+			want = append(want, fmt.Sprintf("%q %s", name.Str, value.Raw))
+		}
+		return true
+	})
+	switch s[0] {
+	case '{':
+		eachMember(s, func(name, value string) { got = append(got, fmt.Sprintf("%q %s", name, value)) })
+	case '[':
+		eachElement(s, func(value string) bool {
+			got = append(got, fmt.Sprintf("%q %s", "", value))
 			return true
 		})
-		switch s[0] {
-		case '{':
-			eachMember(s, func(name, value string) { got = append(got, fmt.Sprintf("%q %s", name, value)) })
-		case '[':
-			eachElement(s, func(value string) bool {
-				got = append(got, fmt.Sprintf("%q %s", "", value))
-				return true
-			})
-		case '"':
-			for _, limit := range []int{0, 1, 5, 256} {
-				whole := clip(gjson.Parse(s).Str, limit)
-				if cut := text(s, limit); cut != whole {
-					t.Errorf("%d of %s: %q, want %q", limit, s, cut, whole)
-				}
+	case '"':
+		for _, limit := range []int{0, 1, 5, 256} {
+			whole := clip(gjson.Parse(s).Str, limit)
+			if cut := text(s, limit); cut != whole {
+				t.Errorf("%d of %s: %q, want %q", limit, s, cut, whole)
 			}
-			return
-		default:
-			return
 		}
-		if !slices.Equal(got, want) {
-			t.Errorf("%s:\ngot  %q\nwant %q", s, got, want)
-		}
-	})
+		return
+	default:
+		return
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%s:\ngot  %q\nwant %q", s, got, want)
+	}
 }
 
 // TestTextIsCut: a long text with escapes is not unescaped whole, and what is

@@ -1,14 +1,13 @@
 package badger
 
-import (
-	"go.uber.org/zap"
-)
+import "go.uber.org/zap"
 
 // Defaults of Options.
 const (
 	DefaultReserve     = 256 << 20
 	DefaultBallast     = 64 << 20
 	DefaultFilterBytes = 32 << 20
+	DefaultTableBytes  = 64 << 20
 )
 
 // Options of a store. The zero value is good.
@@ -26,6 +25,10 @@ type Options struct {
 	// FilterBytes bounds the memory of the filter of dedup keys; 0 means
 	// DefaultFilterBytes.
 	FilterBytes int64
+	// TableBytes bounds the memory of the tables over segments that are not sealed
+	// yet; 0 means DefaultTableBytes. While more would be needed commits are refused
+	// (storage.ErrBusy).
+	TableBytes int64
 	// Poisoned says that the store was closed after a write or a sync that failed:
 	// no file that exists is appended to.
 	Poisoned bool
@@ -41,6 +44,7 @@ func (o Options) withDefaults() Options {
 	o.Reserve = max(0, orDefault(o.Reserve, DefaultReserve))
 	o.Ballast = max(0, orDefault(o.Ballast, DefaultBallast))
 	o.FilterBytes = orDefault(o.FilterBytes, DefaultFilterBytes)
+	o.TableBytes = orDefault(o.TableBytes, DefaultTableBytes)
 	if o.Reserve == 0 {
 		o.Ballast = 0 // nobody would give it back
 	}

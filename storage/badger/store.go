@@ -84,7 +84,7 @@ func (s *Store) open() error {
 	s.identity = id
 	s.space = openSpace(s.dir, s.opt)
 	s.log, err = segment.Open(disk.OS, filepath.Join(s.dir, logDir), segment.Options{
-		Logger: s.logger.Named("log"), Poisoned: s.opt.Poisoned,
+		Logger: s.logger.Named("log"), Poisoned: s.opt.Poisoned, TableBytes: s.opt.TableBytes,
 	})
 	if err != nil {
 		return err
@@ -194,7 +194,7 @@ func (s *Store) Usage(ctx context.Context) (storage.Usage, error) {
 
 // Health implements storage.Store.
 func (s *Store) Health() storage.Health {
-	h := storage.Health{Damaged: s.log.Damaged()}
+	h := storage.Health{Damaged: s.log.Damaged(), Repaired: s.log.Repaired()}
 	if r := s.log.Rebuilding(); r != nil {
 		h.Rebuilding = append(h.Rebuilding, *r)
 	}

@@ -165,7 +165,7 @@ func (d *Documents) PutDocument(ctx context.Context, doc storage.Document) (vers
 	}
 	k := documentKey(doc.Collection, doc.Key)
 	err = d.writers.do(ctx, len(doc.Value), func(tx *bbolt.Tx) error {
-		b, _, err := at(tx, k, doc.Version)
+		b, err := at(tx, k, doc.Version)
 		if err != nil {
 			return err
 		}
@@ -197,7 +197,7 @@ func (d *Documents) DeleteDocument(ctx context.Context, collection, key string, 
 		if b != nil && b.Get(k) == nil {
 			return notFound(collection, key)
 		}
-		b, _, err := at(tx, k, version)
+		b, err := at(tx, k, version)
 		if err != nil {
 			return err
 		}
@@ -205,24 +205,25 @@ func (d *Documents) DeleteDocument(ctx context.Context, collection, key string, 
 	})
 }
 
-// at returns the bucket if the document is at that version, and the version that
-// it is at: 0 where it does not exist, or is damaged and any will do.
-func at(tx *bbolt.Tx, key []byte, want uint64) (b *bbolt.Bucket, have uint64, err error) {
+// at returns the bucket if the document is at that version: 0 where it does not
+// exist, any where it is damaged and any will do.
+func at(tx *bbolt.Tx, key []byte, want uint64) (b *bbolt.Bucket, err error) {
 	if b, err = bucketOf(tx, documentsBucket); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
+	have := uint64(0)
 	if v := b.Get(key); v != nil {
 		have, _, err = decodeDocument(key, v)
 	}
 	switch {
 	case want == storage.AnyVersion:
-		return b, have, nil
+		return b, nil
 	case err != nil:
-		return nil, 0, err
+		return nil, err
 	case have != want:
-		return nil, 0, fmt.Errorf("%w: %.80q is at version %d, not %d", storage.ErrConflict, key[2:], have, want)
+		return nil, fmt.Errorf("%w: %.80q is at version %d, not %d", storage.ErrConflict, key[2:], have, want)
 	}
-	return b, have, nil
+	return b, nil
 }
 
 // ListDocuments implements storage.Documents.

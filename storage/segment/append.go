@@ -260,7 +260,7 @@ func (l *Log) markEnd() error {
 	if w.failed.Load() || w.u.count() == 0 {
 		return nil
 	}
-	b, _ := endMark(w.u.salt, w.sum, l.next.Load())
+	b := endMark(w.u.salt, w.sum, l.next.Load())
 	if _, err := w.u.file.WriteAt(b, w.off); err != nil {
 		return err
 	}

@@ -19,11 +19,10 @@ var tiny = Options{SegmentBytes: 5 << 10, SegmentEvents: 6, inline: true}
 
 // history is what was done to a log, and what it has promised.
 type history struct {
-	t    *testing.T
-	fs   disk.FS
-	l    *Log
-	opt  Options
-	next uint64
+	t   *testing.T
+	fs  disk.FS
+	l   *Log
+	opt Options
 	// acked were acknowledged; those of open may be there or not, all or none.
 	acked, open []*event.Event
 	// floor and skipped were acknowledged; maybe is the floor that may be there.

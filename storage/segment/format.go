@@ -212,11 +212,11 @@ func appendBatch(dst []byte, s salted, prev uint32, events []*event.Event) ([]by
 const maxBatchPart = 1 << 30
 
 // endMark is the batch without events that a clean end leaves.
-func endMark(s salted, prev uint32, next uint64) ([]byte, batchHead) {
+func endMark(s salted, prev uint32, next uint64) []byte {
 	b := make([]byte, batchHeadLen)
 	h := batchHead{prev: prev, first: next, metasSum: s.sum(nil), bodiesSum: s.sum(nil)}
 	h.put(b, s)
-	return b, h
+	return b
 }
 
 // entries calls fn with the meta and the length of the body of each event of a

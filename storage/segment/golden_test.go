@@ -37,7 +37,7 @@ func goldenFile(t testing.TB) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mark, _ := endMark(s, head.sum, 10)
+	mark := endMark(s, head.sum, 10)
 	return append(b, mark...)
 }
 

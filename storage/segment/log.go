@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,6 +49,9 @@ type Options struct {
 	// MaxAge is what lies between the first and the last event of a segment by
 	// LoggedAt, at most (24 hours).
 	MaxAge time.Duration
+	// TableBytes bounds the tables of segments that are not sealed yet (64 MiB). They
+	// bound how many full segments may wait to be sealed: one at least.
+	TableBytes int64
 	// Poisoned: a sync of this log has failed in this process. What was written
 	// since is written again, and no file that exists takes more.
 	Poisoned bool
@@ -68,6 +72,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.SegmentEvents <= 0 || o.SegmentEvents > maxEvents {
 		o.SegmentEvents = maxEvents
+	}
+	if o.TableBytes <= 0 {
+		o.TableBytes = 64 << 20
 	}
 	if o.MaxAge <= 0 {
 		o.MaxAge = 24 * time.Hour
@@ -128,13 +135,21 @@ func (l *Log) Bounds() storage.Bounds {
 	return v.Bounds()
 }
 
+// tableBytes is what the tables of a segment take in the worst case: every term of
+// 65,536 events is unlike all others.
+const tableBytes = 16 << 20
+
+// maxWaiting is how many full segments may wait to be sealed, beside the one that
+// is written.
+func (o *Options) maxWaiting() int64 { return min(max(o.TableBytes/tableBytes-1, 1), 4) }
+
 // Writable is nil, or why Append should not be called now: ErrClosed, or ErrBusy
-// while more than two full segments wait to be sealed.
+// while too many full segments wait to be sealed.
 func (l *Log) Writable() error {
 	if l.closed.Load() || l.w.failed.Load() {
 		return storage.ErrClosed
 	}
-	if l.work.waiting.Load() > 2 {
+	if l.work.waiting.Load() > l.opt.maxWaiting() {
 		return fmt.Errorf("%w: segments wait to be sealed", storage.ErrBusy)
 	}
 	return nil
@@ -194,12 +209,17 @@ func (l *Log) Close() error {
 
 // damages are the events that cannot be read, as far as readers have met them.
 type damages struct {
-	mu     sync.Mutex
-	ranges []storage.Range
+	mu       sync.Mutex
+	ranges   []storage.Range
+	repaired []string // files that lost nothing
 }
 
 // report names damage in the log once, and keeps it for Damaged.
 func (l *Log) report(d *storage.DamageError) {
+	if d.First > d.Last {
+		l.reportRepaired(d)
+		return
+	}
 	l.damages.mu.Lock()
 	known := false
 	for _, r := range l.damages.ranges {
@@ -213,6 +233,27 @@ func (l *Log) report(d *storage.DamageError) {
 		l.logger.Error("events of the log cannot be read", zap.Uint64("first", d.First), zap.Uint64("last", d.Last),
 			zap.String("where", d.Where), zap.Error(d.Err))
 	}
+}
+
+// reportRepaired names a file in the log once of which a part was damaged and made
+// again from the rest.
+func (l *Log) reportRepaired(d *storage.DamageError) {
+	l.damages.mu.Lock()
+	known := slices.Contains(l.damages.repaired, d.Where)
+	if !known {
+		l.damages.repaired = append(l.damages.repaired, d.Where)
+	}
+	l.damages.mu.Unlock()
+	if !known {
+		l.logger.Error("a file of the log is damaged; what was lost of it could be made again", zap.String("where", d.Where), zap.Error(d.Err))
+	}
+}
+
+// Repaired are the files of which a part was damaged and made again from the rest.
+func (l *Log) Repaired() []string {
+	l.damages.mu.Lock()
+	defer l.damages.mu.Unlock()
+	return slices.Clone(l.damages.repaired)
 }
 
 // Damaged are the events from the floor on that are known to be unreadable,

@@ -49,11 +49,11 @@ func (l *Log) open() error {
 	if err := l.fs.MkdirAll(l.path(largeDir)); err != nil {
 		return err
 	}
-	found, err := l.list()
+	found, indexed, err := l.list()
 	if err != nil {
 		return err
 	}
-	o := opening{l: l}
+	o := opening{l: l, indexed: indexed}
 	defer func() { o.release() }()
 	for _, name := range found {
 		if err := o.look(name); err != nil {
@@ -76,14 +76,14 @@ func (l *Log) open() error {
 	return l.sweep()
 }
 
-// list returns the bases of all segments, ascending, and deletes what was never
-// complete.
-func (l *Log) list() ([]uint64, error) {
+// list returns the bases of all segments, ascending, and those that have a term
+// table. It deletes what was never complete.
+func (l *Log) list() (bases []uint64, indexed map[uint64]bool, err error) {
 	entries, err := l.fs.ReadDir(l.dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var bases []uint64
+	indexed = make(map[uint64]bool)
 	l.work.indexed = make(map[string]bool)
 	for _, e := range entries {
 		stem, ext, _ := strings.Cut(e.Name, ".")
@@ -91,16 +91,18 @@ func (l *Log) list() ([]uint64, error) {
 		switch {
 		case strings.HasSuffix(e.Name, tmpExt):
 			if err := l.fs.Remove(l.path(e.Name)); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		case strings.HasSuffix(e.Name, idxExt):
 			l.work.indexed[l.path(e.Name)] = true
 		case err == nil && base > 0 && base <= maxBase && fileName(base, "."+ext) == e.Name && ("."+ext == logExt || "."+ext == segExt):
 			bases = append(bases, base)
+		case err == nil && fileName(base, idxExt) == e.Name:
+			indexed[base] = true
 		}
 	}
 	slices.Sort(bases)
-	return slices.Compact(bases), nil
+	return slices.Compact(bases), indexed, nil
 }
 
 // opening is a log that is being opened.
@@ -108,6 +110,8 @@ type opening struct {
 	l     *Log
 	files []found
 	segs  []*segment
+	// indexed are the segments that have a term table.
+	indexed map[uint64]bool
 	// last and sum are those of the last batch with events.
 	last uint64
 	sum  uint32
@@ -162,7 +166,7 @@ func (o *opening) look(base uint64) error {
 		head := make([]byte, fileDataStart)
 		w := window{f: raw}
 		if w.size, err = raw.Size(); err == nil {
-			head, err = w.at(0, fileDataStart)
+			head = w.at(0, fileDataStart)
 		}
 		if err != nil {
 			_ = raw.Close()
@@ -265,6 +269,9 @@ func (o *opening) add(f found, end uint64) error {
 			o.damaged = true
 			o.l.report(&storage.DamageError{Range: r, Where: f.s.path, Err: errFormat})
 		}
+		if !o.indexed[f.base] && !o.l.opt.idle {
+			_ = o.l.work.rebuild(f.s) // before somebody asks for it
+		}
 		o.segs = append(o.segs, seg)
 		o.last, o.sum, o.newest = max(o.last, seg.end()-1), f.s.info.Sum, nil
 		return nil
@@ -300,7 +307,7 @@ func (o *opening) lose(first, last uint64, err error) {
 	if first > last {
 		return
 	}
-	d := storage.DamageError{Range: storage.Range{First: first, Last: last}, Where: o.l.path(fileName(first, logExt)), Err: err}
+	d := storage.DamageError{Range: storage.Range{First: first, Last: last}, Where: o.l.path(fileName(first, segExt)), Err: err}
 	o.l.report(&d)
 	seg := &segment{base: first, pred: first - 1, content: &lost{err: d}}
 	seg.failed.Store(true)
@@ -384,7 +391,7 @@ func (l *Log) sweep() error {
 			refs[name] = struct{}{}
 		}
 	}
-	if len(l.damages.ranges) > 0 {
+	if len(l.damages.ranges)+len(l.damages.repaired) > 0 {
 		l.logger.Warn("large bodies are not swept while events cannot be read")
 		return nil
 	}

@@ -50,18 +50,7 @@ func scanUnsealed(u *unsealed, last uint64) (*scanned, error) {
 		win:     window{f: u.file, size: size},
 	}
 	for last == unknownEnd || s.next <= last {
-		ok, err := s.batch(last)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			continue
-		}
-		found, err := s.resume(last)
-		if err != nil {
-			return nil, err
-		}
-		if !found {
+		if !s.batch(last) && !s.resume(last) {
 			break
 		}
 	}
@@ -70,7 +59,7 @@ func scanUnsealed(u *unsealed, last uint64) (*scanned, error) {
 		s.damage(last+1, "the end of the file cannot be read")
 	case last == unknownEnd && s.clean:
 		// A batch may have been begun behind the mark.
-		s.clean, err = s.onlyZeros(s.end)
+		s.clean = s.onlyZeros(s.end)
 	case last == unknownEnd:
 		err = s.cutTorn()
 	}
@@ -91,8 +80,7 @@ type scanner struct {
 	scanned
 	win window
 	// head is that of the batch that was read last, bad or not.
-	head  batchHead
-	metas []byte
+	head batchHead
 	// previous is where the scan stood before the last batch.
 	previous state
 }
@@ -108,21 +96,18 @@ type state struct {
 
 // batch takes in the batch at s.end; ok is false where none that is valid
 // stands.
-func (s *scanner) batch(last uint64) (ok bool, err error) {
-	b, err := s.win.at(s.end, batchHeadLen)
-	if err != nil {
-		return false, err
-	}
+func (s *scanner) batch(last uint64) bool {
+	b := s.win.at(s.end, batchHeadLen)
 	h, ok := parseBatchHead(b, s.u.salt)
 	if !ok || h.prev != s.sum || h.first != s.next || s.end+h.size() > s.win.size ||
 		h.first+uint64(h.count) > s.u.head.base+maxEvents || last != unknownEnd && h.count > 0 && h.first+uint64(h.count)-1 > last {
 		s.head = batchHead{}
-		return false, nil
+		return false
 	}
 	s.head = h
-	events, err := s.events(&h)
-	if err != nil || events == nil {
-		return false, err
+	events, ok := s.events(&h)
+	if !ok {
+		return false
 	}
 	s.previous = state{s.next, s.end, s.sum, s.lastAt, s.dataSum}
 	if s.clean = h.count == 0; !s.clean {
@@ -132,47 +117,41 @@ func (s *scanner) batch(last uint64) (ok bool, err error) {
 	s.lastAt, s.sum = s.end, h.sum
 	s.next += uint64(h.count)
 	s.end += h.size()
-	return true, nil
+	return true
 }
 
-// events decodes the metas of a batch; nil where they are bad.
-func (s *scanner) events(h *batchHead) ([]*event.Event, error) {
-	b, err := s.win.at(s.end+batchHeadLen, int(h.metasLen))
-	if err != nil {
-		return nil, err
-	}
+// events decodes the metas of a batch; ok is false where they are bad.
+func (s *scanner) events(h *batchHead) (events []*event.Event, ok bool) {
+	b := s.win.at(s.end+batchHeadLen, int(h.metasLen))
 	if s.u.salt.sum(b) != h.metasSum {
-		return nil, nil
+		return nil, false
 	}
-	events := make([]*event.Event, 0, h.count)
+	events = make([]*event.Event, 0, h.count)
 	var bodies uint64
-	err = entries(b, int(h.count), func(i int, meta []byte, n uint32) error {
+	err := entries(b, int(h.count), func(i int, meta []byte, n uint32) error {
 		e, err := decodeMeta(meta, h.first+uint64(i))
 		bodies += uint64(n)
 		events = append(events, e)
 		return err
 	})
-	if err != nil || bodies != uint64(h.bodiesLen) {
-		return nil, nil
-	}
-	return events, nil
+	return events, err == nil && bodies == uint64(h.bodiesLen)
 }
 
 // resume looks for a valid header behind a bad batch, and goes on there.
-func (s *scanner) resume(last uint64) (found bool, err error) {
+func (s *scanner) resume(last uint64) bool {
 	from := s.end + 1
 	if s.head.sum != 0 {
 		// The header is good, its metas are not: what follows it is known.
 		from = s.end + s.head.size()
 		s.head = batchHead{}
 	}
-	at, h, err := s.search(from)
-	if err != nil || at == 0 || last != unknownEnd && h.first > last {
-		return false, err
+	at, h := s.search(from)
+	if at == 0 || last != unknownEnd && h.first > last {
+		return false
 	}
 	s.damage(h.first, "a batch is damaged")
 	s.end, s.sum = at, h.prev
-	return true, nil
+	return true
 }
 
 // damage notes that what lies before the event `next` cannot be read.
@@ -188,14 +167,11 @@ func (s *scanner) damage(next uint64, what string) {
 
 // search finds the first header of this file from a place on, and returns 0 if
 // there is none.
-func (s *scanner) search(from int64) (int64, batchHead, error) {
+func (s *scanner) search(from int64) (int64, batchHead) {
 	var magic [4]byte
 	binary.LittleEndian.PutUint32(magic[:], batchMagic)
 	for from+batchHeadLen <= s.win.size {
-		b, err := s.win.at(from, int(min(windowSize, s.win.size-from)))
-		if err != nil {
-			return 0, batchHead{}, err
-		}
+		b := s.win.at(from, int(min(windowSize, s.win.size-from)))
 		for at := 0; ; at++ {
 			i := bytes.Index(b[at:], magic[:])
 			if i < 0 || at+i+batchHeadLen > len(b) {
@@ -204,12 +180,12 @@ func (s *scanner) search(from int64) (int64, batchHead, error) {
 			at += i
 			h, ok := parseBatchHead(b[at:], s.u.salt)
 			if ok && h.first >= s.next && h.first+uint64(h.count) <= s.u.head.base+maxEvents {
-				return from + int64(at), h, nil
+				return from + int64(at), h
 			}
 		}
 		from += int64(len(b)) - batchHeadLen + 1
 	}
-	return 0, batchHead{}, nil
+	return 0, batchHead{}
 }
 
 // cutTorn takes back the last batch of the newest file where its bodies did not
@@ -239,18 +215,15 @@ func (s *scanner) cutTorn() error {
 }
 
 // onlyZeros reports whether nothing was ever written from a place on.
-func (s *scanner) onlyZeros(from int64) (bool, error) {
+func (s *scanner) onlyZeros(from int64) bool {
 	for from < s.win.size {
-		b, err := s.win.at(from, int(min(windowSize, s.win.size-from)))
-		if err != nil {
-			return false, err
-		}
+		b := s.win.at(from, int(min(windowSize, s.win.size-from)))
 		if len(bytes.TrimLeft(b, "\x00")) != 0 {
-			return false, nil
+			return false
 		}
 		from += int64(len(b))
 	}
-	return true, nil
+	return true
 }
 
 // windowSize is how much of a file is read at once.
@@ -269,9 +242,9 @@ type window struct {
 
 // at returns up to n bytes at off, fewer at the end of the file. They are valid
 // until the next call.
-func (w *window) at(off int64, n int) ([]byte, error) {
+func (w *window) at(off int64, n int) []byte {
 	if n = int(min(int64(n), w.size-off)); n <= 0 {
-		return nil, nil
+		return nil
 	}
 	if off < w.off || off+int64(n) > w.off+int64(len(w.buf)) {
 		want := int(min(max(int64(n), windowSize), w.size-off))
@@ -284,7 +257,7 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 		}
 	}
 	at := off - w.off
-	return w.buf[at : at+int64(n)], nil
+	return w.buf[at : at+int64(n)]
 }
 
 // piecewise reads what can be read of the window.

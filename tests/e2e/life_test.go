@@ -81,8 +81,10 @@ func TestReload(t *testing.T) {
 		"validation": func(s string) string {
 			return gateway.Replace(t, s, "\t\tosa_stream\n", "\t\tosa_stream {\n\t\t\theartbeat 5m\n\t\t}\n")
 		},
-		"other options of the open store": func(s string) string { return gateway.Replace(t, s, "{$OSA_RETENTION:30d}", "60d") },
-		"a port that is taken":            func(s string) string { return s + "\nhttp://127.0.0.1:1 {\n\tbind 192.0.2.1\n}\n" },
+		"other options of the open store": func(s string) string {
+			return gateway.Replace(t, s, "\t\tstorage badger {\n", "\t\tstorage badger {\n\t\t\treserve 300MiB\n")
+		},
+		"a port that is taken": func(s string) string { return s + "\nhttp://127.0.0.1:1 {\n\tbind 192.0.2.1\n}\n" },
 	} {
 		out, err := g.ReloadCommand(g.WriteConfig("Caddyfile.bad", edit))
 		if err == nil {

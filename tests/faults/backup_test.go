@@ -133,7 +133,7 @@ func (r *run) compareRestored(acknowledged []*sent, store, file string, flags ..
 		r.t.Fatalf("osa restore: %v: %s", err, out)
 	}
 	g := gateway.Start(r.t, gateway.Options{Data: store, Credentials: r.g.Credentials})
-	log, err := g.List("order=asc")
+	log, err := patiently(func() ([]gateway.Record, error) { return g.List("order=asc") })
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func (r *run) sendAgain(g *gateway.Gateway, held *ledger, late []*sent, highest 
 		}
 		highest = seq
 	}
-	return g.List("order=asc")
+	return patiently(func() ([]gateway.Record, error) { return g.List("order=asc") })
 }
 
 func (r *run) send(g *gateway.Gateway, body []byte) (a answer, seq uint64) {

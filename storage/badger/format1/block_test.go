@@ -16,7 +16,7 @@ func FuzzBlock(f *testing.F) {
 		b := newBlocks(txn)
 		defer b.close()
 		for ok := b.seek(0); ok; ok = b.next() {
-			last, err := parseSeqKey(kindBlock, b.it.Item().Key())
+			last, err := parseBlockKey(b.it.Item().Key())
 			must(f, err)
 			v, err := b.it.Item().ValueCopy(nil)
 			must(f, err)

@@ -66,8 +66,8 @@ func appendSeqKey(dst []byte, kind byte, seq uint64) []byte {
 
 func seqKey(kind byte, seq uint64) []byte { return appendSeqKey(make([]byte, 0, 9), kind, seq) }
 
-func parseSeqKey(kind byte, key []byte) (uint64, error) {
-	if len(key) != 9 || key[0] != kind {
+func parseBlockKey(key []byte) (uint64, error) {
+	if len(key) != 9 || key[0] != kindBlock {
 		return 0, errBadKey
 	}
 	return binary.BigEndian.Uint64(key[1:]), nil

@@ -36,7 +36,7 @@ func (b *blocks) next() bool {
 // load reads the block that seek or next went to.
 func (b *blocks) load() error {
 	item := b.it.Item()
-	last, err := parseSeqKey(kindBlock, item.Key())
+	last, err := parseBlockKey(item.Key())
 	if err != nil {
 		return err
 	}

@@ -166,7 +166,7 @@ func lastBlock(txn *bdg.Txn) (uint64, error) {
 	if !it.Valid() {
 		return 0, nil
 	}
-	return parseSeqKey(kindBlock, it.Item().Key())
+	return parseBlockKey(it.Item().Key())
 }
 
 // State is where the store stood when it was opened.
@@ -221,7 +221,7 @@ func (s *Store) Events(ctx context.Context, now time.Time, fn func(*event.Event)
 
 // damage names the block that b is at; before is the last event ahead of it.
 func (s *Store) damage(b *blocks, before uint64, err error) error {
-	last, kerr := parseSeqKey(kindBlock, b.it.Item().Key())
+	last, kerr := parseBlockKey(b.it.Item().Key())
 	if kerr != nil {
 		return fmt.Errorf("%w: %w", storage.ErrDamaged, errors.Join(err, kerr))
 	}

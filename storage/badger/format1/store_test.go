@@ -363,7 +363,7 @@ func TestDamagedBlock(t *testing.T) {
 		b.seek(m.Restored.First)
 		b.next()
 		key := b.it.Item().KeyCopy(nil)
-		last, err = parseSeqKey(kindBlock, key)
+		last, err = parseBlockKey(key)
 		v, verr := b.it.Item().ValueCopy(nil)
 		v[len(v)/2] ^= 1
 		return errors.Join(err, verr, txn.Set(key, v))
