@@ -27,9 +27,6 @@ type worker struct {
 	// sealed tells WaitWritable that there is one less.
 	sealed chan struct{}
 
-	// indexed are the term tables that there were at Open, by path.
-	indexed map[string]bool
-
 	mu sync.Mutex
 	// queue are sealed files without a term table. finished counts the events of
 	// those that got one since the queue was empty, total all of theirs.
@@ -185,14 +182,4 @@ func (w *worker) rebuildNext() (bool, error) {
 		return true, err
 	}
 	return true, nil
-}
-
-// queueMissing has the term tables made that are gone, before a query asks.
-func (l *Log) queueMissing() {
-	for _, seg := range l.cur.segs {
-		if s, ok := seg.content.(*sealedFile); ok && !l.work.indexed[s.indexPath] && seg.end() > l.floor.Load() {
-			_ = l.work.rebuild(s) // tells how far it is
-		}
-	}
-	l.work.indexed = nil
 }
