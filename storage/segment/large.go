@@ -20,7 +20,7 @@ const largeNameLen = 32
 // maxWritingLarge is how many large bodies are written at once. What the disk has
 // to take before the next batch delays everybody: with sixteen of 1 MiB others
 // waited for twenty times as long as alone.
-const maxWritingLarge = 3
+const maxWritingLarge = 2
 
 // PutLarge writes a body into a file of its own and returns its name, for
 // event.Event.BodyRef. File and name are synced. A name is never used again. The
