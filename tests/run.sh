@@ -42,7 +42,7 @@ go test -race -timeout 10m $(go list ./... | grep -v -e /tests/ -e /tests$)
 step "fuzz targets"
 for file in $(grep -rl --include='*_test.go' '^func Fuzz' . | sort); do
 	for target in $(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$file"); do
-		go test -run '^$' -fuzz "^$target\$" -fuzztime "${OSA_FUZZTIME:-1500x}" "$(dirname "$file")"
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "${OSA_FUZZTIME:-1500x}" -fuzzminimizetime 20x "$(dirname "$file")"
 	done
 done
 
