@@ -80,6 +80,7 @@ func (l *Log) append(ctx context.Context, e *event.Event) (Result, error) {
 	p := l.pendings.Get().(*pending)
 	p.event, p.store, p.size, p.since = e, store, held(e), time.Now()
 	if err := l.enqueue(p); err != nil {
+		store.Discard(e)
 		l.reuse(p)
 		return Result{}, err
 	}
@@ -90,12 +91,32 @@ func (l *Log) append(ctx context.Context, e *event.Event) (Result, error) {
 	case o := <-p.done:
 		p.timer.Stop()
 		l.reuse(p)
+		discard(store, e, o)
 		return o.Result, o.err
 	case <-ctx.Done():
+		l.discardLater(p, e)
 		return Result{}, ctx.Err()
 	case <-p.timer.C:
+		l.discardLater(p, e)
 		return Result{}, fmt.Errorf("%w: %w", ErrOutcomeUnknown, context.DeadlineExceeded)
 	}
+}
+
+// discard gives up the body that was put aside for an event of which nothing was
+// written. Of an unknown outcome the next open of the store finds out.
+func discard(store *guarded, e *event.Event, o outcome) {
+	if o.Duplicate || errors.Is(o.err, storage.ErrNoSpace) || errors.Is(o.err, storage.ErrBusy) {
+		store.Discard(e)
+	}
+}
+
+// discardLater does it for a caller that has left. The committer answers everybody.
+func (l *Log) discardLater(p *pending, e *event.Event) {
+	if e.BodyRef == "" {
+		return
+	}
+	store := p.store
+	go func() { discard(store, e, <-p.done) }()
 }
 
 // duplicate answers for an event that the log holds already. Who is told of an

@@ -56,6 +56,47 @@ func TestBodiesPutAsideTakeNoRoom(t *testing.T) {
 	}
 }
 
+// TestCopiesOfALargeBody: copies that come at once each put their body aside, and
+// all but one give it up.
+func TestCopiesOfALargeBody(t *testing.T) {
+	store := memstore.New()
+	l := open(t, eventlog.Options{Open: func(bool) (storage.Store, error) { return store, nil }})
+	large := strings.Repeat("x", memstore.LargeBody+1)
+	release := store.Hold()
+	type answer struct {
+		eventlog.Result
+		err error
+	}
+	answers := make(chan answer, 20)
+	for range cap(answers) {
+		go func() {
+			r, err := l.Append(t.Context(), newEvent("key", large))
+			answers <- answer{r, err}
+		}()
+	}
+	release()
+	written := 0
+	for range cap(answers) {
+		a := <-answers
+		if a.err != nil {
+			t.Fatal(a.err)
+		}
+		if !a.Duplicate {
+			written++
+		}
+	}
+	if n := store.Large(); written != 1 || n != 1 {
+		t.Fatalf("%d events were written, %d bodies stand aside", written, n)
+	}
+	store.Refuse(storage.ErrNoSpace)
+	if _, err := l.Append(t.Context(), newEvent("other", large)); err == nil {
+		t.Fatal("accepted")
+	}
+	if n := store.Large(); n != 1 {
+		t.Fatalf("%d bodies stand aside", n)
+	}
+}
+
 // TestBatchesAreWithinTheLimits: memstore refuses a batch that is not.
 func TestBatchesAreWithinTheLimits(t *testing.T) {
 	mem := memstore.New()

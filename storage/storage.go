@@ -74,6 +74,9 @@ type Store interface {
 	// An event need not be prepared before it is committed, and one that was
 	// prepared need not be committed.
 	Prepare(ctx context.Context, e *event.Event) (Outcome, error)
+	// Discard gives up the body that Prepare has put aside for an event that was not
+	// committed and will not be: it was a duplicate after all, or was refused.
+	Discard(e *event.Event)
 	// CommitBatch makes the batch durable, in order, and returns one outcome an
 	// event, after one sync. Within the batch no two events share workspace,
 	// source, dedup key and body digest. It sets Seq and PayloadMismatch of the

@@ -177,6 +177,20 @@ func (s *Store) Prepare(ctx context.Context, e *event.Event) (storage.Outcome, e
 	return storage.Outcome{}, nil
 }
 
+// Large is how many bodies stand aside.
+func (s *Store) Large() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.large)
+}
+
+// Discard implements storage.Store.
+func (s *Store) Discard(e *event.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.large, e.BodyRef)
+}
+
 // CommitBatch implements storage.Store.
 func (s *Store) CommitBatch(ctx context.Context, batch []*event.Event) (storage.Commit, error) {
 	s.committing.Add(1)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"go.uber.org/zap"
+
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/internal/failpoint"
 	"github.com/osa-edge/osa-gateway/storage"
@@ -37,6 +39,17 @@ func (s *Store) Prepare(ctx context.Context, e *event.Event) (storage.Outcome, e
 	}
 	e.BodyRef, e.Body = name, nil
 	return storage.Outcome{}, nil
+}
+
+// Discard implements storage.Store. Where it fails the next start does it.
+func (s *Store) Discard(e *event.Event) {
+	if e.BodyRef == "" || s.gate.enter(context.Background()) != nil {
+		return
+	}
+	defer s.gate.leave()
+	if err := s.log.RemoveLarge(e.BodyRef); err != nil {
+		s.logger.Warn("a body that nobody needs stays until the next start", zap.Error(err))
+	}
 }
 
 // Writable implements storage.Store.

@@ -237,3 +237,35 @@ func TestLargeBodies(t *testing.T) {
 		}
 	}
 }
+
+// Bodies that were put aside for nothing leave nothing behind.
+func TestDiscard(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer closed(t, s)
+	e := storagetest.NewGenerator(1, testStart).Next()
+	e.Body = storagetest.Filler(1, largeBody+1)
+	storagetest.Seal(e)
+	var copies []*event.Event
+	for range 3 { // all at once: none finds another
+		c := *e
+		_, err := s.Prepare(t.Context(), &c)
+		must(t, err)
+		copies = append(copies, &c)
+	}
+	for i, c := range copies {
+		out, err := s.CommitBatch(t.Context(), []*event.Event{c})
+		must(t, err)
+		if duplicate := out.Outcomes[0].Duplicate; duplicate != (i > 0) {
+			t.Fatalf("copy %d: %+v", i, out)
+		} else if duplicate {
+			s.Discard(c)
+		}
+	}
+	large, err := os.ReadDir(filepath.Join(s.dir, logDir, "large"))
+	must(t, err)
+	if len(large) != 1 {
+		t.Fatalf("%d large bodies for one event", len(large))
+	}
+	_, err = s.Get(t.Context(), copies[0].Seq)
+	must(t, err)
+}

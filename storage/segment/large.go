@@ -88,7 +88,8 @@ func (l *Log) readLarge(e *event.Event) ([]byte, error) {
 	return nil, d
 }
 
-func (l *Log) removeLarge(name string) error {
+// RemoveLarge deletes a body that PutLarge has written and no event refers to.
+func (l *Log) RemoveLarge(name string) error {
 	if !isLargeName(name) {
 		return nil
 	}

@@ -127,7 +127,7 @@ func (l *Log) unlinkOldest() (bool, error) {
 	}
 	failpoint.Hit("segment.unlinked")
 	for _, name := range names {
-		if err := l.removeLarge(name); err != nil {
+		if err := l.RemoveLarge(name); err != nil {
 			return false, err
 		}
 	}

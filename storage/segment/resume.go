@@ -90,7 +90,7 @@ func (l *Log) sweep() error {
 		if _, ok := refs[e.Name]; ok {
 			continue
 		}
-		if err := l.removeLarge(e.Name); err != nil {
+		if err := l.RemoveLarge(e.Name); err != nil {
 			return err
 		}
 	}
