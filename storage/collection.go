@@ -47,22 +47,6 @@ func (c Collection[T]) Delete(ctx context.Context, key string, version uint64) e
 	return c.docs.DeleteDocument(ctx, c.name, key, version)
 }
 
-// List returns up to limit entries whose keys begin with prefix and come after
-// `after`, in the order of their keys.
-func (c Collection[T]) List(ctx context.Context, prefix, after string, limit int) ([]Entry[T], error) {
-	docs, err := c.docs.ListDocuments(ctx, c.name, prefix, after, limit)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]Entry[T], len(docs))
-	for i, d := range docs {
-		if out[i], err = c.decode(d); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
 func (c Collection[T]) decode(d Document) (Entry[T], error) {
 	e := Entry[T]{Key: d.Key, Version: d.Version}
 	if err := json.Unmarshal(d.Value, &e.Value); err != nil {

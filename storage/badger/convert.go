@@ -136,7 +136,7 @@ func moveAside(dir string) error {
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		if err := syncDir(old); err != nil {
+		if err := disk.OS.SyncDir(old); err != nil {
 			return err
 		}
 	}
@@ -155,7 +155,7 @@ func moveAside(dir string) error {
 			return err
 		}
 	}
-	return errors.Join(syncDir(old), syncDir(dir))
+	return errors.Join(disk.OS.SyncDir(old), disk.OS.SyncDir(dir))
 }
 
 // isBadgerFile tells the files of format 1, but for its manifest.
@@ -196,9 +196,12 @@ func (c *Conversion) run(ctx context.Context) error {
 	return removeOld(c.dir)
 }
 
-// removeOld removes what a conversion is done with.
+// removeOld removes what a conversion is done with, if there is anything.
 func removeOld(dir string) error {
-	return errors.Join(os.RemoveAll(filepath.Join(dir, oldDir)), syncDir(dir))
+	if _, err := os.Lstat(filepath.Join(dir, oldDir)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(os.RemoveAll(filepath.Join(dir, oldDir)), disk.OS.SyncDir(dir))
 }
 
 // copy writes the old store's contents into this format and compares them.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/osa-edge/osa-gateway/internal/disk"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -115,35 +116,10 @@ func describe(dir string, id identity) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, storeFile), append(raw, '\n'))
+	return disk.WriteFile(disk.OS, filepath.Join(dir, storeFile), append(raw, '\n'))
 }
 
 // mark keeps older versions out of dir.
-func mark(dir string) error { return writeFile(filepath.Join(dir, markerFile), []byte(marker)) }
-
-// writeFile replaces a file as a whole, durably.
-func writeFile(name string, data []byte) error {
-	f, err := os.OpenFile(name+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(name+".tmp", name); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(name))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+func mark(dir string) error {
+	return disk.WriteFile(disk.OS, filepath.Join(dir, markerFile), []byte(marker))
 }

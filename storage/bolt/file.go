@@ -16,6 +16,7 @@ import (
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
+	"github.com/osa-edge/osa-gateway/internal/disk"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -110,18 +111,7 @@ func create(path string, opt Options, prepare func(*bbolt.Tx) error) error {
 	if err := os.Rename(next, path); err != nil || opt.noSync {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" { // where directories cannot be synced
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return disk.OS.SyncDir(filepath.Dir(path))
 }
 
 func openDB(path string, opt Options, readOnly bool) (f *file, err error) {

@@ -193,7 +193,7 @@ func (l *Log) begin(base uint64) error {
 	if f == nil {
 		var err error
 		tmp = l.path("new" + tmpExt)
-		if f, err = createAnew(l.fs, tmp); err != nil {
+		if f, err = disk.CreateAnew(l.fs, tmp); err != nil {
 			return err
 		}
 	}

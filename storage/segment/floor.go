@@ -2,12 +2,9 @@ package segment
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
-	"io/fs"
 	"math"
-	"path/filepath"
 	"slices"
 
 	"github.com/osa-edge/osa-gateway/internal/disk"
@@ -120,42 +117,9 @@ func readFile(fsys disk.FS, name string) ([]byte, error) {
 	return b, nil
 }
 
-// writeFile puts a file in place of one of the same name: whole or not at all,
-// and for good when it returns nil.
-func writeFile(fsys disk.FS, name string, b []byte) error {
-	tmp := name + tmpExt
-	if err := createSynced(fsys, tmp, b); err != nil {
-		return err
-	}
-	if err := fsys.Rename(tmp, name); err != nil {
-		return err
-	}
-	return fsys.SyncDir(filepath.Dir(name))
-}
-
-// createSynced makes a file with these contents, in place of what a crash left
-// under its name.
-func createSynced(fsys disk.FS, name string, b []byte) error {
-	f, err := createAnew(fsys, name)
-	if err != nil {
-		return err
-	}
-	if _, err = f.WriteAt(b, 0); err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
-func createAnew(fsys disk.FS, name string) (disk.File, error) {
-	if err := fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	return fsys.Create(name)
-}
-
 // storeMarks makes marks durable and then the log's.
 func (l *Log) storeMarks(m marks) error {
-	if err := writeFile(l.fs, l.path(floorName), m.encode()); err != nil {
+	if err := disk.WriteFile(l.fs, l.path(floorName), m.encode()); err != nil {
 		return fmt.Errorf("write the floor: %w", err)
 	}
 	failpoint.Hit("floor.written")

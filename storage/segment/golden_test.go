@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/internal/disk"
 	"github.com/osa-edge/osa-gateway/internal/disk/simdisk"
 	"github.com/osa-edge/osa-gateway/storage"
 )
@@ -91,7 +92,7 @@ func scanBytes(t testing.TB, b []byte, last uint64) (*scanned, error) {
 	if err := d.MkdirAll("/"); err != nil {
 		t.Fatal(err)
 	}
-	if err := createSynced(d, "/f", b); err != nil {
+	if err := disk.WriteFile(d, "/f", b); err != nil {
 		t.Fatal(err)
 	}
 	f, err := d.Open("/f")

@@ -143,7 +143,7 @@ func (im *Importer) remark(b []byte) error {
 		return err
 	}
 	im.marks = m
-	return writeFile(im.fs, im.path(floorName), m.encode())
+	return disk.WriteFile(im.fs, im.path(floorName), m.encode())
 }
 
 // closeLog ends the file that batches went into.
@@ -161,7 +161,7 @@ func (im *Importer) large(name string, size uint64, r *frameReader) error {
 		return fmt.Errorf("%w: name %q", errFormat, name)
 	}
 	l := Log{dir: im.dir}
-	f, err := createAnew(im.fs, l.largePath(name))
+	f, err := disk.CreateAnew(im.fs, l.largePath(name))
 	if err != nil {
 		return err
 	}
@@ -209,7 +209,7 @@ func (im *Importer) segment(ctx context.Context, base, size uint64, r *frameRead
 		return err
 	}
 	path := im.path(fileName(base, segExt))
-	f, err := createAnew(im.fs, path+tmpExt)
+	f, err := disk.CreateAnew(im.fs, path+tmpExt)
 	if err != nil {
 		return err
 	}

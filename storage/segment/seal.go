@@ -48,7 +48,7 @@ func (l *Log) sealOldest() (bool, error) {
 func (l *Log) seal(seg *segment, u *unsealed) error {
 	s := &sealedFile{log: l, path: l.path(fileName(seg.base, segExt)), indexPath: l.path(fileName(seg.base, idxExt))}
 	tmp := s.path + tmpExt
-	f, err := createAnew(l.fs, tmp)
+	f, err := disk.CreateAnew(l.fs, tmp)
 	if err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func (u *unsealed) lastSum() uint32 {
 // checksums tell a crash.
 func (l *Log) writeIndex(s *sealedFile, m *index.Mem) error {
 	tmp := s.indexPath + tmpExt
-	f, err := createAnew(l.fs, tmp)
+	f, err := disk.CreateAnew(l.fs, tmp)
 	if err != nil {
 		return err
 	}
@@ -220,7 +220,7 @@ func (l *Log) fill() (bool, error) {
 		return false, nil
 	}
 	path := l.path(preparedName)
-	f, err := createAnew(l.fs, path)
+	f, err := disk.CreateAnew(l.fs, path)
 	if err != nil {
 		return false, err
 	}

@@ -277,13 +277,6 @@ func (g *Gateway) TruncateLog() {
 	g.must(os.Truncate(g.logPath(), 0))
 }
 
-// DropLog empties the log of a process that was brought down by the system:
-// what its end looks like there is not looked at.
-func (g *Gateway) DropLog() {
-	g.t.Helper()
-	g.must(os.Truncate(g.logPath(), 0))
-}
-
 // checkLog fails the test if the gateway broke where no test looked. The race
 // detector speaks in a binary that was built with it.
 func (g *Gateway) checkLog() {
