@@ -1,12 +1,13 @@
 package diagnostics
 
 import (
-	"bytes"
 	"encoding/json"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/osa-edge/osa-gateway/internal/jsontoken"
 )
 
 // sensitiveWords are what names of members that hold credentials have in them,
@@ -29,36 +30,37 @@ func appendMasked(dst, body []byte) []byte {
 	if !utf8.Valid(body) || !json.Valid(body) {
 		return append(dst, "null"...)
 	}
-	kept := 0 // body[:kept] has been dealt with
-	for i := 0; i < len(body); {
-		if body[i] != '"' {
+	text := jsontoken.View(body)
+	kept := 0 // text[:kept] has been dealt with
+	for i := 0; i < len(text); {
+		if text[i] != '"' {
 			i++
 			continue
 		}
-		end := stringEnd(body, i)
-		value := skipSpace(body, end)
-		if value >= len(body) || body[value] != ':' {
+		end := jsontoken.StringEnd(text, i)
+		value := jsontoken.SkipSpace(text, end)
+		if value >= len(text) || text[value] != ':' {
 			i = end
 			continue
 		}
-		value = skipSpace(body, value+1)
-		if !sensitive(body[i:end]) || body[value] == 'n' { // null gives nothing away
+		value = jsontoken.SkipSpace(text, value+1)
+		if !sensitive(text[i:end]) || text[value] == 'n' { // null gives nothing away
 			i = value
 			continue
 		}
-		dst = append(dst, body[kept:value]...)
+		dst = append(dst, text[kept:value]...)
 		dst = append(dst, masked...)
-		kept = valueEnd(body, value)
+		kept = jsontoken.End(text, value)
 		i = kept
 	}
-	return append(dst, body[kept:]...)
+	return append(dst, text[kept:]...)
 }
 
 // sensitive reports whether the quoted name is that of a credential.
-func sensitive(quoted []byte) bool {
-	name := string(quoted[1 : len(quoted)-1])
+func sensitive(quoted string) bool {
+	name := quoted[1 : len(quoted)-1]
 	if strings.IndexByte(name, '\\') >= 0 {
-		name = gjson.ParseBytes(quoted).Str
+		name = gjson.Parse(quoted).Str
 	}
 	name = strings.Map(func(r rune) rune {
 		switch r {
@@ -76,48 +78,4 @@ func sensitive(quoted []byte) bool {
 		}
 	}
 	return false
-}
-
-// stringEnd is where the string that begins at i ends.
-func stringEnd(b []byte, i int) int {
-	for i++; b[i] != '"'; i++ {
-		if b[i] == '\\' {
-			i++
-		}
-	}
-	return i + 1
-}
-
-func skipSpace(b []byte, i int) int {
-	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\n' || b[i] == '\r') {
-		i++
-	}
-	return i
-}
-
-// valueEnd is where the value that begins at i ends.
-func valueEnd(b []byte, i int) int {
-	switch b[i] {
-	case '"':
-		return stringEnd(b, i)
-	case '{', '[':
-		for depth := 0; ; {
-			switch b[i] {
-			case '"':
-				i = stringEnd(b, i)
-				continue
-			case '{', '[':
-				depth++
-			case '}', ']':
-				depth--
-			}
-			if i++; depth == 0 {
-				return i
-			}
-		}
-	}
-	if n := bytes.IndexAny(b[i:], " \t\r\n,}]"); n >= 0 {
-		return i + n
-	}
-	return len(b)
 }

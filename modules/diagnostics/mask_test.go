@@ -99,7 +99,7 @@ func TestAppendMaskedRandom(t *testing.T) {
 		case map[string]any:
 			for k := range v {
 				quoted, _ := json.Marshal(k)
-				if sensitive(quoted) && v[k] != nil {
+				if sensitive(string(quoted)) && v[k] != nil {
 					v[k] = "***"
 				} else {
 					v[k] = hide(v[k])

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-	"unsafe"
 
 	"github.com/tidwall/gjson"
 
@@ -46,9 +45,6 @@ const (
 )
 
 const null = "null"
-
-// asString views the body as a string; both must not outlive the mapping.
-func asString(body []byte) string { return unsafe.String(unsafe.SliceData(body), len(body)) }
 
 // present reports whether a raw member has a value: null is the same as absent.
 func present(raw string) bool { return raw != "" && raw != null }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/internal/jsontoken"
 )
 
 // DefaultWorkflowNames are the names that OPAL's workflow ids begin with.
@@ -32,7 +33,7 @@ func newOPAL(o MappingOptions) *opal {
 // particulars, what cannot be read is left out (see members.details).
 func (o *opal) Map(body []byte, e *event.Event) []Invalid {
 	var root members
-	root.read(strings.TrimLeft(asString(body), " \t\r\n"))
+	root.read(strings.TrimLeft(jsontoken.View(body), " \t\r\n")) // nothing of it outlives the mapping
 	if root[mEventType] == "" {
 		root[mEventType] = root[mType] // `type` is read as `event_type`
 	}

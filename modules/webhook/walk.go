@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/osa-edge/osa-gateway/internal/jsontoken"
 )
 
 // A body may be as large as all that is held of bodies at once allows, and so may
@@ -20,12 +22,12 @@ func eachMember(object string, fn func(name, value string)) {
 			}
 			i++
 		}
-		end := tokenEnd(object, i)
+		end := jsontoken.End(object, i)
 		name := object[i:end]
 		for i = end; object[i] != ':'; i++ {
 		}
-		i = afterSpace(object, i+1)
-		end = tokenEnd(object, i)
+		i = jsontoken.SkipSpace(object, i+1)
+		end = jsontoken.End(object, i)
 		if name, ok := shortString(name); ok {
 			fn(name, object[i:end])
 		}
@@ -37,13 +39,13 @@ func eachMember(object string, fn func(name, value string)) {
 // false.
 func eachElement(array string, fn func(value string) bool) {
 	for i := 1; ; {
-		for i = afterSpace(array, i); array[i] == ','; {
-			i = afterSpace(array, i+1)
+		for i = jsontoken.SkipSpace(array, i); array[i] == ','; {
+			i = jsontoken.SkipSpace(array, i+1)
 		}
 		if array[i] == ']' {
 			return
 		}
-		end := tokenEnd(array, i)
+		end := jsontoken.End(array, i)
 		if !fn(array[i:end]) {
 			return
 		}
@@ -89,53 +91,4 @@ func prefix(token string, limit int) string {
 		return token
 	}
 	return token[:i] + `"`
-}
-
-func afterSpace(s string, i int) int {
-	for s[i] <= ' ' {
-		i++
-	}
-	return i
-}
-
-// tokenEnd is where the value ends that begins at i.
-func tokenEnd(s string, i int) int {
-	switch s[i] {
-	case '"':
-		return quoteEnd(s, i)
-	case '{', '[':
-		for depth := 0; ; {
-			switch s[i] {
-			case '"':
-				i = quoteEnd(s, i)
-				continue
-			case '{', '[':
-				depth++
-			case '}', ']':
-				depth--
-			}
-			if i++; depth == 0 {
-				return i
-			}
-		}
-	}
-	for i < len(s) && s[i] > ' ' && s[i] != ',' && s[i] != '}' && s[i] != ']' {
-		i++
-	}
-	return i
-}
-
-// quoteEnd is where the string ends that begins at i.
-func quoteEnd(s string, i int) int {
-	for i++; ; {
-		end := i + strings.IndexByte(s[i:], '"')
-		escape := strings.IndexByte(s[i:end], '\\')
-		if escape < 0 {
-			return end + 1
-		}
-		i += escape + 2
-		for i < len(s) && s[i-1] != '"' && s[i] == '\\' {
-			i += 2 // escapes that follow each other need no search
-		}
-	}
 }
