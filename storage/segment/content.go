@@ -40,7 +40,6 @@ type cursor interface {
 	event(pos int) (*event.Event, error)
 	// body reads the body of the event that was read last, whose BodyRef is empty.
 	body(e *event.Event) ([]byte, error)
-	close()
 }
 
 // noTime is later than any time.

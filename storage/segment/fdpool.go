@@ -108,7 +108,8 @@ func (p *filePool) forget(name string) {
 	}
 }
 
-// close closes all that nobody reads; the others go when they are let go of.
+// close closes all that nobody reads. What is opened for a view that outlives the
+// log goes with the view's segments.
 func (p *filePool) close() {
 	p.mu.Lock()
 	names := make([]string, 0, len(p.files))
@@ -146,5 +147,3 @@ func (f file) size() (int64, error) {
 	defer f.pool.release(open)
 	return open.Size()
 }
-
-func (f file) close() { f.pool.forget(f.name) }

@@ -29,6 +29,7 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/disk"
 	"github.com/osa-edge/osa-gateway/storage"
 	"github.com/osa-edge/osa-gateway/storage/index"
+	"github.com/osa-edge/osa-gateway/storage/segment/sealed"
 )
 
 const (
@@ -112,8 +113,8 @@ type Log struct {
 	writingLarge chan struct{}
 	damages      damages
 	pool         *filePool
-	files        *cache[sealedHandle]
-	indexes      *cache[indexHandle]
+	files        *cache[*sealed.Reader]
+	indexes      *cache[*index.Reader]
 	work         worker
 }
 
@@ -200,8 +201,6 @@ func (l *Log) Close() error {
 	err := l.markEnd()
 	l.dropPrepared()
 	l.change(func([]*segment) []*segment { return nil })
-	l.files.close()
-	l.indexes.close()
 	l.pool.close()
 	if err != nil {
 		return fmt.Errorf("mark the end of the log: %w", err)

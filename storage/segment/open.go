@@ -25,8 +25,8 @@ func Open(fsys disk.FS, dir string, opt Options) (*Log, error) {
 	opt = opt.withDefaults()
 	l := &Log{fs: fsys, dir: dir, opt: opt, logger: opt.Logger, writingLarge: make(chan struct{}, maxWritingLarge)}
 	l.pool = newFilePool(fsys)
-	l.files = newCache(openSealed, (*sealedHandle).close)
-	l.indexes = newCache(openIndexes, (*indexHandle).close)
+	l.files = newCache(readFooter)
+	l.indexes = newCache(readTerms)
 	l.work.ctx, l.work.cancel = context.WithCancel(context.Background())
 	l.work.start(l)
 	if err := l.open(); err != nil {

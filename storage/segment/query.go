@@ -113,7 +113,6 @@ func (q *querying) segment(ctx context.Context, seg *segment) (full bool, err er
 	}
 	found = found.KeepRange(int(from-seg.base), int(to-seg.base))
 	c := seg.cursor()
-	defer c.close()
 	at := 0
 	if !q.q.Ascending {
 		at = maxEvents - 1

@@ -65,7 +65,6 @@ func (v *View) read(seq uint64, body bool) (*event.Event, error) {
 		return nil, storage.ErrNotFound
 	}
 	c := seg.cursor()
-	defer c.close()
 	e, err := c.event(int(seq - seg.base))
 	switch {
 	case err != nil || !body:
@@ -131,7 +130,6 @@ func (l *Log) ScanBodies(ctx context.Context, after, through uint64, fn func(*ev
 
 func (v *View) scanBodies(ctx context.Context, seg *segment, from, to uint64, fn func(*event.Event) error) error {
 	c := seg.cursor()
-	defer c.close()
 	for seq := from; seq <= to; seq++ {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -154,7 +152,6 @@ func (v *View) scanBodies(ctx context.Context, seg *segment, from, to uint64, fn
 
 func (v *View) scan(ctx context.Context, seg *segment, from, to uint64, fn func(*event.Event) bool) (more bool, err error) {
 	c := seg.cursor()
-	defer c.close()
 	for seq := from; seq <= to; seq++ {
 		if seq%256 == 0 {
 			if err := ctx.Err(); err != nil {

@@ -205,7 +205,7 @@ func (s *sealedFile) buildIndex(ctx context.Context) error {
 	if err == nil {
 		err = s.log.writeIndex(s, m)
 	}
-	s.log.indexes.drop(s, nil)
+	s.forgetTerms()
 	return err
 }
 

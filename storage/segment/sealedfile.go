@@ -37,12 +37,11 @@ type sealedFile struct {
 // findSealed opens the sealed file of a segment; fs.ErrNotExist if there is none.
 func (l *Log) findSealed(base uint64) (*sealedFile, error) {
 	s := &sealedFile{log: l, path: l.path(fileName(base, segExt)), indexPath: l.path(fileName(base, idxExt))}
-	h, done, err := l.files.get(s)
+	r, err := l.files.get(s)
 	if err != nil {
 		return nil, err
 	}
-	defer done()
-	s.info, s.known = h.r.Info(), h.r.Damaged()
+	s.info, s.known = r.Info(), r.Damaged()
 	if s.info.Base != base {
 		return nil, fmt.Errorf("%w: %s holds segment %d", storage.ErrDamaged, s.path, s.info.Base)
 	}
@@ -90,20 +89,19 @@ func (s *sealedFile) cursor() cursor { return &sealedCursor{s: s} }
 
 // sealedCursor opens the file when it is first used.
 type sealedCursor struct {
-	s    *sealedFile
-	c    *sealed.Cursor
-	done func()
+	s *sealedFile
+	c *sealed.Cursor
 }
 
 func (c *sealedCursor) open() error {
 	if c.c != nil {
 		return nil
 	}
-	h, done, err := c.s.log.files.get(c.s)
+	r, err := c.s.log.files.get(c.s)
 	if err != nil {
 		return c.s.lostErr(err)
 	}
-	c.c, c.done = h.r.Cursor(), done
+	c.c = r.Cursor()
 	return nil
 }
 
@@ -115,32 +113,24 @@ func (c *sealedCursor) event(pos int) (*event.Event, error) {
 	return e, c.s.passed(err)
 }
 
-func (c *sealedCursor) close() {
-	if c.done != nil {
-		c.done()
-		c.done = nil
-	}
-}
-
 func (c *sealedCursor) body(e *event.Event) ([]byte, error) {
 	body, err := c.c.Body(int(e.Seq - c.s.info.Base))
 	return body, c.s.passed(err)
 }
 
-// with calls fn with the open file.
+// with calls fn with the file's reader.
 func (s *sealedFile) with(fn func(*sealed.Reader) error) error {
-	h, done, err := s.log.files.get(s)
+	r, err := s.log.files.get(s)
 	if err != nil {
 		return s.lostErr(err)
 	}
-	defer done()
-	if err = fn(h.r); errors.Is(err, fs.ErrNotExist) && !errors.Is(err, storage.ErrDamaged) {
+	if err = fn(r); errors.Is(err, fs.ErrNotExist) && !errors.Is(err, storage.ErrDamaged) {
 		return s.lostErr(err)
 	}
 	return err
 }
 
-// keys implements content. The table closes with keysTable.close.
+// keys implements content.
 func (s *sealedFile) keys() (index.Table, error) { return keyTable{s}, nil }
 
 // keyTable reads the table of keys in the footer, or what was made in its place.
@@ -213,10 +203,9 @@ func (s *sealedFile) terms() (index.Source, error) { return termTable{s}, nil }
 type termTable struct{ s *sealedFile }
 
 func (t termTable) Get(hash uint64) (set index.Set, ok bool, err error) {
-	h, done, err := t.s.log.indexes.get(t.s)
+	r, err := t.s.log.indexes.get(t.s)
 	if err == nil {
-		set, ok, err = h.r.Get(hash)
-		done()
+		set, ok, err = r.Get(hash)
 	}
 	switch {
 	case err == nil:
@@ -268,8 +257,15 @@ func (s *sealedFile) names() (names []string, err error) {
 }
 
 func (s *sealedFile) close() {
-	s.log.files.drop(s, nil)
-	s.log.indexes.drop(s, nil)
+	s.log.files.drop(s)
+	s.log.pool.forget(s.path)
+	s.forgetTerms()
+}
+
+// forgetTerms has the term table read anew when it is next needed.
+func (s *sealedFile) forgetTerms() {
+	s.log.indexes.drop(s)
+	s.log.pool.forget(s.indexPath)
 }
 
 // Interface guards

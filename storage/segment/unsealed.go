@@ -289,8 +289,6 @@ func (c *unsealedCursor) load(pos int) error {
 	return nil
 }
 
-func (c *unsealedCursor) close() {}
-
 func (u *unsealed) close() { _ = u.file.Close() }
 
 // Interface guards

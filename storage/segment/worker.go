@@ -132,7 +132,7 @@ func (w *worker) rebuild(s *sealedFile) error {
 	}
 	s.mu.Unlock()
 	w.mu.Unlock()
-	w.l.indexes.drop(s, nil)
+	s.forgetTerms()
 	w.wake()
 	if err := w.progress(); err != nil {
 		return err
