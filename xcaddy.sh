@@ -13,6 +13,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
+# The toolchain that go.mod names, also where Go was told to use only its own.
+export GOTOOLCHAIN=${GOTOOLCHAIN:-auto}
+
 MODULE=github.com/osa-edge/osa-gateway
 BINARY=osa-gateway
 

@@ -10,6 +10,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# The toolchain that go.mod names, also where Go was told to use only its own.
+export GOTOOLCHAIN=${GOTOOLCHAIN:-auto}
+
 golangci_version=v2.15.0
 tools="${OSA_TOOLS:-$PWD/.tools}"
 started=$(date +%s)
