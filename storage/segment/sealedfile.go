@@ -223,6 +223,15 @@ func (t termTable) Get(hash uint64) (set index.Set, ok bool, err error) {
 }
 
 func (s *sealedFile) window(since, until int64) (set index.Set, err error) {
+	// Most segments are whole inside of a window or whole outside, which their
+	// footer says without being read again.
+	first, last := unixNano(s.info.ReceivedMin), unixNano(s.info.ReceivedMax)
+	switch {
+	case last < since || first > until:
+		return index.Set{}, nil
+	case first >= since && last <= until:
+		return index.RangeSet(0, s.count()), nil
+	}
 	err = s.with(func(r *sealed.Reader) error {
 		set = r.PositionsReceived(timeOf(since), timeOf(until))
 		return nil
