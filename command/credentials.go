@@ -68,6 +68,6 @@ func mintAdminToken(key *rsa.PrivateKey, workspace, subject string, life time.Du
 
 // tokenHolds tells whether the gateway would accept the token at that time.
 func tokenHolds(key *rsa.PrivateKey, token, workspace string, at time.Time) bool {
-	p, err := auth.NewVerifier(&key.PublicKey, auth.DefaultIssuer, auth.DefaultAudience, nil).Authenticate(token)
+	p, err := auth.NewVerifier("", &key.PublicKey, auth.DefaultIssuer, auth.DefaultAudience, nil).Authenticate(token)
 	return err == nil && p.ExpiresAt.After(at) && p.WorkspaceID == workspace && p.Has(osa.PermAdmin)
 }

@@ -78,6 +78,12 @@ type Server struct {
 // Load adapts and runs a site, and returns what Caddy has against it.
 func Load(t testing.TB, site string) (*Server, error) {
 	t.Helper()
+	return LoadWith(t, "", site)
+}
+
+// LoadWith is Load with more global options.
+func LoadWith(t testing.TB, global, site string) (*Server, error) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "chain") // t.TempDir is too long a path for a socket
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +91,22 @@ func Load(t testing.TB, site string) (*Server, error) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s := &Server{URL: "http://gateway.test", t: t, socket: filepath.Join(dir, "s"), logPath: filepath.Join(dir, "log")}
 	s.Client = &http.Client{Transport: &http.Transport{DialContext: s.dial}, Timeout: 30 * time.Second}
+	if err := s.Reload(global, site); err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() {
+		s.CloseIdleConnections()
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, nil
+}
+
+// Reload puts another configuration in place of the one that runs.
+func (s *Server) Reload(global, site string) error {
 	config, err := adapt(fmt.Sprintf(`{
+		%s
 		admin off
 		persist_config off
 		auto_https off
@@ -98,26 +119,27 @@ func Load(t testing.TB, site string) (*Server, error) {
 	http://gateway.test {
 		bind unix/%s
 		%s
-	}`, s.logPath, s.socket, site))
+	}`, global, s.logPath, s.socket, site))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := caddy.Load(config, true); err != nil {
-		return nil, err
-	}
-	t.Cleanup(func() {
-		s.CloseIdleConnections()
-		if err := caddy.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s, nil
+	return caddy.Load(config, true)
 }
 
 // Start is Load of what must be right.
 func Start(t testing.TB, site string) *Server {
 	t.Helper()
 	s, err := Load(t, site)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// StartWith is LoadWith of what must be right.
+func StartWith(t testing.TB, global, site string) *Server {
+	t.Helper()
+	s, err := LoadWith(t, global, site)
 	if err != nil {
 		t.Fatal(err)
 	}

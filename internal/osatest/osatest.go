@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
@@ -69,10 +70,7 @@ func New(t testing.TB, options map[string]any) *Gateway {
 // Stopped provisions an app over the store without starting it.
 func Stopped(t testing.TB, store *memstore.Store, options map[string]any) *Gateway {
 	t.Helper()
-	name := fmt.Sprintf("%s/%d", t.Name(), count.Add(1))
-	stores.Store(name, store)
-	t.Cleanup(func() { stores.Delete(name) })
-
+	name := keep(t, store)
 	config := map[string]any{"storage": map[string]any{"engine": "memory", "name": name}, "environment": osa.Production}
 	for k, v := range options {
 		config[k] = v
@@ -95,6 +93,27 @@ func Stopped(t testing.TB, store *memstore.Store, options map[string]any) *Gatew
 		t.Fatal(err)
 	}
 	return &Gateway{App: app, Store: store, t: t, ctx: ctx}
+}
+
+// NewStore makes an empty store and returns its name, for a Caddyfile's
+//
+//	storage memory <name>
+func NewStore(t testing.TB) (name string) { return keep(t, memstore.New()) }
+
+func keep(t testing.TB, store *memstore.Store) (name string) {
+	name = fmt.Sprintf("%s/%d", t.Name(), count.Add(1))
+	stores.Store(name, store)
+	t.Cleanup(func() { stores.Delete(name) })
+	return name
+}
+
+// UnmarshalCaddyfile sets up the engine: its only argument is the name.
+func (m *memory) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // engine name
+	if !d.Args(&m.Name) || d.NextArg() {
+		return d.ArgErr()
+	}
+	return nil
 }
 
 // Start opens the log; it is closed at the end of the test.

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 )
 
@@ -50,4 +51,31 @@ func isToken(s string) bool {
 		}
 	}
 	return true
+}
+
+// queryCredentials are names that credentials are sent under in queries, in small
+// letters and without - and _.
+var queryCredentials = map[string]bool{
+	"token": true, "accesstoken": true, "authtoken": true, "idtoken": true, "bearertoken": true, "apitoken": true,
+	"apikey": true, "xapikey": true, "key": true, "accesskey": true, "apisecret": true, "secret": true, "clientsecret": true,
+	"authorization": true, "auth": true, "jwt": true, "bearer": true, "credential": true, "credentials": true,
+	"password": true, "passwd": true, "sessionid": true, "session": true, "sig": true, "signature": true,
+}
+
+var withoutSeparators = strings.NewReplacer("_", "", "-", "")
+
+// inQuery reports whether the query has a parameter with the name of a credential.
+func inQuery(query string) bool {
+	for query != "" {
+		var pair string
+		pair, query, _ = strings.Cut(query, "&")
+		name, _, _ := strings.Cut(pair, "=")
+		if decoded, err := url.QueryUnescape(name); err == nil {
+			name = decoded
+		}
+		if queryCredentials[withoutSeparators.Replace(strings.ToLower(name))] {
+			return true
+		}
+	}
+	return false
 }

@@ -1,11 +1,6 @@
 package auth
 
 import (
-	"slices"
-	"strings"
-
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -22,51 +17,28 @@ func ParseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
 //
-//	osa_auth {
-//	    <provider> {
-//	        <options of the provider>
-//	    }
+//	osa_auth <provider...> [{
 //	    require <permission...>
-//	}
+//	}]
 //
-// Providers are `key` and `jwt`, in the order in which they look at a
-// credential. All of the permissions are required.
+// Providers are named as in the global option `osa { auth { … } }`, in the order in
+// which they look at a credential. All of the permissions are required.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // directive name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	var seen []string
+	h.Providers = d.RemainingArgs()
 	for d.NextBlock(0) {
-		name := d.Val()
-		if slices.Contains(seen, name) {
-			return d.Errf("%s was already given", name)
+		if d.Val() != "require" {
+			return d.Errf("unknown option %q of osa_auth: want require; providers are configured in the global option, osa { auth { … } }, "+
+				"and named after osa_auth", d.Val())
 		}
-		seen = append(seen, name)
-		if name == "require" {
-			if h.Require = d.RemainingArgs(); len(h.Require) == 0 {
-				return d.ArgErr()
-			}
-			continue
+		if h.Require != nil {
+			return d.Err("require was already given")
 		}
-		if _, err := caddy.GetModule("osa.auth." + name); err != nil {
-			return d.Errf("unknown option %q of osa_auth: want require or a provider: %s", name, strings.Join(providers(), ", "))
+		if h.Require = d.RemainingArgs(); len(h.Require) == 0 {
+			return d.ArgErr()
 		}
-		mod, err := caddyfile.UnmarshalModule(d, "osa.auth."+name)
-		if err != nil {
-			return err
-		}
-		h.ProvidersRaw = append(h.ProvidersRaw, caddyconfig.JSONModuleObject(mod, "provider", name, nil))
 	}
 	return nil
-}
-
-func providers() []string {
-	var names []string
-	for _, m := range caddy.GetModules("osa.auth") {
-		names = append(names, m.ID.Name())
-	}
-	return names
 }
 
 // value parses an option that has one value and may stand once.

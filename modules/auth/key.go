@@ -101,7 +101,8 @@ func knownPermission(p string) bool {
 	return slices.Contains(osa.Permissions, p)
 }
 
-// Keyring knows API keys by their hashes. It is safe for concurrent use.
+// Keyring knows API keys by their hashes. It does not change, and is safe for
+// concurrent use.
 type Keyring struct {
 	prefix string
 	hasher *hasher
@@ -113,13 +114,25 @@ type keyEntry struct {
 	principal osa.Principal
 }
 
+// keyCredential is what a key is recognised by later on. Printed, it shows nothing.
+type keyCredential struct {
+	prefix string
+	sum    [sha256.Size]byte // under the pepper
+}
+
+// String keeps the hash from being printed.
+func (*keyCredential) String() string { return "(API key)" }
+
+// GoString keeps the hash from being printed.
+func (*keyCredential) GoString() string { return "(API key)" }
+
 // NewKeyring returns a keyring of records that CheckKeyRecords found in order.
-// revocations may be nil.
-func NewKeyring(prefix, pepper string, records []KeyRecord, revocations Revocations) *Keyring {
+// provider is the name that its principals carry. revocations may be nil.
+func NewKeyring(provider, prefix, pepper string, records []KeyRecord, revocations Revocations) *Keyring {
 	k := &Keyring{prefix: prefix, hasher: newHasher(pepper), keys: make(map[[sha256.Size]byte]*keyEntry, len(records))}
 	for _, r := range records {
-		var sum [sha256.Size]byte
-		if n, err := hex.Decode(sum[:], []byte(r.Hash)); err != nil || n != len(sum) {
+		sum, ok := r.sum()
+		if !ok {
 			continue
 		}
 		e := &keyEntry{validity: validity{method: MethodKey, id: r.ID, revocations: revocations}}
@@ -128,11 +141,21 @@ func NewKeyring(prefix, pepper string, records []KeyRecord, revocations Revocati
 		}
 		e.principal = osa.Principal{
 			ID: r.ID, Method: MethodKey, WorkspaceID: r.WorkspaceID,
-			Permissions: slices.Clone(r.Permissions), ExpiresAt: e.ends, Valid: e.valid,
+			Permissions: slices.Clone(r.Permissions), ExpiresAt: e.ends,
+			Provider: provider, CredentialID: r.ID, Credential: &keyCredential{prefix, sum},
 		}
 		k.keys[sum] = e
 	}
 	return k
+}
+
+// sum is the record's hash, decoded.
+func (r *KeyRecord) sum() (sum [sha256.Size]byte, ok bool) {
+	if len(r.Hash) != hex.EncodedLen(len(sum)) {
+		return sum, false
+	}
+	_, err := hex.Decode(sum[:], []byte(r.Hash))
+	return sum, err == nil
 }
 
 // Claims goes by the prefix.
@@ -149,6 +172,50 @@ func (k *Keyring) Authenticate(key string) (*osa.Principal, error) {
 		return nil, err
 	}
 	return &e.principal, nil
+}
+
+// Current looks up the key that the principal came with. A key is the same one if
+// its hash is: another id, name or expiry changes what it may, not what it is.
+func (k *Keyring) Current(p *osa.Principal) (*osa.Principal, error) {
+	c, ok := p.Credential.(*keyCredential)
+	if !ok || !strings.HasPrefix(c.prefix, k.prefix) {
+		return nil, UnknownKey
+	}
+	e, ok := k.keys[c.sum]
+	if !ok {
+		return nil, UnknownKey
+	}
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	return &e.principal, nil
+}
+
+// difference names the keys that are in one keyring only, or are another record in
+// each, by their ids.
+func (k *Keyring) difference(old *Keyring) (added, removed, changed []string) {
+	for sum, e := range k.keys {
+		switch before, ok := old.keys[sum]; {
+		case !ok:
+			added = append(added, e.id)
+		case !e.equal(before):
+			changed = append(changed, e.id)
+		}
+	}
+	for sum, e := range old.keys {
+		if _, ok := k.keys[sum]; !ok {
+			removed = append(removed, e.id)
+		}
+	}
+	slices.Sort(added)
+	slices.Sort(removed)
+	slices.Sort(changed)
+	return added, removed, changed
+}
+
+func (e *keyEntry) equal(o *keyEntry) bool {
+	return e.id == o.id && e.ends.Equal(o.ends) && e.principal.WorkspaceID == o.principal.WorkspaceID &&
+		slices.Equal(e.principal.Permissions, o.principal.Permissions)
 }
 
 // hasher is HMAC-SHA256 under one key, with states that are used again.

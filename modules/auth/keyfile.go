@@ -1,17 +1,18 @@
 package auth
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/osa-edge/osa-gateway/internal/filewatch"
+	"github.com/osa-edge/osa-gateway/internal/strictjson"
 )
 
 // maxFile bounds key files and PEM files: some ten thousand keys.
-const maxFile = 4 << 20
+const maxFile = filewatch.MaxSize
 
 type keyFile struct {
 	Keys []KeyRecord `json:"keys"`
@@ -24,14 +25,9 @@ func ReadKeyFile(path string) ([]KeyRecord, error) {
 		return nil, fmt.Errorf("reading the key file: %w", err)
 	}
 	var f keyFile
-	dec := json.NewDecoder(bytes.NewReader(b))
 	// A misspelt member, such as "expires", must not make a key that never ends.
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&f); err != nil {
+	if err := strictjson.UnmarshalKnown(b, &f); err != nil {
 		return nil, fmt.Errorf("reading the key file %s: %w", path, err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("reading the key file %s: something follows after its end", path)
 	}
 	return f.Keys, nil
 }

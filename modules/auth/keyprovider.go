@@ -3,10 +3,12 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
 
 	"github.com/osa-edge/osa-gateway/modules/osa"
 	"github.com/osa-edge/osa-gateway/signature"
@@ -23,14 +25,16 @@ type KeyProvider struct {
 	// {env.OSA_KEY_PEPPER} are expanded.
 	Pepper string `json:"pepper,omitempty"`
 	// File holds records of keys as {"keys":[…]}. Placeholders are expanded. It
-	// is read when the configuration is loaded.
+	// is read when the configuration is loaded, and again when it has changed.
 	File string `json:"file,omitempty"`
 	// Keys are records of keys. Placeholders in hash and workspace are expanded;
 	// the workspace's default is the environment variable OPAL_WORKSPACE_ID, then
 	// `default`.
 	Keys []KeyRecord `json:"keys,omitempty"`
 
-	*Keyring `json:"-"`
+	name     string
+	log      *zap.Logger
+	ring     atomic.Pointer[Keyring]
 	problems error
 }
 
@@ -40,42 +44,75 @@ func (*KeyProvider) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision sets defaults and reads the keys; Check tells what was wrong.
-func (p *KeyProvider) Provision(caddy.Context) error {
+func (p *KeyProvider) Provision(ctx caddy.Context) error {
+	p.name, p.log = osa.ProviderName(ctx), ctx.Logger()
 	if p.Prefix == "" {
 		p.Prefix = DefaultPrefix
 	}
+	values := []string{p.Pepper}
+	for _, k := range p.Keys {
+		values = append(values, k.Hash, k.WorkspaceID)
+	}
+	files := osa.FilesIn(append(values, p.File)...)
+	if path := caddy.NewReplacer().ReplaceAll(p.File, ""); path != "" {
+		files = append(files, path)
+	}
+	p.problems = osa.LoadCredentials(ctx, osa.CredentialSource{Kind: "key", Name: p.name, Files: files, Load: p.load, Log: p.log})
+	return nil
+}
+
+// load puts the keys in force that the configuration and its files name now.
+func (p *KeyProvider) load() error {
 	repl := caddy.NewReplacer()
 	var errs []error
 	pepper := repl.ReplaceAll(p.Pepper, "")
-	errs = append(errs, signature.CheckSecret(osa.DescribeSetting("key: pepper", p.Pepper), pepper))
+	errs = append(errs, signature.CheckSecret(osa.DescribeSetting("pepper", p.Pepper), pepper))
 	if !isToken(p.Prefix) {
-		errs = append(errs, fmt.Errorf("key: prefix %q cannot stand in an Authorization header", p.Prefix))
+		errs = append(errs, fmt.Errorf("prefix %q cannot stand in an Authorization header", p.Prefix))
 	}
 
 	var records []KeyRecord
 	switch path := repl.ReplaceAll(p.File, ""); {
 	case p.File != "" && path == "":
-		errs = append(errs, fmt.Errorf("%s is empty; set it to a file of keys, as `osa-gateway osa init` makes one", osa.DescribeSetting("key: file", p.File)))
+		errs = append(errs, fmt.Errorf("%s is empty; set it to a file of keys, as `osa-gateway osa init` makes one", osa.DescribeSetting("file", p.File)))
 	case p.File != "":
 		fromFile, err := ReadKeyFile(path)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("key: %w; `osa-gateway osa init` makes such a file", err))
+			errs = append(errs, fmt.Errorf("%w; `osa-gateway osa init` makes such a file", err))
 		}
 		records = fromFile
 	case len(p.Keys) == 0:
-		errs = append(errs, errors.New("key: there are no keys: name a file, or write them into the configuration"))
+		errs = append(errs, errors.New("there are no keys: name a file, or write them into the configuration"))
 	}
 	for _, k := range p.Keys {
 		k.Hash = repl.ReplaceAll(k.Hash, "")
 		k.WorkspaceID = osa.ExpandWorkspace(repl, k.WorkspaceID)
 		records = append(records, k)
 	}
-	if err := CheckKeyRecords(records); err != nil {
-		errs = append(errs, err)
+	if err := errors.Join(append(errs, CheckKeyRecords(records))...); err != nil {
+		return err
 	}
-	p.Keyring = NewKeyring(p.Prefix, pepper, records, nil)
-	p.problems = errors.Join(errs...)
+	ring := NewKeyring(p.name, p.Prefix, pepper, records, nil)
+	if old := p.ring.Swap(ring); old != nil {
+		if added, removed, changed := ring.difference(old); len(added)+len(removed)+len(changed) > 0 {
+			p.log.Info("API keys have changed", zap.String("provider", p.name),
+				zap.Strings("added", added), zap.Strings("removed", removed), zap.Strings("changed", changed))
+		}
+	}
 	return nil
+}
+
+// Claims goes by the prefix.
+func (p *KeyProvider) Claims(credential string) bool { return p.ring.Load().Claims(credential) }
+
+// Authenticate looks the key up by its hash.
+func (p *KeyProvider) Authenticate(key string) (*osa.Principal, error) {
+	return p.ring.Load().Authenticate(key)
+}
+
+// Current looks up the key that the principal came with.
+func (p *KeyProvider) Current(principal *osa.Principal) (*osa.Principal, error) {
+	return p.ring.Load().Current(principal)
 }
 
 // Check says what is wrong with the configuration.
@@ -173,7 +210,7 @@ func (p *KeyProvider) unmarshalKey(d *caddyfile.Dispenser) error {
 
 // Interface guards
 var (
-	_ Provider              = (*KeyProvider)(nil)
+	_ osa.AuthProvider      = (*KeyProvider)(nil)
 	_ caddy.Provisioner     = (*KeyProvider)(nil)
 	_ caddyfile.Unmarshaler = (*KeyProvider)(nil)
 )

@@ -3,10 +3,10 @@
 package auth
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -18,20 +18,23 @@ import (
 
 func init() { caddy.RegisterModule(new(Handler)) }
 
-// Handler hosts providers. The first one, in the order written, that claims a
-// credential by its shape decides on it (CONTRACT §2.5): unlike Caddy's own
-// authentication, a credential that fails is never tried elsewhere.
+// Handler looks at credentials with providers that the app osa has. The first one,
+// in the order named, that claims a credential by its shape decides on it (CONTRACT
+// §2.5): unlike Caddy's own authentication, a credential that fails is never tried
+// elsewhere.
 type Handler struct {
-	// ProvidersRaw are modules in the namespace osa.auth, such as `key` and
-	// `jwt`.
-	ProvidersRaw []json.RawMessage `json:"providers,omitempty" caddy:"namespace=osa.auth inline_key=provider"`
+	// Providers are the names of providers in the app's `auth`.
+	Providers []string `json:"providers,omitempty"`
 	// Require are permissions, all of which the caller must hold.
 	Require []string `json:"require,omitempty"`
 
 	ctx       caddy.Context
 	log       *zap.Logger
-	providers []Provider
-	methods   []string
+	app       *osa.App
+	providers []osa.AuthProvider
+	// choosers are the providers, where several of one method are named.
+	choosers []osa.AuthChooser
+	methods  []string
 }
 
 // CaddyModule returns the Caddy module information.
@@ -39,20 +42,28 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.osa_auth", New: func() caddy.Module { return new(Handler) }}
 }
 
-// Provision loads the providers.
-func (h *Handler) Provision(ctx caddy.Context) error {
+// Provision finds the providers.
+func (h *Handler) Provision(ctx caddy.Context) (err error) {
 	h.ctx, h.log = ctx, ctx.Logger()
-	mods, err := ctx.LoadModule(h, "ProvidersRaw")
-	if err != nil {
-		return osa.AllProblems(ctx, fmt.Errorf("osa_auth: loading a provider: %w", err))
+	if h.app, err = osa.Of(ctx); err != nil {
+		return err
 	}
-	for _, mod := range mods.([]any) {
-		p, ok := mod.(Provider)
-		if !ok {
-			return fmt.Errorf("osa_auth: %T is not a provider", mod)
+	several := false
+	for _, name := range h.Providers {
+		p := h.app.AuthProvider(name)
+		if p == nil {
+			continue // Validate says so
 		}
-		h.providers = append(h.providers, p)
-		h.methods = append(h.methods, p.Method())
+		chooser, _ := p.(osa.AuthChooser)
+		h.providers, h.choosers = append(h.providers, p), append(h.choosers, chooser)
+		if slices.Contains(h.methods, p.Method()) {
+			several = true
+		} else {
+			h.methods = append(h.methods, p.Method())
+		}
+	}
+	if !several {
+		h.choosers = nil
 	}
 	return osa.RegisterCollectors(ctx, rejectedTotal)
 }
@@ -60,11 +71,21 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // Validate names everything that is wrong at once.
 func (h *Handler) Validate() error {
 	var errs []error
-	if len(h.providers) == 0 {
-		errs = append(errs, errors.New("no provider is configured: nobody could get in"))
+	known := h.app.AuthProviders()
+	there := "the app has " + strings.Join(known, ", ")
+	if len(known) == 0 {
+		there = "the app has none: configure some in the global option, `osa { auth { … } }`"
 	}
-	for _, p := range h.providers {
-		errs = append(errs, p.Check())
+	if len(h.Providers) == 0 {
+		errs = append(errs, fmt.Errorf("no provider is named, so that nobody could get in; %s", there))
+	}
+	for i, name := range h.Providers {
+		if !slices.Contains(known, name) {
+			errs = append(errs, fmt.Errorf("there is no provider %q; %s", name, there))
+		}
+		if slices.Contains(h.Providers[:i], name) {
+			errs = append(errs, fmt.Errorf("the provider %q is named twice", name))
+		}
 	}
 	for _, p := range h.Require {
 		if !knownPermission(p) || strings.HasSuffix(p, "*") && p != osa.PermAllWorkspaces {
@@ -89,39 +110,66 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if err != nil {
 		return h.refuse(r, "", err)
 	}
-	for _, p := range h.providers {
+	p := h.providerOf(credential)
+	if p == nil {
+		return h.refuse(r, "", Unrecognized)
+	}
+	principal, err := p.Authenticate(credential)
+	if err != nil {
+		return h.refuse(r, p.Method(), err)
+	}
+	for _, permission := range h.Require {
+		if !principal.Has(permission) {
+			return h.deny(r, principal)
+		}
+	}
+	osa.SetPrincipal(r, principal)
+	osa.SetRequired(r, &h.Require)
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Set("http.auth.user.id", principal.ID) // for the access log
+	}
+	return next.ServeHTTP(w, r)
+}
+
+// providerOf is who decides on the credential, or nil. Of several that claim it,
+// the first does, unless it can be told which of them it is for.
+func (h *Handler) providerOf(credential string) (first osa.AuthProvider) {
+	for i, p := range h.providers {
 		if !p.Claims(credential) {
 			continue
 		}
-		principal, err := p.Authenticate(credential)
-		if err != nil {
-			return h.refuse(r, p.Method(), err)
+		if h.choosers == nil {
+			return p
 		}
-		for _, permission := range h.Require {
-			if !principal.Has(permission) {
-				return h.deny(r, principal)
-			}
+		if first == nil {
+			first = p
 		}
-		osa.SetPrincipal(r, principal)
-		if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-			repl.Set("http.auth.user.id", principal.ID) // for the access log
+		if p.Method() != first.Method() {
+			continue
 		}
-		return next.ServeHTTP(w, r)
+		if c := h.choosers[i]; c == nil || c.Chooses(credential) {
+			return p
+		}
 	}
-	return h.refuse(r, "", Unrecognized)
+	return first
 }
 
-// refuse tells the client no more than that it failed.
+// refuse tells the client no more than that it failed, and where credentials
+// belong.
 func (h *Handler) refuse(r *http.Request, method string, err error) error {
 	reason, ok := errors.AsType[Reason](err)
 	if !ok {
 		return osa.Internal(err).Handler()
 	}
 	h.note(r, method, reason, "")
+	problem := osa.Unauthenticated(challengeInvalid, h.methods...)
 	if reason == Missing || reason == NotBearer {
-		return osa.Unauthenticated(challenge, h.methods...).Because(err).Handler()
+		problem = osa.Unauthenticated(challenge, h.methods...)
 	}
-	return osa.Unauthenticated(challengeInvalid, h.methods...).Because(err).Handler()
+	if reason == Missing && inQuery(r.URL.RawQuery) {
+		problem.Message = "Credentials are not taken from the query; send them in the header Authorization, as Bearer"
+	}
+	return problem.Because(err).Handler()
 }
 
 // deny answers a known caller who lacks a permission.

@@ -2,7 +2,6 @@ package auth_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -12,10 +11,12 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/osa-edge/osa-gateway/internal/chaintest"
+	"github.com/osa-edge/osa-gateway/internal/osatest"
 	"github.com/osa-edge/osa-gateway/modules/auth"
 	"github.com/osa-edge/osa-gateway/modules/guard"
 	"github.com/osa-edge/osa-gateway/modules/osa"
@@ -25,6 +26,13 @@ func init() {
 	chaintest.Register("osa_guard", guard.ParseGuard)
 	chaintest.Register("osa_error", guard.ParseError)
 	chaintest.Register("osa_auth", auth.ParseCaddyfile)
+	httpcaddyfile.RegisterGlobalOption("osa", osa.ParseGlobalOption)
+}
+
+// app is the global option osa with providers.
+func app(t *testing.T, providers string) string {
+	t.Helper()
+	return "osa {\n storage memory " + osatest.NewStore(t) + "\n auth {\n" + providers + "\n}\n}"
 }
 
 // credentials are what the site of start accepts.
@@ -61,8 +69,8 @@ func start(t *testing.T) (*chaintest.Server, credentials) {
 	t.Setenv("OPAL_WORKSPACE_ID", "ws-env")
 	chaintest.Handle("principal", func(w http.ResponseWriter, r *http.Request) error {
 		p := osa.PrincipalOf(r)
-		if !p.Valid() {
-			return errors.New("the principal is not valid")
+		if s := osa.StandingOf(p, osa.RequiredOf(r)); s.Refusal != "" {
+			return s.Refusal
 		}
 		user, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).GetString("http.auth.user.id")
 		_, err := fmt.Fprint(w, p.Method, " ", p.ID, " ", p.WorkspaceID, " ", user)
@@ -79,20 +87,19 @@ func start(t *testing.T) (*chaintest.Server, credentials) {
 		jwt {
 			public_key {env.AUTH_TEST_PEM}
 		}`
-	return chaintest.Start(t, `
+	return chaintest.StartWith(t, app(t, providers), `
 		route {
 			osa_guard
 			@read path /read
-			osa_auth @read {`+providers+`
+			osa_auth @read key jwt {
 				require events:read
 			}
 			@both path /both
-			osa_auth @both {`+providers+`
+			osa_auth @both key jwt {
 				require events:read opal:read
 			}
 			@any path /any
-			osa_auth @any {`+providers+`
-			}
+			osa_auth @any key jwt
 			probe principal
 		}
 		handle_errors {
@@ -226,11 +233,11 @@ func TestOrder(t *testing.T) {
 	chaintest.Handle("ok", func(w http.ResponseWriter, _ *http.Request) error { return nil })
 	const key = "key {\n prefix eyJ\n pepper {env.AUTH_TEST_PEPPER}\n key a {env.AUTH_TEST_OTHER}\n}\n"
 	const jwt = "jwt {\n public_key {env.AUTH_TEST_PEM}\n}\n"
-	for config, want := range map[string][2]int{key + jwt: {200, 401}, jwt + key: {401, 200}} {
-		s := chaintest.Start(t, "route {\n osa_auth {\n"+config+"}\n probe ok\n}")
+	for order, want := range map[string][2]int{"key jwt": {200, 401}, "jwt key": {401, 200}} {
+		s := chaintest.StartWith(t, app(t, key+jwt), "route {\n osa_auth "+order+"\n probe ok\n}")
 		for i, credential := range []string{"eyJ.a.b", c.admin} {
 			if r := s.Send("GET", "/", http.Header{"Authorization": {"Bearer " + credential}}, nil); r.StatusCode != want[i] {
-				t.Errorf("%q: credential %d got %d, want %d", config[:3], i, r.StatusCode, want[i])
+				t.Errorf("%q: credential %d got %d, want %d", order, i, r.StatusCode, want[i])
 			}
 		}
 	}
@@ -245,11 +252,16 @@ func TestRefusesToStart(t *testing.T) {
 	if err := os.WriteFile(bad, []byte(`{"keys":[{"id":"x","hash":"zz","workspace_id":"w","permissions":["root"],"expires_at":null}]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	const reed = "osa_auth key jwt {\n require events:reed\n}"
 	for _, tt := range []struct {
-		name, config string
-		want         []string
+		name, providers, site string
+		want                  []string
 	}{
-		{"no provider", "", []string{"no provider is configured"}},
+		{"no provider", "", "osa_auth", []string{"no provider is named", "the app has none"}},
+		{"none named", "jwt {\n public_key {env.AUTH_TEST_PEM}\n}", "osa_auth", []string{"no provider is named", "the app has jwt"}},
+		{"unknown", "jwt {\n public_key {env.AUTH_TEST_PEM}\n}\n jwt partner {\n public_key {env.AUTH_TEST_PEM}\n}", "osa_auth key jwt jwt",
+			[]string{`there is no provider "key"; the app has jwt, partner`, `"jwt" is named twice`}},
+		{"a bad name", "jwt a/b {\n public_key {env.AUTH_TEST_PEM}\n}", "osa_auth a/b", []string{"auth a/b: the name of a provider"}},
 		{"nothing set", `
 			key {
 				pepper {env.AUTH_TEST_UNSET}
@@ -259,11 +271,10 @@ func TestRefusesToStart(t *testing.T) {
 				public_key {env.AUTH_TEST_UNSET_KEY}
 				issuer {env.AUTH_TEST_UNSET}
 				audience {env.AUTH_TEST_UNSET}
-			}
-			require events:reed`,
+			}`, reed,
 			[]string{
-				"key: pepper (environment variable AUTH_TEST_UNSET) is empty", "AUTH_TEST_UNSET_FILE) is empty", "AUTH_TEST_UNSET_KEY): it is empty",
-				"jwt: issuer", "jwt: audience", "osa-gateway osa init", `unknown permission "events:reed"`,
+				"auth key: pepper (environment variable AUTH_TEST_UNSET) is empty", "AUTH_TEST_UNSET_FILE) is empty", "AUTH_TEST_UNSET_KEY): it is empty",
+				"auth jwt: issuer", "auth jwt: audience", "osa-gateway osa init", `osa_auth: require: unknown permission "events:reed"`,
 			}},
 		{"wrong", `
 			key {
@@ -276,19 +287,18 @@ func TestRefusesToStart(t *testing.T) {
 			}
 			jwt {
 				public_key {env.AUTH_TEST_PRIVATE}
-			}
-			require events:*`,
+			}`, "osa_auth key jwt {\n require events:*\n}",
 			[]string{
 				"AUTH_TEST_SHORT) is shorter", `prefix "a b"`, `key "x": the hash must`, `unknown permission "root"`, `key "x": the id is used twice`,
 				`key "x": the workspace`, "this is a private key", `unknown permission "events:*"`,
 			}},
-		{"no file", "key {\n pepper {env.AUTH_TEST_PEPPER}\n file " + bad + ".none\n}", []string{"no such file", "osa-gateway osa init"}},
-		{"no keys", "key {\n pepper {env.AUTH_TEST_PEPPER}\n}", []string{"there are no keys"}},
-		{"no PEM file", "jwt {\n public_key @" + bad + ".none\n}", []string{"no such file"}},
-		{"no PEM", "jwt {\n public_key @" + bad + "\n}", []string{"no PEM block"}},
+		{"no file", "key {\n pepper {env.AUTH_TEST_PEPPER}\n file " + bad + ".none\n}", "osa_auth key", []string{"no such file", "osa-gateway osa init"}},
+		{"no keys", "key {\n pepper {env.AUTH_TEST_PEPPER}\n}", "osa_auth key", []string{"there are no keys"}},
+		{"no PEM file", "jwt {\n public_key @" + bad + ".none\n}", "osa_auth jwt", []string{"no such file"}},
+		{"no PEM", "jwt {\n public_key @" + bad + "\n}", "osa_auth jwt", []string{"no PEM block"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := chaintest.Load(t, "route {\n osa_auth {\n"+tt.config+"\n}\n}")
+			_, err := chaintest.LoadWith(t, app(t, tt.providers), "route {\n"+tt.site+"\n}")
 			if err == nil {
 				t.Fatal("started")
 			}
@@ -306,65 +316,6 @@ func TestRefusesToStart(t *testing.T) {
 	}
 }
 
-func TestCaddyfile(t *testing.T) {
-	got, err := chaintest.Adapt(`osa_auth {
-		jwt {
-			public_key {env.P}
-			issuer i
-			audience a
-		}
-		key {
-			prefix p_
-			pepper {env.K}
-			file {env.F}
-			key a {env.H} {
-				name "the first"
-				workspace w
-				permissions events:read opal:*
-				expires 2027-01-01T00:00:00Z
-			}
-			key b {env.I}
-		}
-		require events:read admin
-	}`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const want = `{"handler":"osa_auth","providers":[{"audience":"a","issuer":"i","provider":"jwt","public_key":"{env.P}"},` +
-		`{"file":"{env.F}","keys":[{"expires_at":"2027-01-01T00:00:00Z","hash":"{env.H}","id":"a","name":"the first","permissions":["events:read","opal:*"],"workspace_id":"w"},` +
-		`{"expires_at":null,"hash":"{env.I}","id":"b","permissions":null,"workspace_id":""}],"pepper":"{env.K}","prefix":"p_","provider":"key"}],` +
-		`"require":["events:read","admin"]}`
-	if !strings.Contains(got, want) {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-	for config, want := range map[string]string{
-		"osa_auth x":                                                              "wrong argument count",
-		"osa_auth {\n ldap\n}":                                                    `unknown option "ldap" of osa_auth: want require or a provider: jwt, key`,
-		"osa_auth {\n require\n}":                                                 "wrong argument count",
-		"osa_auth {\n require a\n require b\n}":                                   "require was already given",
-		"osa_auth {\n jwt\n jwt\n}":                                               "jwt was already given",
-		"osa_auth {\n jwt x\n}":                                                   "wrong argument count",
-		"osa_auth {\n jwt {\n color red\n}\n}":                                    `unknown option "color" of jwt`,
-		"osa_auth {\n jwt {\n issuer\n}\n}":                                       "wrong argument count",
-		"osa_auth {\n jwt {\n issuer a b\n}\n}":                                   "wrong argument count",
-		"osa_auth {\n jwt {\n issuer a\n issuer b\n}\n}":                          "issuer was already given",
-		"osa_auth {\n key x\n}":                                                   "wrong argument count",
-		"osa_auth {\n key {\n color red\n}\n}":                                    `unknown option "color" of key`,
-		"osa_auth {\n key {\n pepper a\n pepper b\n}\n}":                          "pepper was already given",
-		"osa_auth {\n key {\n key a\n}\n}":                                        "wrong argument count",
-		"osa_auth {\n key {\n key a b c\n}\n}":                                    "wrong argument count",
-		"osa_auth {\n key {\n key a b\n key a c\n}\n}":                            "key a was already given",
-		"osa_auth {\n key {\n key a b {\n expires soon\n}\n}\n}":                  "expires",
-		"osa_auth {\n key {\n key a b {\n permissions\n}\n}\n}":                   "wrong argument count",
-		"osa_auth {\n key {\n key a b {\n permissions x\n permissions y\n}\n}\n}": "permissions was already given",
-		"osa_auth {\n key {\n key a b {\n color red\n}\n}\n}":                     `unknown option "color" of key a`,
-	} {
-		if _, err := chaintest.Adapt(config); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: got %v, want %q", config, err, want)
-		}
-	}
-}
-
 func BenchmarkHandler(b *testing.B) {
 	key := auth.NewKey()
 	public, _ := auth.EncodePublicKeyPEM(&rsaKey().PublicKey)
@@ -372,21 +323,13 @@ func BenchmarkHandler(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	config, _ := json.Marshal(map[string]any{
-		"require": []string{"events:read"},
-		"providers": []any{
-			map[string]any{"provider": "key", "pepper": pepper, "keys": []any{
-				map[string]any{"id": "a", "hash": auth.HashKey(pepper, key), "workspace_id": "w", "permissions": []string{"events:read"}},
-			}},
-			map[string]any{"provider": "jwt", "public_key": string(public)},
-		},
-	})
-	ctx, cancel := caddy.NewContext(caddy.Context{Context: b.Context()})
-	defer cancel()
-	mod, err := ctx.LoadModuleByID("http.handlers.osa_auth", config)
-	if err != nil {
-		b.Fatal(err)
-	}
+	g := osatest.New(b, map[string]any{"auth": map[string]any{
+		"key": map[string]any{"provider": "key", "pepper": pepper, "keys": []any{
+			map[string]any{"id": "a", "hash": auth.HashKey(pepper, key), "workspace_id": "w", "permissions": []string{"events:read"}},
+		}},
+		"jwt": map[string]any{"provider": "jwt", "public_key": string(public)},
+	}})
+	mod := g.MustLoad("http.handlers.osa_auth", map[string]any{"providers": []string{"key", "jwt"}, "require": []string{"events:read"}})
 	next := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
 	for name, credential := range map[string]string{"key": key, "jwt": token} {
 		b.Run(name, func(b *testing.B) {
@@ -395,7 +338,7 @@ func BenchmarkHandler(b *testing.B) {
 			r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, new(caddyhttp.Server))
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := mod.(caddyhttp.MiddlewareHandler).ServeHTTP(nil, r, next); err != nil {
+				if err := mod.ServeHTTP(nil, r, next); err != nil {
 					b.Fatal(err)
 				}
 			}

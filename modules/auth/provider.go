@@ -6,22 +6,6 @@ import (
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
-// Provider checks one kind of credential. Providers are guest modules in the
-// namespace osa.auth and safe for concurrent use.
-type Provider interface {
-	// Method names the kind: "api_key", "jwt".
-	Method() string
-	// Claims reports whether the credential has the shape of this kind. Who
-	// claims a credential decides on it: nothing else is tried.
-	Claims(credential string) bool
-	// Authenticate returns whose credential it is. Otherwise the error is a
-	// Reason.
-	Authenticate(credential string) (*osa.Principal, error)
-	// Check says what is wrong with the configuration. osa_auth asks, and not
-	// Caddy, so that all providers' problems are named at once.
-	Check() error
-}
-
 // Revocations knows the credentials that were taken back before they ended. It
 // is asked at every request, and by open streams: it must be quick.
 type Revocations interface {
@@ -32,7 +16,7 @@ type Revocations interface {
 
 // Reason says why a credential was refused: for logs and metrics, not for the
 // client.
-type Reason string
+type Reason = osa.Refusal
 
 // The reasons.
 const (
@@ -48,12 +32,10 @@ const (
 	BadAudience     Reason = "bad_audience"
 	BadClaims       Reason = "bad_claims"
 	NotYetValid     Reason = "not_yet_valid"
-	Expired         Reason = "expired"
-	Revoked         Reason = "revoked"
+	Expired                = osa.RefusedExpired
+	Revoked                = osa.RefusedRevoked
 	LacksPermission Reason = "lacks_permission"
 )
-
-func (r Reason) Error() string { return "credential refused: " + string(r) }
 
 // validity is how long a credential holds.
 type validity struct {
@@ -71,6 +53,3 @@ func (v *validity) check() error {
 	}
 	return nil
 }
-
-// valid is the principal's Valid.
-func (v *validity) valid() bool { return v.check() == nil }

@@ -4,9 +4,9 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,67 +80,44 @@ func MintToken(key *rsa.PrivateKey, c Claims, ttl time.Duration) (string, error)
 	return jwt.NewWithClaims(jwt.SigningMethodRS256, tc).SignedString(key)
 }
 
-// tokenClaims are the claims as they stand in a token (API guide, JWT Bearer
-// Token Authentication).
-type tokenClaims struct {
-	jwt.RegisteredClaims
-	Scope       *scope `json:"scope"`
-	WorkspaceID string `json:"workspace_id"`
-}
-
-// Validate is called by the parser, after the registered claims.
-func (c tokenClaims) Validate() error {
-	switch {
-	case !validID(c.Subject):
-		return errors.New("token: sub is missing or malformed")
-	case !validID(c.ID):
-		return errors.New("token: jti is missing or malformed")
-	case !osa.ValidWorkspace(c.WorkspaceID):
-		return errors.New("token: workspace_id is missing or malformed")
-	case c.Scope == nil || len(*c.Scope) > maxScope:
-		return errors.New("token: scope is missing or too long")
-	}
-	return nil
-}
-
-// scope is an array of permissions, or one string with spaces between them (RFC
-// 8693 §4.2).
-type scope []string
-
-func (s *scope) UnmarshalJSON(b []byte) error {
-	var one string
-	if err := json.Unmarshal(b, &one); err == nil {
-		*s = strings.Fields(one)
-		return nil
-	}
-	return json.Unmarshal(b, (*[]string)(s))
-}
-
-// Verifier checks RS256 tokens. It is safe for concurrent use.
+// Verifier checks RS256 tokens of one issuer for one audience. It is safe for
+// concurrent use.
 type Verifier struct {
-	key         *rsa.PublicKey
-	parser      *jwt.Parser
-	revocations Revocations
+	provider         string
+	key              *rsa.PublicKey
+	issuer, audience string
+	parser           *jwt.Parser
+	revocations      Revocations
 	// seen holds the tokens that were verified, by their hash: checking an RSA
 	// signature costs more than all else that a request does here.
 	seen   *lru.Cache[[sha256.Size]byte, *tokenEntry]
 	hasher *hasher
 }
 
+// tokenEntry is a token that was verified, and what it is recognised by later on.
 type tokenEntry struct {
 	validity
+	verifier  *verifiedBy
 	principal osa.Principal
 }
 
+// verifiedBy is what a token was verified by. It does not hold on to the verifier,
+// which has all the other tokens.
+type verifiedBy struct {
+	key              *rsa.PublicKey
+	issuer, audience string
+}
+
 // NewVerifier returns a verifier of the tokens of one issuer for one audience.
-// revocations may be nil.
-func NewVerifier(key *rsa.PublicKey, issuer, audience string, revocations Revocations) *Verifier {
+// provider is the name that its principals carry. revocations may be nil.
+func NewVerifier(provider string, key *rsa.PublicKey, issuer, audience string, revocations Revocations) *Verifier {
 	seen, err := lru.New[[sha256.Size]byte, *tokenEntry](maxCached)
 	if err != nil {
 		panic(err) // only of a size that is not positive
 	}
 	return &Verifier{
-		key: key, revocations: revocations, seen: seen, hasher: newHasher(rand.Text()),
+		provider: provider, key: key, issuer: issuer, audience: audience,
+		revocations: revocations, seen: seen, hasher: newHasher(rand.Text()),
 		parser: jwt.NewParser(
 			jwt.WithValidMethods([]string{jwt.SigningMethodRS256.Alg()}), jwt.WithStrictDecoding(),
 			jwt.WithIssuer(issuer), jwt.WithAudience(audience),
@@ -149,8 +126,47 @@ func NewVerifier(key *rsa.PublicKey, issuer, audience string, revocations Revoca
 	}
 }
 
+// accepts reports whether these are what the verifier goes by.
+func (v *Verifier) accepts(key *rsa.PublicKey, issuer, audience string) bool {
+	return v.key.Equal(key) && v.issuer == issuer && v.audience == audience
+}
+
 // Claims goes by the shape: three parts with dots between them.
-func (*Verifier) Claims(credential string) bool { return strings.Count(credential, ".") == 2 }
+func (*Verifier) Claims(credential string) bool { return isTokenShaped(credential) }
+
+func isTokenShaped(credential string) bool { return strings.Count(credential, ".") == 2 }
+
+// Chooses goes by the issuer and the audience that the token names, before its
+// signature is looked at.
+func (v *Verifier) Chooses(token string) bool {
+	_, rest, _ := strings.Cut(token, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	var c tokenClaims
+	return decodeSegment(payload, &c) == nil && c.Issuer == v.issuer && slices.Contains(c.Audience, v.audience)
+}
+
+// Current tells whether the token that the principal came with would be verified
+// now: by the same key, for the same issuer and audience. What a token says does
+// not change.
+func (v *Verifier) Current(p *osa.Principal) (*osa.Principal, error) {
+	e, ok := p.Credential.(*tokenEntry)
+	if !ok {
+		return nil, BadSignature
+	}
+	switch by := e.verifier; {
+	case !v.key.Equal(by.key):
+		return nil, BadSignature
+	case v.issuer != by.issuer:
+		return nil, BadIssuer
+	case v.audience != by.audience:
+		return nil, BadAudience
+	}
+	now := validity{method: e.method, id: e.id, ends: e.ends, revocations: v.revocations}
+	if err := now.check(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
 
 // Authenticate verifies the token. One that was verified before is only checked
 // for what can have changed since: its expiry and its revocation.
@@ -176,14 +192,23 @@ func (v *Verifier) Authenticate(token string) (*osa.Principal, error) {
 }
 
 func (v *Verifier) verify(token string) (*tokenEntry, error) {
+	// The parser decodes the header so that of two members the last one wins.
+	header, _, _ := strings.Cut(token, ".")
+	if err := decodeSegment(header, new(map[string]any)); err != nil {
+		return nil, Malformed
+	}
 	var c tokenClaims
 	if _, err := v.parser.ParseWithClaims(token, &c, v.keyFor); err != nil {
 		return nil, reasonOf(err)
 	}
-	e := &tokenEntry{validity: validity{method: MethodJWT, id: c.ID, ends: c.ExpiresAt.Add(Leeway), revocations: v.revocations}}
+	e := &tokenEntry{
+		validity: validity{method: MethodJWT, id: c.ID, ends: c.ExpiresAt.Add(Leeway), revocations: v.revocations},
+		verifier: &verifiedBy{v.key, v.issuer, v.audience},
+	}
 	e.principal = osa.Principal{
 		ID: c.Subject, Method: MethodJWT, WorkspaceID: c.WorkspaceID,
-		Permissions: *c.Scope, ExpiresAt: e.ends, Valid: e.valid,
+		Permissions: *c.Scope, ExpiresAt: e.ends,
+		Provider: v.provider, CredentialID: c.ID, Credential: e,
 	}
 	return e, nil
 }

@@ -45,6 +45,9 @@ type systemHealth struct {
 	AvgProcessingTime *float64   `json:"avg_processing_time"`
 	LastWebhookAt     *time.Time `json:"last_webhook_at"`
 	SampleSize        int        `json:"sample_size"`
+	// Components are parts of the gateway that work no more than partly, with
+	// their status; see components.
+	Components map[string]string `json:"components,omitempty"`
 }
 
 // lastWebhook is the newest webhooks and how they fare: the runbook's answer (R
@@ -59,7 +62,7 @@ func (h *Handler) lastWebhook(ctx context.Context, w http.ResponseWriter, r *htt
 	if err != nil {
 		return h.listFailed(r, err)
 	}
-	health, err := encode(assess(sample, writable(log) == nil))
+	health, err := encode(assess(sample, writable(log) == nil).with(components()))
 	if err != nil {
 		return osa.Internal(err).Handler()
 	}
@@ -123,6 +126,25 @@ func assess(newest []*event.Event, writable bool) systemHealth {
 	return s
 }
 
+// components are parts of the gateway, other than the log, that are not healthy.
+// credentials is degraded while a file of keys or secrets cannot be used, and what
+// it said before is still in force.
+func components() map[string]string {
+	if osa.CredentialsHealthy() {
+		return nil
+	}
+	return map[string]string{"credentials": degraded}
+}
+
+// with adds the components. They do not make it better.
+func (s systemHealth) with(components map[string]string) systemHealth {
+	s.Components = components
+	if len(components) > 0 && s.WebhookStatus != unhealthy {
+		s.WebhookStatus = degraded
+	}
+	return s
+}
+
 func failed(e *event.Event) bool {
 	return e.Kind == event.KindError || e.Status == event.StatusFailed || e.Status == event.StatusTimeout
 }
@@ -135,6 +157,8 @@ type gatewayHealth struct {
 	Status    string    `json:"status"`
 	Message   string    `json:"message,omitempty"`
 	Timestamp time.Time `json:"timestamp"`
+	// Components as in systemHealth.
+	Components map[string]string `json:"components,omitempty"`
 }
 
 // health tells whether the gateway works. That the log is not open, after a
@@ -150,7 +174,12 @@ func (h *Handler) health(ctx context.Context, w http.ResponseWriter, r *http.Req
 		return logFailed(r, err)
 	}
 	out := gatewayHealth{Status: healthy, Timestamp: time.Now().UTC().Truncate(time.Millisecond)}
-	if wrong := complaints(log); len(wrong) > 0 {
+	out.Components = components()
+	wrong := complaints(log)
+	if len(out.Components) > 0 {
+		wrong = append(wrong, "a file of credentials cannot be used; what it said before is in force")
+	}
+	if len(wrong) > 0 {
 		out.Status, out.Message = degraded, strings.Join(wrong, "; ")
 	}
 	return answer(w, out)

@@ -54,6 +54,15 @@ type App struct {
 	// Environment is `production` or `development`; default is the environment
 	// variable OSA_ENV, then NODE_ENV, then production.
 	Environment string `json:"environment,omitempty"`
+	// AuthRaw are the ways in, by names that routes use: modules in the namespace
+	// osa.auth, such as `key` and `jwt`. A module's name is in its `provider`.
+	AuthRaw map[string]json.RawMessage `json:"auth,omitempty" caddy:"namespace=osa.auth inline_key=provider"`
+
+	auth         *authSet
+	authProblems error
+	// problems are all that Validate found, and told whether they were reported.
+	problems error
+	told     bool
 
 	engine   Engine
 	ctx      caddy.Context
@@ -136,6 +145,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the storage engine: %w", err)
 	}
 	a.engine = engine.(Engine)
+	a.loadAuth(ctx)
 	return registerMetrics(ctx)
 }
 
@@ -167,7 +177,7 @@ func (a *App) Validate() error {
 	if a.Environment != Production && a.Environment != Development {
 		errs = append(errs, fmt.Errorf("environment is %q; it must be %q or %q (set OSA_ENV)", a.Environment, Production, Development))
 	}
-	return errors.Join(errs...)
+	return a.allProblems(errors.Join(append(errs, a.authProblems)...))
 }
 
 // Development reports whether the gateway runs in development.

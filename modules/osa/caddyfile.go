@@ -33,7 +33,14 @@ func ParseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    queue_bytes  <size>
 //	    open_timeout <duration>
 //	    environment  production|development
+//	    auth {
+//	        <provider> [<name>] {
+//	            <provider's options>
+//	        }
+//	    }
 //	}
+//
+// A provider's name is its module's, unless another one is given.
 //
 // Everything is optional: without it, the log is kept by badger in Caddy's data
 // directory for 30 days.
@@ -49,8 +56,10 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return d.Errf("%s was already given", name)
 		}
 		seen[name] = true
-		if name == "storage" {
-			if err := a.unmarshalStorage(d); err != nil {
+		if unmarshal, ok := map[string]func(*caddyfile.Dispenser) error{
+			"storage": a.unmarshalStorage, "auth": a.unmarshalAuth,
+		}[name]; ok {
+			if err := unmarshal(d); err != nil {
 				return err
 			}
 			continue
@@ -109,7 +118,7 @@ func (a *App) unmarshalValue(d *caddyfile.Dispenser, name, value string) error {
 	case "environment":
 		a.Environment = value
 	default:
-		return d.Errf("unknown option %q of osa: want storage, retention, queue_events, queue_bytes, open_timeout or environment", name)
+		return d.Errf("unknown option %q of osa: want storage, retention, queue_events, queue_bytes, open_timeout, environment or auth", name)
 	}
 	return nil
 }

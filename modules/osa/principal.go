@@ -37,11 +37,17 @@ type Principal struct {
 	// WorkspaceID is the workspace that it belongs to.
 	WorkspaceID string
 	Permissions []string
-	// ExpiresAt is when the credential ends; zero is never.
+	// ExpiresAt is when the credential ends, as was known when it was looked at;
+	// zero is never. See StandingOf.
 	ExpiresAt time.Time
-	// Valid tells whether the credential would still be accepted now: false
-	// once it expired or was revoked. Streams ask it while they are open.
-	Valid func() bool
+
+	// Provider is the name of the provider that made the principal; "" if none did.
+	Provider string
+	// CredentialID names the credential: a key's id, a token's jti.
+	CredentialID string
+	// Credential is what the provider recognises the credential by. It must not
+	// show a secret, or a hash of one, when it is printed.
+	Credential any
 }
 
 // Has reports whether the principal holds the permission. A trailing * covers
@@ -84,6 +90,7 @@ const (
 	varBody          = "osa.body"
 	varReleaseBody   = "osa.release_body"
 	varPrincipal     = "osa.principal"
+	varRequired      = "osa.required_permissions"
 	varVerified      = "osa.verified"
 	varReceivedAt    = "osa.received_at"
 )
@@ -97,6 +104,20 @@ func SetPrincipal(r *http.Request, p *Principal) {
 func PrincipalOf(r *http.Request) *Principal {
 	p, _ := caddyhttp.GetVar(r.Context(), varPrincipal).(*Principal)
 	return p
+}
+
+// SetRequired is called by osa_auth with the permissions that it asked for.
+func SetRequired(r *http.Request, permissions *[]string) {
+	caddyhttp.SetVar(r.Context(), varRequired, permissions)
+}
+
+// RequiredOf returns the permissions that the request had to have. What goes on
+// after the request is answered needs them further on; see StandingOf.
+func RequiredOf(r *http.Request) []string {
+	if p, ok := caddyhttp.GetVar(r.Context(), varRequired).(*[]string); ok {
+		return *p
+	}
+	return nil
 }
 
 // SetVerified is called by osa_signature.

@@ -38,11 +38,30 @@ func AllProblems(ctx caddy.Context, err error) error {
 	}
 	c := collector{ctx: ctx, seen: make(map[string]bool)}
 	c.report(err)
+	c.osa()
 	c.app(ctx.Modules()[i].(*caddyhttp.App))
 	if len(c.problems) < 2 {
 		return err
 	}
 	return fmt.Errorf("%d problems keep this gateway from starting:\n  - %s", len(c.problems), strings.Join(c.problems, "\n  - "))
+}
+
+// allProblems is AllProblems for the app. Caddy may come to it before it comes to
+// the handlers, which then say what is wrong with the app too.
+func (a *App) allProblems(err error) error {
+	a.problems = err
+	if err == nil || a.ctx.Context == nil || a.ctx.Value(collecting{}) != nil {
+		return nil // nothing, or a collector is about to ask
+	}
+	err = fmt.Errorf("osa: %w", err)
+	if slices.ContainsFunc(a.ctx.Modules(), func(m caddy.Module) bool { _, ok := m.(*caddyhttp.App); return ok }) {
+		a.told = true
+		return AllProblems(a.ctx, err)
+	}
+	if _, others := a.ctx.App("http"); others != nil && a.told {
+		return others
+	}
+	return err
 }
 
 type collector struct {
@@ -64,6 +83,21 @@ func (c *collector) app(app *caddyhttp.App) {
 		for _, route := range srv.NamedRoutes {
 			c.routes(caddyhttp.RouteList{*route})
 		}
+	}
+}
+
+// osa has the app say what is wrong with it, unless it was the one that asked.
+func (c *collector) osa() {
+	ctx := c.ctx
+	ctx.Context = context.WithValue(ctx.Context, collecting{}, true)
+	app, err := ctx.App("osa")
+	if err != nil {
+		c.report(err)
+		return
+	}
+	if a, ok := app.(*App); ok && a.problems != nil && !a.told {
+		a.told = true
+		c.report(fmt.Errorf("osa: %w", a.problems))
 	}
 }
 
@@ -123,7 +157,7 @@ func (c *collector) report(err error) {
 	self := ""
 	for line := range strings.Lines(err.Error()) {
 		line = strings.TrimSpace(line)
-		if name, _, ok := strings.Cut(line, ": "); ok && strings.HasPrefix(name, handlerPrefix) {
+		if name, _, ok := strings.Cut(line, ": "); ok && (strings.HasPrefix(name, handlerPrefix) || name == "osa") {
 			self = name
 		} else if self != "" {
 			line = self + ": " + line

@@ -57,6 +57,8 @@ func (a *App) Start() error {
 	if err := rt.join(a.use); err != nil {
 		return errors.Join(err, a.release())
 	}
+	// Before a stream can be opened.
+	a.auth.join()
 	a.runtime.Store(rt)
 	close(a.opened)
 	return nil
@@ -77,6 +79,7 @@ func (a *App) release() error {
 	var left error
 	if rt := a.runtime.Load(); rt != nil {
 		left = rt.leave(a.use)
+		a.auth.leave()
 	}
 	_, err := runtimes.Delete(a.storeKey)
 	return errors.Join(left, err)

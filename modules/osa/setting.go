@@ -1,6 +1,9 @@
 package osa
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // DescribeSetting names a setting for an error the way the operator set it:
 // where its value is a placeholder, with the variable or file that it names.
@@ -21,4 +24,23 @@ func placeholderKey(value, prefix string) (string, bool) {
 	}
 	key, tail, ok := strings.Cut(rest, "}")
 	return key, ok && tail == ""
+}
+
+// FilesIn are the files that placeholders such as {file./run/secrets/opal} in the
+// values name.
+func FilesIn(values ...string) (files []string) {
+	for _, value := range values {
+		for {
+			_, rest, found := strings.Cut(value, "{file.")
+			file, tail, ended := strings.Cut(rest, "}")
+			if !found || !ended {
+				break
+			}
+			if !slices.Contains(files, file) {
+				files = append(files, file)
+			}
+			value = tail
+		}
+	}
+	return files
 }

@@ -3,11 +3,13 @@
 package signature
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -35,11 +37,16 @@ type Handler struct {
 	ctx       caddy.Context
 	log       *zap.Logger
 	scheme    signature.Scheme
-	secrets   []*signature.Secret
-	senders   []sender // one for each of secrets
+	current   atomic.Pointer[senders]
 	unsigned  *osa.Verified
 	challenge string
-	problems  []error
+	problems  error
+}
+
+// senders are the secrets in force and what is known of each. They do not change.
+type senders struct {
+	secrets []*signature.Secret
+	all     []sender // one for each of secrets
 }
 
 // sender is what is known of a secret before any request, so that a request
@@ -47,6 +54,7 @@ type Handler struct {
 type sender struct {
 	verified *osa.Verified
 	count    prometheus.Counter
+	sum      [sha256.Size]byte // of the secret, to tell whether it has changed
 }
 
 // CaddyModule returns the Caddy module information.
@@ -72,24 +80,52 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.unsigned = &osa.Verified{Scheme: scheme.Name()}
 	h.challenge = `HMAC realm="osa", scheme="` + scheme.Name() + `"`
 
+	h.problems = osa.LoadCredentials(ctx, osa.CredentialSource{
+		Kind: "signature", Name: scheme.Name(), Files: filesOf(h.Secrets), Load: h.load, Log: h.log,
+	})
+	return osa.RegisterCollectors(ctx, verifiedTotal, rejectedTotal, osa.CredentialFileMetrics())
+}
+
+// load puts the secrets in force that the configuration and its files name now.
+func (h *Handler) load() error {
 	opened, problems := openSecrets(h.Secrets)
-	h.problems = problems
+	if err := errors.Join(problems...); err != nil {
+		return err
+	}
+	old, now := h.current.Load(), new(senders)
 	for _, s := range opened {
-		h.secrets = append(h.secrets, s.secret)
-		h.senders = append(h.senders, sender{
-			verified: &osa.Verified{Scheme: scheme.Name(), SecretID: s.secret.ID(), WorkspaceID: s.workspace},
-			count:    verifiedTotal.WithLabelValues(scheme.Name(), s.secret.ID()),
+		now.secrets = append(now.secrets, s.secret)
+		now.all = append(now.all, sender{
+			verified: &osa.Verified{Scheme: h.scheme.Name(), SecretID: s.secret.ID(), WorkspaceID: s.workspace},
+			count:    verifiedTotal.WithLabelValues(h.scheme.Name(), s.secret.ID()),
+			sum:      s.sum,
 		})
-		if s.ended {
+		if s.ended && old == nil {
 			h.log.Warn("a secret is past its not_after and verifies nothing any more", zap.String("secret", s.secret.ID()))
 		}
 	}
-	return osa.RegisterCollectors(ctx, verifiedTotal, rejectedTotal)
+	h.current.Store(now)
+	if old == nil {
+		return nil
+	}
+	var changed []string
+	for i, s := range now.all { // they are the same ones, in the same order
+		if s.sum != old.all[i].sum || s.verified.WorkspaceID != old.all[i].verified.WorkspaceID {
+			changed = append(changed, s.verified.SecretID)
+		}
+	}
+	if len(changed) > 0 {
+		h.log.Info("secrets have changed", zap.Strings("secrets", changed))
+	}
+	return nil
 }
 
 // Validate names everything that is wrong at once.
 func (h *Handler) Validate() error {
-	problems := h.problems
+	var problems []error
+	if h.problems != nil {
+		problems = append(problems, h.problems)
+	}
 	for _, m := range h.UnsignedMethods {
 		if !slices.Contains(methods, m) {
 			problems = append(problems, fmt.Errorf("unsigned_methods: %q is not a method; write it in capitals, such as GET", m))
@@ -116,11 +152,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	// A timestamp is compared with when the request came in: what a large body
 	// took on a slow line is not the signature's age.
-	secret, err := h.scheme.Verify(r.Header, body, h.secrets, osa.ReceivedAt(r))
+	current := h.current.Load()
+	secret, err := h.scheme.Verify(r.Header, body, current.secrets, osa.ReceivedAt(r))
 	if err != nil {
 		return h.refuse(r, err)
 	}
-	sender := &h.senders[slices.Index(h.secrets, secret)]
+	sender := &current.all[slices.Index(current.secrets, secret)]
 	sender.count.Inc()
 	osa.SetVerified(r, sender.verified)
 	return next.ServeHTTP(w, r)

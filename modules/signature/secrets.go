@@ -17,7 +17,8 @@ const maxSecrets = 16
 
 // Secret is one secret as it is configured. Placeholders such as
 // {env.OSA_WEBHOOK_SHARED_SECRET} and {file./run/secrets/opal} are expanded when
-// the configuration is loaded; whatever else it says is the secret itself.
+// the configuration is loaded, and again when the file has changed; whatever else
+// it says is the secret itself.
 type Secret struct {
 	// ID names the secret in logs and metrics.
 	ID string `json:"id,omitempty"`
@@ -34,7 +35,17 @@ type Secret struct {
 type opened struct {
 	secret    *signature.Secret
 	workspace string
+	sum       [sha256.Size]byte // of the secret
 	ended     bool
+}
+
+// filesOf are the files that the secrets are in.
+func filesOf(secrets []Secret) []string {
+	var values []string
+	for _, s := range secrets {
+		values = append(values, s.Value, s.Workspace)
+	}
+	return osa.FilesIn(values...)
 }
 
 // openSecrets expands and checks the secrets, and returns all that is wrong with
@@ -59,18 +70,18 @@ func openSecrets(secrets []Secret) (all []opened, problems []error) {
 		ids[s.ID] = true
 
 		value := repl.ReplaceAll(s.Value, "")
+		sum := sha256.Sum256([]byte(value))
 		if err := signature.CheckSecret(osa.DescribeSetting(fmt.Sprintf("secret %q", s.ID), s.Value), value); err != nil {
 			problems = append(problems, err)
 		} else {
 			// The same secret under two ids would leave open whose it is.
-			sum := sha256.Sum256([]byte(value))
 			if other, ok := values[sum]; ok {
 				problems = append(problems, fmt.Errorf("secrets %q and %q are the same; give each sender its own", other, s.ID))
 			}
 			values[sum] = s.ID
 		}
 
-		o := opened{workspace: osa.ExpandWorkspace(repl, s.Workspace)}
+		o := opened{sum: sum, workspace: osa.ExpandWorkspace(repl, s.Workspace)}
 		if !osa.ValidWorkspace(o.workspace) {
 			problems = append(problems, fmt.Errorf("secret %q: workspace expands to nothing, to more than 128 characters or to control characters", s.ID))
 		}

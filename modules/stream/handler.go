@@ -45,7 +45,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	}
 	s := &stream{
 		owner: owner, log: h.log, request: osa.RequestID(r), client: clientOf(r),
-		hub: events, workspace: workspace, metrics: p.metrics, principal: osa.PrincipalOf(r),
+		hub: events, workspace: workspace, metrics: p.metrics, principal: osa.PrincipalOf(r), required: osa.RequiredOf(r),
 		interval: time.Duration(h.Heartbeat), timeout: time.Duration(h.WriteTimeout), place: -1,
 	}
 	first, err := s.begin(r.Context(), &p)

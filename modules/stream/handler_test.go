@@ -172,17 +172,14 @@ func TestWhoMayRead(t *testing.T) {
 }
 
 func TestCredentialsEnd(t *testing.T) {
-	s := newSite(t, func(s *site) { s.stream["heartbeat"] = "50ms" })
-	var revoked = make(chan struct{})
+	// Nobody waits for a heartbeat.
+	s := newSite(t, func(s *site) {
+		s.osa["auth"] = map[string]any{"test": map[string]any{"provider": "stream_test"}}
+	})
 	testPrincipals.Store("expires", &osa.Principal{ID: "e", WorkspaceID: "ws", ExpiresAt: time.Now().Add(300 * time.Millisecond)})
-	testPrincipals.Store("revoked", &osa.Principal{ID: "r", WorkspaceID: "ws", Valid: func() bool {
-		select {
-		case <-revoked:
-			return false
-		default:
-			return true
-		}
-	}})
+	testPrincipals.Store("revoked", &osa.Principal{ID: "r", WorkspaceID: "ws", Provider: "test"})
+	testPrincipals.Store("stays", &osa.Principal{ID: "s", WorkspaceID: "ws", Provider: "test"})
+	stays := s.open("", "Authorization", "stays")
 	e, r := s.open("", "Authorization", "expires"), s.open("", "Authorization", "revoked")
 	wantEnd := func(r *reader, reason string) {
 		t.Helper()
@@ -192,8 +189,15 @@ func TestCredentialsEnd(t *testing.T) {
 		}
 	}
 	wantEnd(e, "credential_expired")
-	close(revoked)
+	testRevoked.Store("r", osa.RefusedRevoked)
+	osa.CredentialsChanged()
 	wantEnd(r, "credential_revoked")
+	// The request was let in, and the stream opened after the change.
+	wantEnd(s.open("", "Authorization", "revoked"), "credential_revoked")
+	s.publish(&event.Event{WorkspaceID: "ws", WorkflowID: "w", Type: "custom"})
+	if got := strings.Join(stays.ids(1), " "); got != "evt_1" {
+		t.Errorf("a stream whose credential holds got %s", got)
+	}
 	s.eventually("it is counted", func() bool {
 		return series(t, "osa_stream_closed_total", "reason", "credential_revoked") >= 1
 	})

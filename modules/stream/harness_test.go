@@ -74,6 +74,7 @@ var caddysOwn = []goleak.Option{
 func init() {
 	caddy.RegisterModule(new(testEngine))
 	caddy.RegisterModule(new(testAuth))
+	caddy.RegisterModule(new(testProvider))
 	caddy.RegisterModule(new(testHandshake))
 }
 
@@ -118,6 +119,26 @@ func (e *testEngine) StoreOptions() string      { return "" }
 func (e *testEngine) OpenStore(*zap.Logger, bool) (storage.Store, error) {
 	s, _ := testStores.LoadOrStore(e.Name, memstore.New())
 	return s.(*memstore.Store).Reopen(), nil
+}
+
+// testProvider is osa.auth.stream_test: what it knows of a principal is in
+// testRevoked.
+type testProvider struct{}
+
+var testRevoked sync.Map // id → osa.Refusal
+
+func (*testProvider) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "osa.auth.stream_test", New: func() caddy.Module { return new(testProvider) }}
+}
+func (*testProvider) Method() string                              { return "test" }
+func (*testProvider) Claims(string) bool                          { return false }
+func (*testProvider) Authenticate(string) (*osa.Principal, error) { return nil, osa.RefusedRevoked }
+func (*testProvider) Check() error                                { return nil }
+func (*testProvider) Current(p *osa.Principal) (*osa.Principal, error) {
+	if r, ok := testRevoked.Load(p.ID); ok {
+		return nil, r.(osa.Refusal)
+	}
+	return p, nil
 }
 
 // testAuth makes the request's principal of its Authorization.

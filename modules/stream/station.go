@@ -4,12 +4,15 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/osa-edge/osa-gateway/hub"
+	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
 // the holds every open stream of the process: they outlive the configuration
@@ -44,6 +47,17 @@ type station struct {
 	leaving  bool
 	kick     chan struct{}
 	finished chan struct{}
+	// recheck says that credentials may have been taken back since all were
+	// looked at.
+	recheck atomic.Bool
+}
+
+func init() { osa.OnCredentialsChanged(the.credentialsChanged) }
+
+// credentialsChanged has the station look at the credential of every stream.
+func (t *station) credentialsChanged() {
+	t.recheck.Store(true)
+	t.poke()
 }
 
 func newStation() *station {
@@ -84,10 +98,16 @@ func (t *station) release(owner string, h *hub.Hub) {
 func (t *station) add(s *stream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s.due = s.nextDue(time.Now())
+	now := time.Now()
+	what, ends := s.verdict(now)
+	s.ends = ends
+	s.due = s.nextDue(now)
 	heap.Push(&t.queue, s)
 	if t.leaving {
 		s.tell(tellShutdown)
+	}
+	if what != tellBeat {
+		s.tell(what) // the credential was taken back since the request was let in
 	}
 	if !t.running {
 		t.running = true
@@ -168,8 +188,13 @@ func (t *station) run(finished chan struct{}) {
 			checkStuck(now)
 		}
 		for i, s := range due {
-			s.tell(s.verdict(now))
+			what, ends := s.verdict(now)
+			t.endsAt(s, ends)
+			s.tell(what)
 			due[i] = nil
+		}
+		if t.recheck.Swap(false) {
+			t.checkAll(now)
 		}
 		select {
 		case <-timer.C:
@@ -178,23 +203,55 @@ func (t *station) run(finished chan struct{}) {
 	}
 }
 
-// verdict is what a stream is told when it is due.
-func (s *stream) verdict(now time.Time) uint32 {
-	if p := s.principal; p != nil {
-		if !p.ExpiresAt.IsZero() && !now.Before(p.ExpiresAt) {
-			return tellExpired
-		}
-		if p.Valid != nil && !p.Valid() {
-			return tellRevoked
+// checkAll ends the streams whose credential does not hold any more.
+func (t *station) checkAll(now time.Time) {
+	t.mu.Lock()
+	all := slices.Clone(t.queue)
+	t.mu.Unlock()
+	for _, s := range all {
+		what, ends := s.verdict(now)
+		t.endsAt(s, ends)
+		if what != tellBeat {
+			s.tell(what)
 		}
 	}
-	return tellBeat
+}
+
+// endsAt notes when the stream's credential ends, where that has changed. Only the
+// station's goroutine calls it.
+func (t *station) endsAt(s *stream, ends time.Time) {
+	if ends.Equal(s.ends) {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.ends = ends
+	if s.place >= 0 && !ends.IsZero() && ends.Before(s.due) {
+		s.due = ends
+		heap.Fix(&t.queue, s.place)
+		t.poke()
+	}
+}
+
+// verdict is what a stream is told when it is due, and when its credential ends.
+func (s *stream) verdict(now time.Time) (what uint32, ends time.Time) {
+	if s.principal == nil {
+		return tellBeat, time.Time{}
+	}
+	standing := osa.StandingOf(s.principal, s.required)
+	switch {
+	case standing.Refusal == osa.RefusedExpired, !standing.ExpiresAt.IsZero() && !now.Before(standing.ExpiresAt):
+		return tellExpired, standing.ExpiresAt
+	case standing.Refusal != "":
+		return tellRevoked, standing.ExpiresAt
+	}
+	return tellBeat, standing.ExpiresAt
 }
 
 func (s *stream) nextDue(now time.Time) time.Time {
 	due := now.Add(s.interval)
-	if p := s.principal; p != nil && p.ExpiresAt.After(now) && p.ExpiresAt.Before(due) {
-		due = p.ExpiresAt
+	if s.ends.After(now) && s.ends.Before(due) {
+		due = s.ends
 	}
 	return due
 }

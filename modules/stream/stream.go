@@ -65,6 +65,7 @@ type stream struct {
 	workspace string
 	metrics   bool
 	principal *osa.Principal // nil for anonymous readers
+	required  []string       // permissions that it had to have
 	interval  time.Duration
 	timeout   time.Duration // of a write
 	history   int           // events that it begins with
@@ -89,8 +90,9 @@ type stream struct {
 	wake  atomic.Pointer[func()]
 	woken chan struct{}
 
-	due   time.Time // of the next beat; guarded by the station, as is
+	due   time.Time // of the next beat; guarded by the station, as are
 	place int       // in its heap, or -1
+	ends  time.Time // when the credential ends; zero is never
 
 	mu  sync.Mutex
 	cut func() // shortens a write that is under way

@@ -127,7 +127,10 @@ func (c *Credentials) ConfusedToken(claims map[string]any) string {
 }
 
 func (c *Credentials) sign(header, claims map[string]any, key *rsa.PrivateKey) string {
-	input := segments(header, claims)
+	return c.signText(segments(header, claims), key)
+}
+
+func (c *Credentials) signText(input string, key *rsa.PrivateKey) string {
 	sum := sha256.Sum256([]byte(input))
 	sig, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])
 	if err != nil {
@@ -151,26 +154,44 @@ func segments(parts ...map[string]any) string {
 // makeKeysFile has the hashes of the keys, as `osa init` writes them.
 func (c *Credentials) makeKeysFile(t testing.TB) []byte {
 	t.Helper()
-	all := []string{"events:read", "events:replay", "opal:read", "opal:trigger", "services:read", "services:write"}
-	record := func(id, key, workspace string, permissions ...string) map[string]any {
-		m := hmac.New(sha256.New, []byte(c.pepper))
-		m.Write([]byte(key))
-		return map[string]any{
-			"id": id, "hash": hex.EncodeToString(m.Sum(nil)), "workspace_id": workspace,
-			"permissions": append([]string{}, permissions...), "expires_at": nil,
-		}
-	}
-	b, err := json.Marshal(map[string]any{"keys": []any{
-		record("key_all", c.Key, Workspace, all...),
-		record("key_none", c.NoKey, Workspace),
-		record("key_other", c.OtherKey, "other-workspace", all...),
-		record("key_wide", c.AllKey, "other-workspace", append([]string{"workspace:*"}, all...)...),
-	}})
+	b, err := json.Marshal(map[string]any{"keys": c.Records()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
 }
+
+// Records are the records of the keys, as they are in the key file.
+func (c *Credentials) Records() []map[string]any {
+	all := []string{"events:read", "events:replay", "opal:read", "opal:trigger", "services:read", "services:write"}
+	return []map[string]any{
+		c.Record("key_all", c.Key, Workspace, all...),
+		c.Record("key_none", c.NoKey, Workspace),
+		c.Record("key_other", c.OtherKey, "other-workspace", all...),
+		c.Record("key_wide", c.AllKey, "other-workspace", append([]string{"workspace:*"}, all...)...),
+	}
+}
+
+// Record is the record of a key that never ends.
+func (c *Credentials) Record(id, key, workspace string, permissions ...string) map[string]any {
+	m := hmac.New(sha256.New, []byte(c.pepper))
+	m.Write([]byte(key))
+	return map[string]any{
+		"id": id, "hash": hex.EncodeToString(m.Sum(nil)), "workspace_id": workspace,
+		"permissions": append([]string{}, permissions...), "expires_at": nil,
+	}
+}
+
+// PublicPEM is the key that verifies tokens.
+func (c *Credentials) PublicPEM() string { return c.publicPEM }
+
+// SignedToken is a Token of claims as they are written.
+func (c *Credentials) SignedToken(header, claims string) string {
+	return c.signText(base64.RawURLEncoding.EncodeToString([]byte(header))+"."+base64.RawURLEncoding.EncodeToString([]byte(claims)), c.private)
+}
+
+// NewKey is a key that no gateway knows.
+func NewKey() string { return newKey() }
 
 // RandomText is a secret that nobody else has.
 func RandomText() string { return randomText() }

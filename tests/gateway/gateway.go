@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -70,8 +71,7 @@ func New(t testing.TB, opt Options) *Gateway {
 	if g.Credentials == nil {
 		g.Credentials = NewCredentials(t)
 	}
-	keys := filepath.Join(g.Dir, "keys.json")
-	g.must(os.WriteFile(keys, g.keysFile, 0o600))
+	g.must(os.WriteFile(g.KeysPath(), g.keysFile, 0o600))
 	g.Addr = freeAddr(t)
 	host, _, err := net.SplitHostPort(g.Addr)
 	g.must(err)
@@ -88,7 +88,7 @@ func New(t testing.TB, opt Options) *Gateway {
 		"OSA_LOG_LEVEL":             "INFO",
 		"OSA_WEBHOOK_SHARED_SECRET": g.Secret,
 		"OSA_KEY_PEPPER":            g.pepper,
-		"OSA_KEYS_FILE":             keys,
+		"OSA_KEYS_FILE":             g.KeysPath(),
 		"OSA_JWT_PUBLIC_KEY":        g.publicPEM,
 		"OPAL_WORKSPACE_ID":         Workspace,
 	}
@@ -233,6 +233,24 @@ func freeAddr(t testing.TB) string {
 
 // given are the addresses that gateways of this process have.
 var given sync.Map
+
+// KeysPath is where the key file is.
+func (g *Gateway) KeysPath() string { return filepath.Join(g.Dir, "keys.json") }
+
+// WriteKeys puts another key file in place of the one that is there.
+func (g *Gateway) WriteKeys(records ...map[string]any) {
+	g.t.Helper()
+	b, err := json.Marshal(map[string]any{"keys": records})
+	g.must(err)
+	g.ReplaceFile(g.KeysPath(), b)
+}
+
+// ReplaceFile renames a new file over an old one.
+func (g *Gateway) ReplaceFile(path string, b []byte) {
+	g.t.Helper()
+	g.must(os.WriteFile(path+".new", b, 0o600))
+	g.must(os.Rename(path+".new", path))
+}
 
 // RemoveData removes the store of a gateway that has ended.
 func (g *Gateway) RemoveData() { g.must(os.RemoveAll(g.Data)) }

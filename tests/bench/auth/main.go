@@ -33,6 +33,18 @@ const caddyfile = `{
 		storage badger {
 			path store
 		}
+		auth {
+			key {
+				prefix opal_prod_
+				pepper {env.OSA_KEY_PEPPER}
+				file {env.OSA_KEYS_FILE}
+			}
+			jwt {
+				public_key {env.OSA_JWT_PUBLIC_KEY}
+				issuer osa-system
+				audience admin-interface
+			}
+		}
 	}
 }
 http://{$BENCH_ADDRESS} {
@@ -45,21 +57,11 @@ http://{$BENCH_ADDRESS} {
 }
 `
 
-const key = `osa_auth {
-		key {
-			prefix opal_prod_
-			pepper {env.OSA_KEY_PEPPER}
-			file {env.OSA_KEYS_FILE}
-		}
+const key = `osa_auth key {
 		require events:read
 	}`
 
-const token = `osa_auth {
-		jwt {
-			public_key {env.OSA_JWT_PUBLIC_KEY}
-			issuer osa-system
-			audience admin-interface
-		}
+const token = `osa_auth jwt {
 		require events:read
 	}`
 
