@@ -112,6 +112,51 @@ func TestVerifies(t *testing.T) {
 	}
 }
 
+// TestSecretFileIsRead: another secret in the file holds, and the one before does
+// not; a weak one changes nothing.
+func TestSecretFileIsRead(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	put := func(value string) {
+		t.Helper()
+		if err := os.WriteFile(file+".new", []byte(value+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(first)
+	s := start(t, "osa_signature osa {\n secret a {file."+file+"}\n}")
+	accepted := func(secret string) bool {
+		return post(s, "{}", signature.Sign(secret, []byte("{}"), time.Now())).StatusCode == 200
+	}
+	eventually := func(what string, cond func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(30 * time.Second); !cond(); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("never: %s", what)
+			}
+		}
+	}
+	if !accepted(first) || accepted(second) {
+		t.Fatal("at first")
+	}
+	put("weak")
+	eventually("the weak secret is found", func() bool { return !osa.CredentialsHealthy() })
+	if !accepted(first) {
+		t.Error("a file that cannot be used took the secret away")
+	}
+	put(second)
+	eventually("the next secret holds", func() bool { return accepted(second) })
+	if accepted(first) || !osa.CredentialsHealthy() {
+		t.Error("the secret before still holds, or the file is still called bad")
+	}
+	log := s.Log()
+	if !strings.Contains(log, `"secrets":["a"]`) || !strings.Contains(log, "is shorter than 32") || strings.Contains(log, second) || strings.Contains(log, first) {
+		t.Error("the log lacks the change or the weak secret, or has a secret in it")
+	}
+}
+
 // TestRefuses: one public answer whatever was wrong, the reason in the log and
 // the metrics, nothing that reaches the next handler.
 func TestRefuses(t *testing.T) {
