@@ -138,7 +138,7 @@ func works(t *testing.T, s *devState) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := auth.NewKeyring(auth.DefaultPrefix, s.secrets["OSA_KEY_PEPPER"], records, nil).Authenticate(s.secrets["OSA_API_KEY"])
+	key, err := auth.NewKeyring("key", auth.DefaultPrefix, s.secrets["OSA_KEY_PEPPER"], records, nil).Authenticate(s.secrets["OSA_API_KEY"])
 	if err != nil {
 		t.Fatalf("the key does not work: %v", err)
 	}
@@ -146,7 +146,7 @@ func works(t *testing.T, s *devState) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := auth.NewVerifier(public, auth.DefaultIssuer, auth.DefaultAudience, nil).Authenticate(s.token)
+	token, err := auth.NewVerifier("jwt", public, auth.DefaultIssuer, auth.DefaultAudience, nil).Authenticate(s.token)
 	if err != nil {
 		t.Fatalf("the token does not work: %v", err)
 	}
