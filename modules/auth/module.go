@@ -106,7 +106,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 			repl.Set("http.auth.user.id", principal.ID) // for the access log
 		}
-		return next.ServeHTTP(w, r)
+		return osa.ServeWithBody(w, r, next)
 	}
 	return h.refuse(r, "", Unrecognized)
 }

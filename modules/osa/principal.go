@@ -82,7 +82,6 @@ const (
 	varRequestID     = "osa.request_id"
 	varCorrelationID = "osa.correlation_id"
 	varBody          = "osa.body"
-	varReleaseBody   = "osa.release_body"
 	varPrincipal     = "osa.principal"
 	varVerified      = "osa.verified"
 	varReceivedAt    = "osa.received_at"
