@@ -143,6 +143,7 @@ func (p *pool) beyondShare(a *Admission, size int64) int64 {
 	if a.share.held == a.bytes {
 		return 0 // it has no other
 	}
+	size -= a.bytes // which it gives back soon
 	return max(0, a.share.held+size-threshold*(a.limits.Total-p.held-size))
 }
 

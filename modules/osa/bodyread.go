@@ -83,7 +83,7 @@ func nextBuffer(have, announced, limit int64) (size, whole int64) {
 	case announced < 0:
 		size = min(max(firstBuffer, 2*have), limit)
 		return size, size
-	case announced <= max(firstBuffer, 3*have) || have < middle && announced <= 4*have:
+	case announced <= max(firstBuffer, 3*have) || have <= middle && announced <= 4*have:
 		return announced, announced
 	case have < middle:
 		return min(max(firstBuffer, 4*have), middle), announced
