@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/internal/admission"
 	"github.com/osa-edge/osa-gateway/internal/memstore"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
 // fullHouse is a log that has admitted as many callers as it does.
-func fullHouse(t *testing.T, queue int) (log *eventlog.Log, inside int) {
+func fullHouse(t *testing.T, queue int) (log *eventlog.Log, inside []*admission.Admission) {
 	t.Helper()
 	log, err := eventlog.Open(eventlog.Options{
 		Settings: eventlog.Settings{QueueEvents: queue}, Open: func(bool) (storage.Store, error) { return memstore.New(), nil },
@@ -21,9 +22,10 @@ func fullHouse(t *testing.T, queue int) (log *eventlog.Log, inside int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for ; ; inside++ {
+	for {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		err := log.Acquire(ctx, 1)
+		a := new(admission.Admission)
+		err := log.Admit(ctx, a, 1)
 		cancel()
 		if errors.Is(err, context.DeadlineExceeded) {
 			return log, inside
@@ -31,6 +33,7 @@ func fullHouse(t *testing.T, queue int) (log *eventlog.Log, inside int) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		inside = append(inside, a)
 	}
 }
 
@@ -39,23 +42,31 @@ func TestAdmission(t *testing.T) {
 		log, inside := fullHouse(t, 2)
 		entered := make(chan error, 2)
 		ask := func(ctx context.Context) {
-			go func() { entered <- log.Acquire(ctx, 1) }()
+			a := new(admission.Admission)
+			go func() {
+				err := log.Admit(ctx, a, 1)
+				if err == nil {
+					inside = append(inside, a)
+				}
+				entered <- err
+			}()
 			synctest.Wait()
 		}
 		leaving, leave := context.WithCancel(t.Context())
 		ask(leaving)
 		ask(t.Context())
-		if err := log.Acquire(t.Context(), 1); !errors.Is(err, eventlog.ErrOverloaded) {
+		if err := log.Admit(t.Context(), new(admission.Admission), 1); !errors.Is(err, eventlog.ErrOverloaded) {
 			t.Errorf("the third in a queue of two got %v", err)
 		}
-		if err := log.Acquire(t.Context(), eventlog.DefaultQueueBytes); !errors.Is(err, eventlog.ErrOverloaded) {
+		if err := log.Admit(t.Context(), new(admission.Admission), eventlog.DefaultQueueBytes); !errors.Is(err, eventlog.ErrOverloaded) {
 			t.Errorf("more bytes than may wait got %v", err)
 		}
 		leave()
 		if err := <-entered; !errors.Is(err, context.Canceled) {
 			t.Errorf("who left got %v", err)
 		}
-		log.Release()
+		inside[0].Release()
+		inside[0].Release()
 		if err := <-entered; err != nil {
 			t.Errorf("the next got %v", err)
 		}
@@ -73,8 +84,8 @@ func TestAdmission(t *testing.T) {
 		if err := <-entered; !errors.Is(err, eventlog.ErrClosed) {
 			t.Errorf("of a closed log: %v", err)
 		}
-		for range inside {
-			log.Release()
+		for _, a := range inside {
+			a.Release()
 		}
 	})
 }

@@ -33,7 +33,7 @@ type pending struct {
 	since time.Time
 	done  chan outcome // buffered, so that nobody waits for a caller who left
 	timer *time.Timer
-	next  *pending // in the queue
+	next  *pending // that waits behind it
 }
 
 func newPending() any {
@@ -63,7 +63,7 @@ func (l *Log) Append(ctx context.Context, e *event.Event) (Result, error) {
 }
 
 func (l *Log) append(ctx context.Context, e *event.Event) (Result, error) {
-	if err := l.admit(); err != nil {
+	if err := l.refuses(); err != nil {
 		return Result{}, err // before a body is put aside for nothing
 	}
 	store := l.store.Load()
@@ -77,7 +77,7 @@ func (l *Log) append(ctx context.Context, e *event.Event) (Result, error) {
 	case o.Duplicate:
 		return l.duplicate(ctx, o.Seq)
 	}
-	p := l.pendings.Get().(*pending)
+	p := l.commits.pendings.Get().(*pending)
 	p.event, p.store, p.size, p.since = e, store, held(e), time.Now()
 	if err := l.enqueue(p); err != nil {
 		store.Discard(e)
@@ -154,11 +154,11 @@ func (l *Log) unprepared(ctx context.Context, err error) error {
 // reuse gives back a pending that nobody else holds any more.
 func (l *Log) reuse(p *pending) {
 	p.event, p.store = nil, nil
-	l.pendings.Put(p)
+	l.commits.pendings.Put(p)
 }
 
-// admit is nil, or why an event would be refused now.
-func (l *Log) admit() error {
+// refuses is why an event would be refused now, or nil.
+func (l *Log) refuses() error {
 	store := l.store.Load()
 	if store == nil {
 		return l.away()
@@ -166,7 +166,7 @@ func (l *Log) admit() error {
 	if err := store.Writable(); err != nil {
 		return unavailable(err)
 	}
-	if l.queue.full(l.settings.Load()) {
+	if l.opt.Admission.QueueFull() {
 		return ErrOverloaded
 	}
 	return nil
@@ -178,8 +178,5 @@ func (l *Log) enqueue(p *pending) error {
 	if l.closed {
 		return ErrClosed
 	}
-	if !l.queue.push(p, l.settings.Load()) {
-		return ErrOverloaded
-	}
-	return nil
+	return l.commits.push(p)
 }

@@ -33,6 +33,7 @@ type feed struct {
 	tail tail
 	head watermark // last committed sequence number that readers may see
 
+	received   received
 	committing atomic.Bool // a commit of our own is under way
 }
 
@@ -59,6 +60,7 @@ func (f *feed) committed(store *guarded, before uint64, written []*event.Event) 
 	}
 	if n := len(written); n > 0 {
 		f.tail.append(written)
+		f.received.see(written)
 		f.head.advance(written[n-1].Seq)
 	}
 }
@@ -87,6 +89,7 @@ func (f *feed) fill(ctx context.Context, store *guarded, through uint64) {
 	}
 	if through-after > tailEvents {
 		f.tail.reset(through)
+		f.received.skip()
 	} else {
 		var events []*event.Event
 		err := f.scan(ctx, store, after, through, func(e *event.Event) bool {
@@ -98,8 +101,10 @@ func (f *feed) fill(ctx context.Context, store *guarded, through uint64) {
 				f.log.Warn("fetching what others have committed", zap.Error(err))
 			}
 			f.tail.reset(through)
+			f.received.skip()
 		} else {
 			f.tail.append(events)
+			f.received.see(events)
 			f.tail.extend(through)
 		}
 	}

@@ -17,13 +17,14 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/internal/admission"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
 // Errors of Append and of readers. Each of them means: not now, try again.
 var (
 	// ErrOverloaded: the queue is full; nothing was written.
-	ErrOverloaded = errors.New("event log is overloaded")
+	ErrOverloaded = admission.ErrOverloaded
 	// ErrUnavailable: the store is being reopened; nothing was written.
 	ErrUnavailable = errors.New("event log is not available")
 	// ErrOutcomeUnknown: the commit failed and the event may or may not be in
@@ -42,8 +43,10 @@ type Options struct {
 	Settings
 	// Projections are kept beside those of the log itself.
 	Projections []Projection
-	Logger      *zap.Logger
-	Observer    Observer
+	// Admission decides what is taken; default is one of the log's own.
+	Admission *admission.Controller
+	Logger    *zap.Logger
+	Observer  Observer
 }
 
 // Observer hears what the log does, for metrics. Its methods must not block.
@@ -70,16 +73,14 @@ type Observer interface {
 
 // Log is an open event log.
 type Log struct {
-	opt       Options
-	log       *zap.Logger
-	settings  atomic.Pointer[Settings]
-	store     atomic.Pointer[guarded] // nil while it is being reopened
-	admission admission
-	queue     *queue
-	pendings  sync.Pool // of *pending
-	feed      feed
-	clock     *retentionClock
-	floor     atomic.Uint64 // the first sequence number that is kept, as last seen
+	opt      Options
+	log      *zap.Logger
+	settings atomic.Pointer[Settings]
+	store    atomic.Pointer[guarded] // nil while it is being reopened
+	commits  *groupCommit
+	feed     feed
+	clock    *retentionClock
+	floor    atomic.Uint64 // the first sequence number that is kept, as last seen
 
 	followers []*follower
 	workflows *follower
@@ -111,15 +112,16 @@ func Open(opt Options) (*Log, error) {
 	}
 	l := &Log{
 		opt: opt, log: opt.Logger,
-		admission: newAdmission(),
-		queue:     newQueue(),
-		clock:     newRetentionClock(),
-		kick:      make(chan struct{}, 1),
-		trouble:   make(chan struct{}, 1),
-		stop:      make(chan struct{}),
-		pendings:  sync.Pool{New: newPending},
+		clock:   newRetentionClock(),
+		kick:    make(chan struct{}, 1),
+		trouble: make(chan struct{}, 1),
+		stop:    make(chan struct{}),
 	}
-	l.settings.Store(&settings)
+	if l.opt.Admission == nil {
+		l.opt.Admission = admission.NewController()
+	}
+	l.commits = newGroupCommit(l)
+	l.put(settings)
 	l.feed.store, l.feed.log, l.feed.scan = &l.store, l.log, l.scan
 	l.stopped, l.cancel = context.WithCancel(context.Background())
 	l.workflows = newFollower(l, workflows{})
@@ -142,7 +144,7 @@ func Open(opt Options) (*Log, error) {
 		}
 	}
 	l.finished.Add(4)
-	go l.commitLoop()
+	go l.commits.run()
 	go l.followLoop()
 	go l.projectLoop()
 	go l.maintainLoop()

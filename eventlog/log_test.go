@@ -14,6 +14,7 @@ import (
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/internal/admission"
 	"github.com/osa-edge/osa-gateway/internal/memstore"
 	"github.com/osa-edge/osa-gateway/storage"
 )
@@ -137,8 +138,12 @@ func TestFullQueueRefuses(t *testing.T) {
 	if err := <-results; !errors.Is(err, eventlog.ErrOverloaded) {
 		t.Fatalf("a full queue gave %v", err)
 	}
-	if err := log.Acquire(t.Context(), 1); !errors.Is(err, eventlog.ErrOverloaded) {
-		t.Errorf("with a full queue, Acquire gave %v", err)
+	var a admission.Admission
+	if err := log.Admit(t.Context(), &a, 1); !errors.Is(err, eventlog.ErrOverloaded) {
+		t.Errorf("with a full queue, Admit gave %v", err)
+	}
+	if err := log.Refuses(); !errors.Is(err, eventlog.ErrOverloaded) {
+		t.Errorf("with a full queue, Refuses gave %v", err)
 	}
 	close(store.gate)
 	for range 2 {
@@ -149,11 +154,10 @@ func TestFullQueueRefuses(t *testing.T) {
 	if log.Head() != 2 {
 		t.Fatalf("head %d, want 2", log.Head())
 	}
-	if err := log.Acquire(t.Context(), 1); err != nil {
-		t.Errorf("with an empty queue, Acquire gave %v", err)
-	} else {
-		log.Release()
+	if err := log.Admit(t.Context(), &a, 1); err != nil {
+		t.Errorf("with an empty queue, Admit gave %v", err)
 	}
+	a.Release()
 }
 
 // After a commit whose outcome is unknown the store is opened anew, and a second

@@ -69,7 +69,7 @@ func (l *Log) reopen() {
 	}
 	backoff := reopenBackoffMin
 	for {
-		l.refuseQueued()
+		l.commits.refuse(ErrUnavailable)
 		err := l.openStore(true)
 		if err == nil {
 			break
@@ -90,12 +90,6 @@ func (l *Log) reopen() {
 		l.log.Error("the reopened store lacks acknowledged events", zap.Uint64("acknowledged", acknowledged), zap.Uint64("last", last))
 	} else {
 		l.log.Info("store reopened", zap.Uint64("acknowledged", acknowledged), zap.Uint64("last", last))
-	}
-}
-
-func (l *Log) refuseQueued() {
-	for p := l.queue.pop(anySize); p != nil; p = l.queue.pop(anySize) {
-		p.done <- outcome{err: ErrUnavailable}
 	}
 }
 

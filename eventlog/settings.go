@@ -3,14 +3,16 @@ package eventlog
 import (
 	"fmt"
 	"time"
+
+	"github.com/osa-edge/osa-gateway/internal/admission"
 )
 
 // Defaults of Settings.
 const (
 	DefaultRetention   = 30 * 24 * time.Hour
 	MinRetention       = 24 * time.Hour
-	DefaultQueueEvents = 16384
-	DefaultQueueBytes  = 64 << 20
+	DefaultQueueEvents = admission.DefaultQueueEvents
+	DefaultQueueBytes  = admission.DefaultQueueBytes
 )
 
 // Settings are what may change while the log is open. Zero values are defaults.
@@ -51,6 +53,11 @@ func (l *Log) SetSettings(s Settings) error {
 	if err != nil {
 		return err
 	}
-	l.settings.Store(&s)
+	l.put(s)
 	return nil
+}
+
+func (l *Log) put(s Settings) {
+	l.settings.Store(&s)
+	l.opt.Admission.SetQueue(s.QueueEvents, s.QueueBytes)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/internal/admission"
 	"github.com/osa-edge/osa-gateway/internal/memstore"
 	"github.com/osa-edge/osa-gateway/storage"
 )
@@ -43,7 +44,9 @@ func TestSelfClosedStoreIsReopened(t *testing.T) {
 			_, err := l.PruneBefore(ctx, time.Time{})
 			return err
 		},
-		"a webhook":    func(ctx context.Context, l *eventlog.Log, _ storage.Store) error { return l.Acquire(ctx, 1) },
+		"a webhook": func(ctx context.Context, l *eventlog.Log, _ storage.Store) error {
+			return l.Admit(ctx, new(admission.Admission), 1)
+		},
 		"a look at it": func(_ context.Context, l *eventlog.Log, s storage.Store) error { return s.Writable() },
 		"a health check": func(_ context.Context, l *eventlog.Log, s storage.Store) error {
 			if !l.Health().Reopening {

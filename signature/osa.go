@@ -58,22 +58,9 @@ func (*OSA) Name() string { return "osa" }
 // Verify checks the signature over the raw body. Every secret is tried against
 // every signature, so that the time taken does not tell which one matched.
 func (s *OSA) Verify(h http.Header, body []byte, secrets []*Secret, now time.Time) (*Secret, error) {
-	values := h[keySignature]
-	switch {
-	case len(values) == 0:
-		return nil, Missing
-	case len(values) > 1:
-		return nil, MultipleHeaders
-	}
 	var p parsed
-	if err := p.parse(values[0]); err != nil {
+	if err := s.check(&p, h, now); err != nil {
 		return nil, err
-	}
-	if d := now.Unix() - p.unix; d > s.tolerance || d < -s.tolerance {
-		return nil, TimestampOutOfRange
-	}
-	if sent, ok := h[keyTimestamp]; ok && (len(sent) != 1 || sent[0] != p.t) {
-		return nil, TimestampMismatch
 	}
 	var (
 		active  bool
@@ -98,6 +85,33 @@ func (s *OSA) Verify(h http.Header, body []byte, secrets []*Secret, now time.Tim
 		return nil, NoMatchingSignature
 	}
 	return secrets[matched], nil
+}
+
+// CheckHeader implements HeaderChecker.
+func (s *OSA) CheckHeader(h http.Header, now time.Time) error {
+	var p parsed
+	return s.check(&p, h, now)
+}
+
+// check parses the headers into p.
+func (s *OSA) check(p *parsed, h http.Header, now time.Time) error {
+	values := h[keySignature]
+	switch {
+	case len(values) == 0:
+		return Missing
+	case len(values) > 1:
+		return MultipleHeaders
+	}
+	if err := p.parse(values[0]); err != nil {
+		return err
+	}
+	if d := now.Unix() - p.unix; d > s.tolerance || d < -s.tolerance {
+		return TimestampOutOfRange
+	}
+	if sent, ok := h[keyTimestamp]; ok && (len(sent) != 1 || sent[0] != p.t) {
+		return TimestampMismatch
+	}
+	return nil
 }
 
 // Sign sets X-OSA-Signature and X-OSA-Timestamp.
@@ -232,4 +246,8 @@ func nibble(c byte) byte {
 	return 0xff
 }
 
-var _ Scheme = (*OSA)(nil)
+// Interface guards
+var (
+	_ Scheme        = (*OSA)(nil)
+	_ HeaderChecker = (*OSA)(nil)
+)

@@ -20,6 +20,13 @@ type Scheme interface {
 	Sign(h http.Header, body []byte, secret *Secret, now time.Time)
 }
 
+// HeaderChecker is a Scheme that can refuse a request before its body is read.
+type HeaderChecker interface {
+	// CheckHeader is the Reason for which Verify would refuse these headers with any
+	// body, or nil.
+	CheckHeader(h http.Header, now time.Time) error
+}
+
 // Reason says why a signature was refused. It is for logs and metrics: clients
 // are told nothing that would help them to guess.
 type Reason string

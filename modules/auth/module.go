@@ -128,7 +128,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Set("http.auth.user.id", principal.ID) // for the access log
 	}
-	return next.ServeHTTP(w, r)
+	return osa.ServeWithBody(w, r, next)
 }
 
 // providerOf is who decides on the credential, or nil. Of several that claim it,

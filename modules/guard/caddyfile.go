@@ -3,6 +3,7 @@ package guard
 import (
 	"math"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -33,9 +34,11 @@ func ParseError(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //	    max_body      <size>
 //	    content_types <type...>
 //	    max_inflight  <size>
+//	    min_rate      <size> [<grace>]
 //	}
 //
-// Everything is optional. Sizes are such as 10MB or 10MiB.
+// Everything is optional. Sizes are such as 10MB or 10MiB; the one of min_rate is
+// for each second.
 func (g *Guard) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // directive name
 	if d.NextArg() {
@@ -48,6 +51,8 @@ func (g *Guard) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = size(d, &g.MaxBody)
 		case "max_inflight":
 			err = size(d, &g.MaxInflight)
+		case "min_rate":
+			err = g.unmarshalMinRate(d)
 		case "content_types":
 			if g.ContentTypes != nil {
 				return d.Err("content_types was already given")
@@ -56,11 +61,37 @@ func (g *Guard) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return d.ArgErr()
 			}
 		default:
-			return d.Errf("unknown option %q of osa_guard: want max_body, content_types or max_inflight", d.Val())
+			return d.Errf("unknown option %q of osa_guard: want max_body, content_types, max_inflight or min_rate", d.Val())
 		}
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (g *Guard) unmarshalMinRate(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if g.MinRate != 0 {
+		return d.Err("min_rate was already given")
+	}
+	if len(args) == 0 || len(args) > 2 {
+		return d.ArgErr()
+	}
+	n, err := humanize.ParseBytes(args[0])
+	if err != nil {
+		return d.Errf("min_rate: %v", err)
+	}
+	if n == 0 || n > math.MaxInt64 {
+		return d.Errf("min_rate: %q is out of range", args[0])
+	}
+	g.MinRate = int64(n)
+	if len(args) == 2 {
+		grace, err := caddy.ParseDuration(args[1])
+		if err != nil || grace <= 0 {
+			return d.Errf("min_rate: %q is not a duration such as 5s", args[1])
+		}
+		g.Grace = caddy.Duration(grace)
 	}
 	return nil
 }

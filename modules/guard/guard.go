@@ -1,5 +1,5 @@
 // Package guard holds the first and the last word on a request: osa_guard gives
-// it an id and reads its body once, within bounds, and osa_error gives every
+// it an id and bounds its body, and osa_error gives every
 // error the one shape that clients know.
 package guard
 
@@ -14,19 +14,16 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/osa-edge/osa-gateway/internal/inflight"
 	"github.com/osa-edge/osa-gateway/internal/memory"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
 func init() { caddy.RegisterModule(new(Guard)) }
 
-// bodies is shared by every guard of the process, across reloads: it is the
-// process that runs out of memory.
-var bodies inflight.Budget
-
 // Guard is the first handler in the chain (CONTRACT §2.6): request id, size and
-// content type, before anybody is asked who they are.
+// content type, before anybody is asked who they are. It looks at headers only:
+// the body is read by those that follow, once they know or need to know who sent
+// it.
 type Guard struct {
 	// MaxBody is the largest body in bytes; default 10 MiB. More is 413.
 	MaxBody int64 `json:"max_body,omitempty"`
@@ -35,13 +32,18 @@ type Guard struct {
 	ContentTypes []string `json:"content_types,omitempty"`
 	// MaxInflight bounds the bytes of all bodies that are held at once, in this
 	// process. Default is their share of the memory that the process may use: 48
-	// MiB of 256, 256 MiB at most. More is 503 with Retry-After. Bodies over 256
-	// KiB have three quarters of it between them, and wait for up to two seconds.
+	// MiB of 256, 256 MiB at most. Three quarters are for bodies whose sender is not
+	// known yet, one is for authenticated callers. More is 503 with Retry-After.
 	MaxInflight int64 `json:"max_inflight,omitempty"`
+	// MinRate is how many bytes a second of a body have to arrive; default 4096.
+	MinRate int64 `json:"min_rate,omitempty"`
+	// Grace is how long a body may be behind its MinRate before it is ended with
+	// 408; default 5s.
+	Grace caddy.Duration `json:"grace,omitempty"`
 
 	ctx      caddy.Context
 	log      *zap.Logger
-	limits   inflight.Limits
+	rules    *osa.BodyRules
 	types    mediaTypes
 	typesErr error
 }
@@ -60,12 +62,18 @@ func (g *Guard) Provision(ctx caddy.Context) error {
 	if g.MaxInflight == 0 {
 		g.MaxInflight = max(memory.Process().Bodies, g.MaxBody)
 	}
-	g.limits = inflight.LimitsOf(g.MaxInflight, g.MaxBody)
+	if g.MinRate == 0 {
+		g.MinRate = osa.DefaultMinRate
+	}
+	if g.Grace == 0 {
+		g.Grace = caddy.Duration(osa.DefaultGrace)
+	}
+	g.rules = osa.NewBodyRules(g.MaxBody, g.MaxInflight, g.MinRate, time.Duration(g.Grace))
 	if g.ContentTypes == nil {
 		g.ContentTypes = []string{"application/json", "application/*+json"}
 	}
 	g.types, g.typesErr = parseMediaTypes(g.ContentTypes)
-	return nil
+	return osa.RegisterAdmissionMetrics(ctx)
 }
 
 // Validate names everything that is wrong at once.
@@ -73,6 +81,12 @@ func (g *Guard) Validate() error {
 	var errs []error
 	if g.MaxBody < 0 {
 		errs = append(errs, errors.New("max_body must be positive"))
+	}
+	if g.MinRate < 0 {
+		errs = append(errs, errors.New("min_rate must be positive"))
+	}
+	if g.Grace < 0 {
+		errs = append(errs, errors.New("the grace of min_rate must be positive"))
 	}
 	if g.MaxInflight < g.MaxBody {
 		errs = append(errs, fmt.Errorf("max_inflight is %d and smaller than max_body, %d: the largest body could never be read",
@@ -87,9 +101,10 @@ func (g *Guard) Validate() error {
 func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
 	osa.SetRequest(r, identify(w.Header(), r.Header), correlate(w.Header(), r.Header), time.Now())
 	gw := &writer{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
+	defer gw.finishBody()
 	defer g.finish(gw, r, &err)
-	if hasBody(r) {
-		if err := g.takeBody(r, gw); err != nil {
+	if osa.HasBody(r) {
+		if err := g.bound(r, gw); err != nil {
 			return err
 		}
 	}
@@ -99,7 +114,6 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 // finish is deferred: whatever the handlers did, the body is given back and a
 // panic becomes a 500 in the shape of every other error.
 func (g *Guard) finish(w *writer, r *http.Request, err *error) {
-	w.hold.Release()
 	if v := recover(); v != nil {
 		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			panic(v)

@@ -74,7 +74,7 @@ type problem struct {
 func check(t *testing.T, r chaintest.Response, status int, code string) {
 	t.Helper()
 	if r.StatusCode != status {
-		t.Fatalf("status %d, want %d: %s", r.StatusCode, status, r.Body)
+		t.Fatalf("status %d, want %d: %.200s", r.StatusCode, status, r.Body)
 	}
 	var p problem
 	if err := json.Unmarshal([]byte(r.Body), &p); err != nil {
@@ -239,7 +239,10 @@ func TestInflight(t *testing.T) {
 		handle_errors {
 			osa_error
 		}`)
-	chaintest.Handle("hold", func(w http.ResponseWriter, _ *http.Request) error {
+	chaintest.Handle("hold", func(w http.ResponseWriter, r *http.Request) error {
+		if _, err := osa.Body(r); err != nil {
+			return err
+		}
 		close(holding)
 		<-held
 		return nil

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/osa-edge/osa-gateway/internal/admission"
 	"github.com/osa-edge/osa-gateway/internal/chaintest"
-	"github.com/osa-edge/osa-gateway/internal/inflight"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
@@ -32,7 +32,10 @@ const narrow = `
 func TestLargeBodyWaits(t *testing.T) {
 	holding, held := make(chan struct{}), make(chan struct{})
 	s := start(t, narrow)
-	chaintest.Handle("hold", func(http.ResponseWriter, *http.Request) error {
+	chaintest.Handle("hold", func(_ http.ResponseWriter, r *http.Request) error {
+		if _, err := osa.Body(r); err != nil {
+			return err
+		}
 		close(holding)
 		<-held
 		return nil
@@ -42,14 +45,14 @@ func TestLargeBodyWaits(t *testing.T) {
 	go func() { done <- s.Send("POST", "/hold", jsonType, strings.NewReader(body)) }()
 	<-holding
 	go func() { done <- s.Send("POST", "/", jsonType, strings.NewReader(body)) }()
-	small := strings.Repeat("x", inflight.LargeBody)
+	small := strings.Repeat("x", admission.LargeBody)
 	if r := s.Send("POST", "/", jsonType, strings.NewReader(small)); r.StatusCode != 200 || r.Body != small {
 		t.Errorf("a small body: %d", r.StatusCode)
 	}
 	close(held)
 	for range 2 {
 		if r := <-done; r.StatusCode != 200 {
-			t.Errorf("%d: %s", r.StatusCode, r.Body)
+			t.Errorf("%d: %.200s", r.StatusCode, r.Body)
 		}
 	}
 }
@@ -58,7 +61,10 @@ func TestLargeBodyWaits(t *testing.T) {
 func TestLargeBodyIsRefused(t *testing.T) {
 	holding, held := make(chan struct{}), make(chan struct{})
 	s := start(t, narrow)
-	chaintest.Handle("hold", func(http.ResponseWriter, *http.Request) error {
+	chaintest.Handle("hold", func(_ http.ResponseWriter, r *http.Request) error {
+		if _, err := osa.Body(r); err != nil {
+			return err
+		}
 		close(holding)
 		<-held
 		return nil
@@ -74,7 +80,7 @@ func TestLargeBodyIsRefused(t *testing.T) {
 	}
 	close(held)
 	if r := <-done; r.StatusCode != 200 {
-		t.Errorf("%d: %s", r.StatusCode, r.Body)
+		t.Errorf("%d: %.200s", r.StatusCode, r.Body)
 	}
 }
 
@@ -84,6 +90,9 @@ func TestReleaseBody(t *testing.T) {
 	holding, held := make(chan struct{}), make(chan struct{})
 	s := start(t, narrow)
 	chaintest.Handle("hold", func(w http.ResponseWriter, r *http.Request) error {
+		if _, err := osa.Body(r); err != nil {
+			return err
+		}
 		osa.ReleaseBody(r)
 		osa.ReleaseBody(r)
 		if _, err := osa.Body(r); err == nil {
@@ -101,11 +110,11 @@ func TestReleaseBody(t *testing.T) {
 	go func() { done <- s.Send("POST", "/hold", jsonType, strings.NewReader(body)) }()
 	<-holding
 	if r := s.Send("POST", "/", jsonType, strings.NewReader(body)); r.StatusCode != 200 || r.Body != body {
-		t.Errorf("%d: %s", r.StatusCode, r.Body)
+		t.Errorf("%d: %.200s", r.StatusCode, r.Body)
 	}
 	close(held)
 	if r := <-done; r.StatusCode != 200 {
-		t.Errorf("%d: %s", r.StatusCode, r.Body)
+		t.Errorf("%d: %.200s", r.StatusCode, r.Body)
 	}
 }
 
@@ -113,6 +122,9 @@ func TestReleaseBody(t *testing.T) {
 func TestReleaseSmallBody(t *testing.T) {
 	s := start(t, narrow)
 	chaintest.Handle("hold", func(w http.ResponseWriter, r *http.Request) error {
+		if _, err := osa.Body(r); err != nil {
+			return err
+		}
 		osa.ReleaseBody(r)
 		body, err := osa.Body(r)
 		if err == nil {
@@ -121,6 +133,6 @@ func TestReleaseSmallBody(t *testing.T) {
 		return err
 	})
 	if r := s.Send("POST", "/hold", jsonType, strings.NewReader("{}")); r.Body != "{}" {
-		t.Errorf("%d: %s", r.StatusCode, r.Body)
+		t.Errorf("%d: %.200s", r.StatusCode, r.Body)
 	}
 }

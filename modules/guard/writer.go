@@ -8,16 +8,26 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/osa-edge/osa-gateway/internal/inflight"
+	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
 // writer remembers whether a response was begun: an error that comes later must
-// not be written into it. It also carries what the request holds of the budget,
-// to save an allocation.
+// not be written into it. It also carries the request's body, to save an
+// allocation.
 type writer struct {
 	caddyhttp.ResponseWriterWrapper
 	committed bool
-	hold      inflight.Hold
+	hijacked  bool
+	body      osa.RequestBody
+}
+
+// finishBody gives back what the body holds. A connection that was taken over is
+// left alone.
+func (w *writer) finishBody() {
+	if w.hijacked {
+		w.body.Forget()
+	}
+	w.body.Finish()
 }
 
 func (w *writer) WriteHeader(status int) {
@@ -44,7 +54,8 @@ func (w *writer) FlushError() error {
 
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	w.committed = w.committed || err == nil
+	w.hijacked = w.hijacked || err == nil
+	w.committed = w.committed || w.hijacked
 	return conn, rw, err
 }
 

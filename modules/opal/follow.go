@@ -21,14 +21,19 @@ const followPage = 512
 // storage.ErrNotFound if there never was one.
 func (r *Runner) Current(ctx context.Context, log *eventlog.Log) (storage.Entry[Run], error) {
 	for {
-		entry, err := r.look(ctx, log)
+		entry, err := r.look(ctx, log, false)
 		if !errors.Is(err, storage.ErrConflict) || ctx.Err() != nil {
 			return entry, err
 		}
 	}
 }
 
-func (r *Runner) look(ctx context.Context, log *eventlog.Log) (storage.Entry[Run], error) {
+// View is Current for who only looks: nothing is written.
+func (r *Runner) View(ctx context.Context, log *eventlog.Log) (storage.Entry[Run], error) {
+	return r.look(ctx, log, true)
+}
+
+func (r *Runner) look(ctx context.Context, log *eventlog.Log, readOnly bool) (storage.Entry[Run], error) {
 	runs, err := collection(log)
 	if err != nil {
 		return storage.Entry[Run]{}, err
@@ -47,7 +52,8 @@ func (r *Runner) look(ctx context.Context, log *eventlog.Log) (storage.Entry[Run
 		return entry, err
 	}
 	now := run.observe(own, alias, time.Now())
-	if reflect.DeepEqual(now, run) {
+	if readOnly || reflect.DeepEqual(now, run) {
+		entry.Value = now
 		return entry, nil
 	}
 	if !now.Active() && (own == nil || !own.Status.Terminal()) {

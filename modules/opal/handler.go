@@ -45,13 +45,18 @@ func (s *Sync) get(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, answer)
 }
 
+// viewTimeout bounds the look into the log: a GET has an answer without it.
+const viewTimeout = 2 * time.Second
+
 func (s *Sync) current(ctx context.Context) (*Run, error) {
+	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
+	defer cancel()
 	log, done, err := s.app.Log(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	entry, err := s.runner.Current(ctx, log)
+	entry, err := s.runner.View(ctx, log)
 	if err != nil {
 		return nil, err
 	}

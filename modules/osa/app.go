@@ -195,6 +195,21 @@ func (a *App) Log(ctx context.Context) (log *eventlog.Log, done func(), err erro
 	return rt.Log, rt.done, nil
 }
 
+// OpenLog is Log for callers who do not wait: an error says that it is not open now.
+func (a *App) OpenLog() (log *eventlog.Log, done func(), err error) {
+	rt := a.runtime.Load()
+	if rt == nil {
+		return nil, nil, notOpen()
+	}
+	if err := rt.usable(); err != nil {
+		return nil, nil, err
+	}
+	rt.uses.Add(1)
+	return rt.Log, rt.done, nil
+}
+
+func notOpen() error { return Unavailable("The event log is not open yet", 2*time.Second).Handler() }
+
 // Hub returns the open hub, waiting for it no longer than OpenTimeout. Streams do
 // not keep it open: it sends them away when it closes.
 func (a *App) Hub(ctx context.Context) (*hub.Hub, error) {
@@ -248,7 +263,7 @@ func (a *App) open(ctx context.Context) (*Runtime, error) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	return nil, Unavailable("The event log is not open yet", 2*time.Second).Handler()
+	return nil, notOpen()
 }
 
 // Of returns the app for a handler that needs it.

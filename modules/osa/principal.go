@@ -88,7 +88,6 @@ const (
 	varRequestID     = "osa.request_id"
 	varCorrelationID = "osa.correlation_id"
 	varBody          = "osa.body"
-	varReleaseBody   = "osa.release_body"
 	varPrincipal     = "osa.principal"
 	varRequired      = "osa.required_permissions"
 	varVerified      = "osa.verified"

@@ -167,9 +167,10 @@ func (rt *Runtime) open(engine Engine, settings eventlog.Settings) error {
 		Open: func(poisoned bool) (storage.Store, error) {
 			return engine.OpenStore(logger.Named("storage"), poisoned)
 		},
-		Settings: settings,
-		Logger:   logger.Named("log"),
-		Observer: logObserver{},
+		Settings:  settings,
+		Admission: Admission(),
+		Logger:    logger.Named("log"),
+		Observer:  logObserver{},
 	})
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
@@ -41,6 +42,8 @@ type Handler struct {
 	unsigned  *osa.Verified
 	challenge string
 	problems  error
+	find      sync.Once
+	receiver  osa.Receiver // that stands behind, if one does
 }
 
 // senders are the secrets in force and what is known of each. They do not change.
@@ -146,7 +149,20 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		osa.SetVerified(r, h.unsigned)
 		return next.ServeHTTP(w, r)
 	}
-	body, err := osa.Body(r)
+	// What can be told without the body is told before it takes any room.
+	if c, ok := h.scheme.(signature.HeaderChecker); ok {
+		if err := c.CheckHeader(r.Header, osa.ReceivedAt(r)); err != nil {
+			return h.refuse(r, err)
+		}
+	}
+	h.find.Do(func() { h.receiver = osa.ReceiverBehind(h.ctx, h) })
+	if h.receiver != nil {
+		if err := h.receiver.Refuses(); err != nil {
+			return err
+		}
+	}
+	body, finish, err := osa.ReadBody(w, r)
+	defer finish()
 	if err != nil {
 		return err
 	}

@@ -158,10 +158,10 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	// More than can be committed is turned away before anything more is spent on it.
-	if err := log.Acquire(r.Context(), len(body)); err != nil {
+	if err := log.Admit(r.Context(), osa.AdmissionOf(r), len(body)); err != nil {
 		return h.storeFailed(r, err)
 	}
-	defer log.Release()
+	defer osa.ReleaseBody(r)
 	if err := checkBody(body); err != nil {
 		h.reject(r, reasonOf(err))
 		return osa.ValidationFailed(osa.Invalid{Field: "body", Message: err.Error()}).Handler()
@@ -186,6 +186,20 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) error {
 		e.CorrelationID = osa.CorrelationID(r)
 	}
 	return h.store(w, r, log, e, received)
+}
+
+// Refuses implements osa.Receiver.
+func (h *Handler) Refuses() error {
+	log, done, err := h.app.OpenLog()
+	if err != nil {
+		return nil //nolint:nilerr // receive waits for it
+	}
+	defer done()
+	if err := log.Refuses(); err != nil {
+		h.metrics.rejected(reasonOf(err)).Inc()
+		return osa.LogProblem(err).Handler()
+	}
+	return nil
 }
 
 // workspace is the one that the event belongs to, "" if nothing vouches for it.
@@ -253,4 +267,5 @@ var (
 	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddy.Validator             = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+	_ osa.Receiver                = (*Handler)(nil)
 )

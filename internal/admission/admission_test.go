@@ -1,4 +1,4 @@
-package inflight_test
+package admission_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/osa-edge/osa-gateway/internal/inflight"
+	"github.com/osa-edge/osa-gateway/internal/admission"
 )
 
 const (
@@ -20,13 +20,40 @@ const (
 	mib = 1 << 20
 )
 
-var limits = inflight.LimitsOf(48*mib, 10*mib)
+var limits = admission.Limits{Total: 48 * mib, Large: 36 * mib, MinRate: 4 * kib, Grace: 5 * time.Second}
 
-// body reads one of that size as osa.ReadBodyWithin does, at a rate of bytes a
+// conn is a connection whose read can be ended.
+type conn struct{ end chan struct{} }
+
+func (c conn) EndRead() { close(c.end) }
+
+func begin(c *admission.Controller, key string, limits admission.Limits) *admission.Admission {
+	a := new(admission.Admission)
+	c.Begin(a, admission.Unverified, admission.Key{Name: key}, limits, conn{make(chan struct{})})
+	return a
+}
+
+// usage is what unverified bodies hold.
+func usage(c *admission.Controller) admission.Usage { return c.Usage(admission.Unverified) }
+
+// empty checks that nothing is held.
+func empty(t *testing.T, c *admission.Controller) {
+	t.Helper()
+	if u := usage(c); u.Held != 0 || u.Large != 0 || u.Waiting != 0 || u.Arriving != 0 {
+		t.Errorf("%+v", u)
+	}
+}
+
+// body reads one of that size as osa.Body does, at a rate of bytes a
 // second, and returns what it holds.
-func body(ctx context.Context, b *inflight.Budget, size, rate int64) (*inflight.Hold, error) {
-	h := new(inflight.Hold)
-	b.Begin(h, limits)
+func body(ctx context.Context, c *admission.Controller, size, rate int64) (*admission.Admission, error) {
+	return bodyWithin(ctx, c, limits, "", size, rate)
+}
+
+func bodyWithin(ctx context.Context, c *admission.Controller, limits admission.Limits, key string, size, rate int64) (*admission.Admission, error) {
+	end := conn{make(chan struct{})}
+	h := new(admission.Admission)
+	c.Begin(h, admission.Unverified, admission.Key{Name: key}, limits, end)
 	for have := int64(0); have < size; {
 		next := max(64*kib, 2*have)
 		if size <= max(64*kib, 3*have) {
@@ -39,20 +66,34 @@ func body(ctx context.Context, b *inflight.Budget, size, rate int64) (*inflight.
 		h.Settle(next)
 		for have < next {
 			n := min(next-have, 32*kib)
-			time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
+			select {
+			case <-time.After(time.Duration(n) * time.Second / time.Duration(rate)):
+			case <-end.end:
+				h.Release()
+				return nil, h.Ended()
+			}
 			have += n
 			h.Read(int(n))
 		}
 	}
-	h.Arrived()
+	if err := h.Arrived(); err != nil {
+		h.Release()
+		return nil, err
+	}
 	return h, nil
 }
 
 func TestLimits(t *testing.T) {
-	for _, tt := range []struct{ total, largest, large int64 }{
-		{48 * mib, 10 * mib, 36 * mib}, {12 * mib, 10 * mib, 10 * mib}, {10 * mib, 10 * mib, 10 * mib},
+	for _, tt := range []struct {
+		class                        admission.Class
+		total, largest, all, ofLarge int64
+	}{
+		{admission.Unverified, 48 * mib, 10 * mib, 36 * mib, 27 * mib},
+		{admission.Authenticated, 48 * mib, 10 * mib, 12 * mib, 10 * mib},
+		{admission.Unverified, 10 * mib, 10 * mib, 10 * mib, 10 * mib},
+		{admission.Authenticated, 10 * mib, 10 * mib, 10 * mib, 10 * mib},
 	} {
-		if got := inflight.LimitsOf(tt.total, tt.largest); got.Total != tt.total || got.Large != tt.large {
+		if got := admission.LimitsOf(tt.class, tt.total, tt.largest); got.Total != tt.all || got.Large != tt.ofLarge {
 			t.Errorf("%+v: %+v", tt, got)
 		}
 	}
@@ -61,13 +102,13 @@ func TestLimits(t *testing.T) {
 // TestSmallNeverStarve: however many large bodies come, a quarter is left.
 func TestSmallNeverStarve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b inflight.Budget
+		c := admission.NewController()
 		var large sync.WaitGroup
 		release := make(chan struct{})
 		var stored, refused atomic.Int64
 		for range 40 {
 			large.Go(func() {
-				h, err := body(t.Context(), &b, 8*mib, 1<<30)
+				h, err := body(t.Context(), c, 8*mib, 1<<30)
 				if err != nil {
 					refused.Add(1)
 					return
@@ -78,14 +119,13 @@ func TestSmallNeverStarve(t *testing.T) {
 			})
 		}
 		time.Sleep(time.Second)
-		if n := b.Large(); n != 32*mib || b.Waiting() != 36 {
-			t.Errorf("large bodies hold %d MiB, %d wait", n/mib, b.Waiting())
+		if n := usage(c).Large; n != 32*mib || usage(c).Waiting != 36 {
+			t.Errorf("large bodies hold %d MiB, %d wait", n/mib, usage(c).Waiting)
 		}
-		var small []*inflight.Hold
+		var small []*admission.Admission
 		start := time.Now()
-		for range 60 {
-			h := new(inflight.Hold)
-			b.Begin(h, limits)
+		for range 40 {
+			h := begin(c, "", limits)
 			if err := h.Grow(t.Context(), 200*kib, 200*kib); err != nil {
 				t.Fatal(err)
 			}
@@ -104,9 +144,7 @@ func TestSmallNeverStarve(t *testing.T) {
 		}
 		close(release)
 		large.Wait()
-		if b.Held() != 0 || b.Large() != 0 || b.Waiting() != 0 {
-			t.Errorf("%d held, %d large, %d wait", b.Held(), b.Large(), b.Waiting())
-		}
+		empty(t, c)
 	})
 }
 
@@ -114,11 +152,11 @@ func TestSmallNeverStarve(t *testing.T) {
 // once, though there is room for four.
 func TestTurnover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b inflight.Budget
+		c := admission.NewController()
 		var all sync.WaitGroup
 		for range 16 {
 			all.Go(func() {
-				h, err := body(t.Context(), &b, 8*mib, 100*mib)
+				h, err := body(t.Context(), c, 8*mib, 100*mib)
 				if err != nil {
 					t.Error(err)
 					return
@@ -128,9 +166,7 @@ func TestTurnover(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if b.Held() != 0 || b.Large() != 0 {
-			t.Errorf("%d held, %d large", b.Held(), b.Large())
-		}
+		empty(t, c)
 	})
 }
 
@@ -139,12 +175,11 @@ func TestTurnover(t *testing.T) {
 func TestAnnouncedIsNotHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		var b inflight.Budget
+		c := admission.NewController()
 		var slow sync.WaitGroup
 		for range 40 {
 			slow.Go(func() {
-				h := new(inflight.Hold)
-				b.Begin(h, limits)
+				h := begin(c, "", limits)
 				defer h.Release()
 				if h.Grow(ctx, 64*kib, 9*mib) == nil {
 					<-ctx.Done()
@@ -152,11 +187,11 @@ func TestAnnouncedIsNotHeld(t *testing.T) {
 			})
 		}
 		time.Sleep(4 * time.Second)
-		if n := b.Held(); n > 40*64*kib {
+		if n := usage(c).Held; n > 40*64*kib {
 			t.Errorf("%d KiB held", n/kib)
 		}
 		start := time.Now()
-		h, err := body(t.Context(), &b, 9*mib, 100*mib)
+		h, err := body(t.Context(), c, 9*mib, 100*mib)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,9 +201,7 @@ func TestAnnouncedIsNotHeld(t *testing.T) {
 		h.Release()
 		cancel()
 		slow.Wait()
-		if b.Held() != 0 || b.Large() != 0 {
-			t.Errorf("%d held, %d large", b.Held(), b.Large())
-		}
+		empty(t, c)
 	})
 }
 
@@ -176,16 +209,16 @@ func TestAnnouncedIsNotHeld(t *testing.T) {
 // than there is.
 func TestOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b inflight.Budget
-		first, err := body(t.Context(), &b, 10*mib, 1<<30)
+		c := admission.NewController()
+		first, err := body(t.Context(), c, 10*mib, 1<<30)
 		if err != nil {
 			t.Fatal(err)
 		}
-		second, err := body(t.Context(), &b, 10*mib, 1<<30)
+		second, err := body(t.Context(), c, 10*mib, 1<<30)
 		if err != nil {
 			t.Fatal(err)
 		}
-		third, err := body(t.Context(), &b, 9*mib, 1<<30)
+		third, err := body(t.Context(), c, 9*mib, 1<<30)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -194,7 +227,7 @@ func TestOrder(t *testing.T) {
 		var all sync.WaitGroup
 		for _, size := range []int64{10 * mib, 9 * mib, 512 * kib} {
 			all.Go(func() {
-				h, err := body(t.Context(), &b, size, 1<<40)
+				h, err := body(t.Context(), c, size, 1<<40)
 				if err != nil {
 					t.Error(err)
 					return
@@ -207,7 +240,7 @@ func TestOrder(t *testing.T) {
 			})
 			synctest.Wait()
 		}
-		for _, h := range []*inflight.Hold{first, second, third} {
+		for _, h := range []*admission.Admission{first, second, third} {
 			time.Sleep(100 * time.Millisecond)
 			h.Release()
 		}
@@ -220,12 +253,10 @@ func TestOrder(t *testing.T) {
 
 func TestEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b inflight.Budget
-		limits := inflight.LimitsOf(mib, mib)
-		var h, other inflight.Hold
-		h.Release() // holds nothing, of no budget
-		b.Begin(&h, limits)
-		b.Begin(&other, limits)
+		c := admission.NewController()
+		limits := admission.Limits{Total: mib, Large: mib}
+		new(admission.Admission).Release() // holds nothing, of no pool
+		h, other := begin(c, "", limits), begin(c, "", limits)
 		// Alone, a body may have its last buffer beside the one before.
 		for _, size := range []int64{600 * kib, mib} {
 			if err := h.Grow(t.Context(), size, mib); err != nil {
@@ -233,11 +264,12 @@ func TestEnds(t *testing.T) {
 			}
 			h.Settle(size)
 		}
+		_ = h.Arrived()
 		start := time.Now()
-		if err := other.Grow(t.Context(), mib, mib); !errors.Is(err, inflight.ErrFull) || time.Since(start) != inflight.Patience {
+		if err := other.Grow(t.Context(), mib, mib); !errors.Is(err, admission.ErrFull) || time.Since(start) != admission.Patience {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
-		if err := other.Grow(t.Context(), 1, 1); !errors.Is(err, inflight.ErrFull) {
+		if err := other.Grow(t.Context(), 1, 1); !errors.Is(err, admission.ErrFull) {
 			t.Errorf("a small body: %v", err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -247,9 +279,7 @@ func TestEnds(t *testing.T) {
 		}
 		other.Release()
 		h.Release()
-		if b.Held() != 0 || b.Large() != 0 || b.Waiting() != 0 {
-			t.Errorf("%d held, %d large, %d wait", b.Held(), b.Large(), b.Waiting())
-		}
+		empty(t, c)
 	})
 }
 
@@ -271,15 +301,15 @@ func TestNothingIsLost(t *testing.T) {
 			}
 		}), 1, 30).Draw(rt, "senders")
 		synctest.Test(t, func(t *testing.T) {
-			var b inflight.Budget
+			c := admission.NewController()
 			var all sync.WaitGroup
 			for _, s := range senders {
 				all.Go(func() {
 					time.Sleep(s.start)
 					ctx, cancel := context.WithTimeout(t.Context(), s.patience)
 					defer cancel()
-					h, err := body(ctx, &b, s.size, s.rate)
-					if held := b.Held(); held > limits.Total+10*mib {
+					h, err := body(ctx, c, s.size, s.rate)
+					if held := usage(c).Held; held > limits.Total+10*mib {
 						t.Errorf("%d MiB held", held/mib)
 					}
 					if err != nil {
@@ -293,10 +323,8 @@ func TestNothingIsLost(t *testing.T) {
 				})
 			}
 			all.Wait()
-			if b.Held() != 0 || b.Large() != 0 || b.Waiting() != 0 {
-				t.Errorf("%d held, %d large, %d wait", b.Held(), b.Large(), b.Waiting())
-			}
-			h, err := body(t.Context(), &b, 10*mib, 1<<30)
+			empty(t, c)
+			h, err := body(t.Context(), c, 10*mib, 1<<30)
 			if err != nil {
 				t.Fatalf("room was lost: %v", err)
 			}
@@ -307,13 +335,13 @@ func TestNothingIsLost(t *testing.T) {
 
 // TestRace is for the race detector: real goroutines on one budget.
 func TestRace(t *testing.T) {
-	var b inflight.Budget
-	var p inflight.Buffers
+	c := admission.NewController()
+	var p admission.Buffers
 	var all sync.WaitGroup
 	for range 16 {
 		all.Go(func() {
 			for range 200 {
-				h, err := body(t.Context(), &b, rand.Int64N(4*mib)+1, 1<<50)
+				h, err := body(t.Context(), c, rand.Int64N(4*mib)+1, 1<<50)
 				if err != nil {
 					t.Error(err)
 					return
@@ -324,13 +352,11 @@ func TestRace(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if b.Held() != 0 || b.Large() != 0 || b.Waiting() != 0 {
-		t.Errorf("%d held, %d large, %d wait", b.Held(), b.Large(), b.Waiting())
-	}
+	empty(t, c)
 }
 
 func TestBuffers(t *testing.T) {
-	var p inflight.Buffers
+	var p admission.Buffers
 	b := append(p.Get(64*kib), "left over"...)
 	p.Put(b)
 	again := p.Get(64 * kib)

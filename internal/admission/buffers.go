@@ -1,4 +1,4 @@
-package inflight
+package admission
 
 import (
 	"math/bits"
@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// FirstBuffer is the size of the buffer that a body begins in.
+	// FirstBuffer is the smallest buffer that is kept for use again.
 	FirstBuffer = 64 << 10
 	// keptEach and keptAll bound the buffers that wait to be used again.
 	keptEach = 2 << 20
