@@ -134,14 +134,6 @@ func logFailed(r *http.Request, err error) error {
 	return osa.LogProblem(err).Handler()
 }
 
-func refuse(bad []invalid) error {
-	details := make([]osa.Invalid, len(bad))
-	for i, b := range bad {
-		details[i] = osa.Invalid{Field: b.Field, Message: b.Message}
-	}
-	return osa.ValidationFailed(details...).Handler()
-}
-
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)
