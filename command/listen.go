@@ -75,8 +75,9 @@ The credential is read from OSA_API_KEY, or from the variable or file named.`,
 	fl := cmd.Flags()
 	fl.StringVar(&f.url, "url", "", "base URL of the gateway (default $BASE_URL, then "+defaultAddress+")")
 	f.token.register(cmd, "token", "OSA_API_KEY")
-	fl.StringSliceVar(&f.workflowIDs, "workflow-id", nil, "only these workflows")
-	fl.StringSliceVar(&f.agents, "agent", nil, "only these agents")
+	// Ids may hold commas: each is given by a flag of its own.
+	fl.StringArrayVar(&f.workflowIDs, "workflow-id", nil, "only this workflow; may be repeated")
+	fl.StringArrayVar(&f.agents, "agent", nil, "only this agent; may be repeated")
 	fl.StringSliceVar(&f.types, "type", nil, "only these types, kinds or stream names")
 	fl.StringVar(&f.minPriority, "min-priority", "", "only this priority and above: low, medium, high or critical")
 	fl.IntVar(&f.history, "history", 0, "send this many recent events first, at most 1000")
@@ -169,6 +170,11 @@ type permanent struct{ error }
 
 func (p permanent) Unwrap() error { return p.error }
 
+// refused is a stream that the gateway refuses for now, and says so in the stream.
+type refused struct{ reason string }
+
+func (r refused) Error() string { return "the gateway refuses the stream for now: " + r.reason }
+
 // run follows the stream until the context ends, enough events came, or the
 // gateway says something that trying again would not change.
 func (l *listener) run(ctx context.Context) error {
@@ -227,7 +233,8 @@ func (l *listener) follow(parent context.Context) (asked time.Duration, heard bo
 			return r.retry, true, err
 		}
 		if err := l.take(m); err != nil {
-			return r.retry, true, err
+			_, refused := errors.AsType[refused](err)
+			return r.retry, !refused, err
 		}
 		l.lastID = r.lastID
 	}
@@ -246,6 +253,8 @@ func (l *listener) take(m message) error {
 		switch end.Reason {
 		case "credential_expired", "credential_revoked":
 			return permanent{fmt.Errorf("the gateway ended the stream: %s", end.Reason)}
+		case "unavailable", "too_many_streams", "rate_limited":
+			return refused{end.Reason}
 		}
 	}
 	// What speaks of the stream itself carries an id, and is no event of the log.

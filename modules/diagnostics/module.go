@@ -78,7 +78,7 @@ func (h *Handler) validate() error {
 	case h.View == "health":
 		errs = append(errs, errors.New("osa_diagnostics health: anonymous_workspace has no meaning: health is open and shows no workspace"))
 	case !osa.ValidWorkspace(h.anonymous):
-		errs = append(errs, fmt.Errorf("osa_diagnostics %s: anonymous_workspace %q does not name a workspace", h.View, h.AnonymousWorkspace))
+		errs = append(errs, fmt.Errorf("osa_diagnostics %s: %w", h.View, osa.WorkspaceProblem("anonymous_workspace", h.AnonymousWorkspace)))
 	}
 	return errors.Join(errs...)
 }
