@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +16,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/osa-edge/osa-gateway/internal/strictjson"
 )
 
 const (
@@ -249,7 +250,7 @@ func (l *listener) take(m message) error {
 		var end struct {
 			Reason string `json:"reason"`
 		}
-		_ = json.Unmarshal([]byte(m.data), &end) // without a reason it is asked again
+		_ = strictjson.Unmarshal([]byte(m.data), &end) // without a reason it is asked again
 		switch end.Reason {
 		case "credential_expired", "credential_revoked":
 			return permanent{fmt.Errorf("the gateway ended the stream: %s", end.Reason)}
@@ -309,7 +310,7 @@ func refusal(status int, body []byte) error {
 			Message string `json:"message"`
 		} `json:"details"`
 	}
-	if json.Unmarshal(body, &problem) != nil || problem.Error == "" {
+	if strictjson.Unmarshal(body, &problem) != nil || problem.Error == "" {
 		return fmt.Errorf("the gateway answered %d %s", status, http.StatusText(status))
 	}
 	err := fmt.Errorf("the gateway answered %d %s: %s", status, problem.Error, problem.Message)
