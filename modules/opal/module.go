@@ -190,7 +190,7 @@ func (s *Sync) Validate() error {
 	if d := time.Duration(s.RunTimeout); d < time.Second || d > secondsPerDay*time.Second {
 		errs = append(errs, fmt.Errorf("run_timeout is %v; it must be from 1s to 24h", d))
 	}
-	if path := s.settings.CallbackPath; !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "?# ") {
+	if path := s.expand(caddy.NewReplacer()).CallbackPath; !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "?# ") {
 		errs = append(errs, fmt.Errorf("%s is %q; it must be a path that begins with /", osa.DescribeSetting("callback_path", s.CallbackPath), path))
 	}
 	if err := errors.Join(errs...); err != nil {

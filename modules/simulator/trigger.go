@@ -82,7 +82,7 @@ func (s *Simulator) specOf(body []byte, correlationID string) (Spec, []osa.Inval
 // in their place.
 func (s *Simulator) faultsFor(raw json.RawMessage) (time.Duration, Faults, error) {
 	asked := perTrigger{Faults: s.clone()}
-	if len(raw) > 0 {
+	if len(raw) > 0 && string(raw) != "null" { // which is absent, and not no faults
 		if err := strictjson.UnmarshalKnown(raw, &asked); err != nil {
 			return 0, Faults{}, fmt.Errorf("cannot be read: %w", err)
 		}
