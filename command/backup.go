@@ -9,14 +9,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/osa-edge/osa-gateway/storage"
 	"github.com/osa-edge/osa-gateway/storage/badger"
 )
 
@@ -172,8 +169,8 @@ func fetchBackup(name, since string, size int64, f *backupFlags) (next string, n
 		return "", 0, err
 	}
 	query := url.Values{"since": {since}, "store": {f.store}}
-	resp, err := caddycmd.AdminAPIRequest(f.admin, http.MethodGet, "/osa/backup?"+query.Encode(), nil, nil)
-	if err != nil && strings.Contains(err.Error(), storage.ErrPoint.Error()) {
+	resp, err := getAdmin(f.admin, "/osa/backup?"+query.Encode())
+	if answered, ok := errors.AsType[*adminError](err); ok && answered.status == http.StatusConflict {
 		return "", 0, fmt.Errorf("%s holds a backup of another store, of the one that this was restored from, or of a state of it that is gone: write to another file, or replace it with --full", name)
 	}
 	if err != nil {

@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +16,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/osa-edge/osa-gateway/internal/strictjson"
 )
 
 const (
@@ -75,8 +76,9 @@ The credential is read from OSA_API_KEY, or from the variable or file named.`,
 	fl := cmd.Flags()
 	fl.StringVar(&f.url, "url", "", "base URL of the gateway (default $BASE_URL, then "+defaultAddress+")")
 	f.token.register(cmd, "token", "OSA_API_KEY")
-	fl.StringSliceVar(&f.workflowIDs, "workflow-id", nil, "only these workflows")
-	fl.StringSliceVar(&f.agents, "agent", nil, "only these agents")
+	// Ids may hold commas: each is given by a flag of its own.
+	fl.StringArrayVar(&f.workflowIDs, "workflow-id", nil, "only this workflow; may be repeated")
+	fl.StringArrayVar(&f.agents, "agent", nil, "only this agent; may be repeated")
 	fl.StringSliceVar(&f.types, "type", nil, "only these types, kinds or stream names")
 	fl.StringVar(&f.minPriority, "min-priority", "", "only this priority and above: low, medium, high or critical")
 	fl.IntVar(&f.history, "history", 0, "send this many recent events first, at most 1000")
@@ -169,6 +171,11 @@ type permanent struct{ error }
 
 func (p permanent) Unwrap() error { return p.error }
 
+// refused is a stream that the gateway refuses for now, and says so in the stream.
+type refused struct{ reason string }
+
+func (r refused) Error() string { return "the gateway refuses the stream for now: " + r.reason }
+
 // run follows the stream until the context ends, enough events came, or the
 // gateway says something that trying again would not change.
 func (l *listener) run(ctx context.Context) error {
@@ -227,7 +234,8 @@ func (l *listener) follow(parent context.Context) (asked time.Duration, heard bo
 			return r.retry, true, err
 		}
 		if err := l.take(m); err != nil {
-			return r.retry, true, err
+			_, refused := errors.AsType[refused](err)
+			return r.retry, !refused, err
 		}
 		l.lastID = r.lastID
 	}
@@ -242,10 +250,12 @@ func (l *listener) take(m message) error {
 		var end struct {
 			Reason string `json:"reason"`
 		}
-		_ = json.Unmarshal([]byte(m.data), &end) // without a reason it is asked again
+		_ = strictjson.Unmarshal([]byte(m.data), &end) // without a reason it is asked again
 		switch end.Reason {
 		case "credential_expired", "credential_revoked":
 			return permanent{fmt.Errorf("the gateway ended the stream: %s", end.Reason)}
+		case "unavailable", "too_many_streams", "rate_limited":
+			return refused{end.Reason}
 		}
 	}
 	// What speaks of the stream itself carries an id, and is no event of the log.
@@ -300,7 +310,7 @@ func refusal(status int, body []byte) error {
 			Message string `json:"message"`
 		} `json:"details"`
 	}
-	if json.Unmarshal(body, &problem) != nil || problem.Error == "" {
+	if strictjson.Unmarshal(body, &problem) != nil || problem.Error == "" {
 		return fmt.Errorf("the gateway answered %d %s", status, http.StatusText(status))
 	}
 	err := fmt.Errorf("the gateway answered %d %s: %s", status, problem.Error, problem.Message)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/osa-edge/osa-gateway/internal/strictjson"
 )
 
 // printer prints one message of a stream.
@@ -67,7 +69,7 @@ type fields struct {
 // humanLine is an event in one line: when, what, who, how it went, where.
 func humanLine(p paint, m message) string {
 	var f fields
-	if json.Unmarshal([]byte(m.data), &f) != nil {
+	if strictjson.Unmarshal([]byte(m.data), &f) != nil {
 		return clean(m.event + " " + m.data)
 	}
 	name := m.event
@@ -78,7 +80,7 @@ func humanLine(p paint, m message) string {
 		}
 		// Unnamed messages carry what they are about one level down.
 		// The copy is needed: f.Data is overwritten while it is read.
-		_ = json.Unmarshal(bytes.Clone(f.Data), &f)
+		_ = strictjson.Unmarshal(bytes.Clone(f.Data), &f)
 	}
 	when := "        "
 	if t, err := time.Parse(time.RFC3339, f.Timestamp); err == nil {

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/osa-edge/osa-gateway/internal/strictjson"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -110,7 +111,7 @@ func (l *Log) loadClock(ctx context.Context) error {
 		return unavailable(err)
 	}
 	var c clockDocument
-	if err := json.Unmarshal(d.Value, &c); err != nil {
+	if err := strictjson.Unmarshal(d.Value, &c); err != nil {
 		l.log.Error("reading the retention clock; it begins anew", zap.Error(err))
 		return nil
 	}

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/internal/strictjson"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -124,7 +125,7 @@ func (w *WorkflowState) AppendRecord(dst []byte) ([]byte, error) {
 }
 
 // ReadRecord implements Value.
-func (w *WorkflowState) ReadRecord(b []byte) error { return json.Unmarshal(b, w) }
+func (w *WorkflowState) ReadRecord(b []byte) error { return strictjson.Unmarshal(b, w) }
 
 // apply takes the next event of the run into account. An agent's or a run's
 // final status is not undone by what was sent before it and arrives after it.

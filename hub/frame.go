@@ -211,6 +211,19 @@ func AppendReset(dst []byte, reason string, from uint64) []byte {
 	return append(o.b, '\n', '\n')
 }
 
+// AppendRefusal appends all of a stream that is refused for now: when to come
+// back, and why.
+func AppendRefusal(dst []byte, reason string, wait time.Duration) []byte {
+	dst = AppendRetry(dst, wait)
+	o := object{append(dst, "event: "+EventEnd+"\ndata: "...)}
+	o.open()
+	o.string("reason", reason)
+	o.key("retry_ms")
+	o.b = strconv.AppendInt(o.b, wait.Milliseconds(), 10)
+	o.close()
+	return append(o.b, '\n', '\n')
+}
+
 // AppendEnd appends a stream_end.
 func AppendEnd(dst []byte, reason string) []byte {
 	o := object{append(dst, "event: "+EventEnd+"\ndata: "...)}

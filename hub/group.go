@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"time"
 
 	"github.com/osa-edge/osa-gateway/event"
 )
@@ -47,9 +48,14 @@ func (g *group) matches(terms []event.Term) bool {
 	return true
 }
 
-// matchesAll checks every clause and the workspace, for what is read from the log.
+// within checks the dates.
+func (g *group) within(at time.Time) bool {
+	return (g.filter.Since.IsZero() || !at.Before(g.filter.Since)) && (g.filter.Until.IsZero() || !at.After(g.filter.Until))
+}
+
+// matchesAll checks all of the filter, for what is read from the log.
 func (g *group) matchesAll(e *event.Event, terms []event.Term) bool {
-	if g.filter.WorkspaceID != "" && g.filter.WorkspaceID != e.WorkspaceID {
+	if g.filter.WorkspaceID != "" && g.filter.WorkspaceID != e.WorkspaceID || !g.within(e.ReceivedAt) {
 		return false
 	}
 	for _, clause := range g.clauses {

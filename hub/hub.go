@@ -247,7 +247,6 @@ func (h *Hub) join(f *event.Filter) (*group, error) {
 	g := h.groups[key]
 	if g == nil {
 		g = &group{key: key, filter: *f, clauses: clauses, floor: h.published}
-		g.filter.Since, g.filter.Until = time.Time{}, time.Time{}
 		h.groups[key] = g
 		h.index.add(g)
 	}

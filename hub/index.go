@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/osa-edge/osa-gateway/event"
 )
@@ -86,28 +87,32 @@ func without(groups []*group, g *group) []*group {
 
 // match appends the groups that the event belongs to, each once.
 func (x *index) match(dst []*group, e *event.Event, terms []event.Term) []*group {
-	dst = x.spaces[e.WorkspaceID].match(dst, e.Seq, terms)
+	dst = x.spaces[e.WorkspaceID].match(dst, e, terms)
 	if e.WorkspaceID != "" {
-		dst = x.spaces[""].match(dst, e.Seq, terms)
+		dst = x.spaces[""].match(dst, e, terms)
 	}
 	return dst
 }
 
-func (s *space) match(dst []*group, seq uint64, terms []event.Term) []*group {
+func (s *space) match(dst []*group, e *event.Event, terms []event.Term) []*group {
 	if s == nil {
 		return dst
 	}
-	dst = append(dst, s.all...)
+	for _, g := range s.all {
+		if g.within(e.ReceivedAt) {
+			dst = append(dst, g)
+		}
+	}
 	if len(s.byTerm) == 0 {
 		return dst
 	}
 	for _, t := range terms {
 		for _, g := range s.byTerm[t] {
 			// A type and its kind may both be terms of one clause.
-			if g.matched == seq || !g.matches(terms) {
+			if g.matched == e.Seq || !g.within(e.ReceivedAt) || !g.matches(terms) {
 				continue
 			}
-			g.matched = seq
+			g.matched = e.Seq
 			dst = append(dst, g)
 		}
 	}
@@ -130,6 +135,12 @@ func canonical(f *event.Filter) (clauses [][]event.Term, key string) {
 		b = append(b, '/')
 		for _, t := range c {
 			b = appendPart(append(b, byte(t.Field)), t.Value)
+		}
+	}
+	for _, at := range []time.Time{f.Since, f.Until} {
+		b = append(b, '/')
+		if !at.IsZero() {
+			b = strconv.AppendInt(b, at.UnixNano(), 10)
 		}
 	}
 	return clauses, string(b)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -20,13 +21,14 @@ var (
 	types      = rapid.SampledFrom([]string{"agent_status_update", "workflow_progress", "error_notification", "completed", "custom", ""})
 	severities = rapid.SampledFrom([]string{"", "low", "medium", "high", "urgent"})
 	sources    = rapid.SampledFrom([]string{"opal", "ga4", event.SourceGateway})
+	minutes    = rapid.Map(rapid.IntRange(0, 9), func(n int) time.Time { return time.Date(2026, 3, 1, 12, n, 0, 0, time.UTC) })
 )
 
 func drawEvent(t *rapid.T) *event.Event {
 	return &event.Event{
 		WorkspaceID: workspaces.Draw(t, "workspace"), WorkflowID: workflows.Draw(t, "workflow"),
 		AgentID: agents.Draw(t, "agent"), Type: types.Draw(t, "type"), Severity: severities.Draw(t, "severity"),
-		Source: sources.Draw(t, "source"),
+		Source: sources.Draw(t, "source"), ReceivedAt: minutes.Draw(t, "received"),
 	}
 }
 
@@ -42,7 +44,17 @@ func drawFilter(t *rapid.T) event.Filter {
 		Sources:      some("sources", sources),
 		MinPriority:  rapid.SampledFrom([]event.Priority{0, event.PriorityLow, event.PriorityHigh, event.PriorityCritical}).Draw(t, "priority"),
 		WebhooksOnly: rapid.Bool().Draw(t, "webhooks only"),
+		Since:        perhaps(t, "since"),
+		Until:        perhaps(t, "until"),
 	}
+}
+
+// perhaps draws a date of a filter; most have none.
+func perhaps(t *rapid.T, name string) time.Time {
+	if rapid.IntRange(0, 3).Draw(t, name+" given") > 0 {
+		return time.Time{}
+	}
+	return minutes.Draw(t, name)
 }
 
 // client is a subscriber of the model: what it has, and what it asked for.

@@ -38,7 +38,7 @@ var (
 
 // SubscribeOptions say what a subscriber gets.
 type SubscribeOptions struct {
-	// Filter selects events; its dates are ignored.
+	// Filter selects events.
 	Filter event.Filter
 	// After is the cursor: the subscription delivers what matches beyond it.
 	After  uint64

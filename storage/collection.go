@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+
+	"github.com/osa-edge/osa-gateway/internal/strictjson"
 )
 
 // Collection is a typed view of one collection of documents, kept as JSON.
@@ -49,7 +51,7 @@ func (c Collection[T]) Delete(ctx context.Context, key string, version uint64) e
 
 func (c Collection[T]) decode(d Document) (Entry[T], error) {
 	e := Entry[T]{Key: d.Key, Version: d.Version}
-	if err := json.Unmarshal(d.Value, &e.Value); err != nil {
+	if err := strictjson.Unmarshal(d.Value, &e.Value); err != nil {
 		return e, fmt.Errorf("decoding %s %q: %w", c.name, d.Key, err)
 	}
 	return e, nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/internal/query"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 	"github.com/osa-edge/osa-gateway/storage"
 )
@@ -37,7 +38,7 @@ func (h *Handler) list(ctx context.Context, r *http.Request, limit int) (l listi
 	}
 	l, bad := parseListing(r.URL.RawQuery, limit)
 	if len(bad) > 0 {
-		return listing{}, nil, nil, refuse(bad)
+		return listing{}, nil, nil, osa.ValidationFailed(bad...).Handler()
 	}
 	l.filter.WorkspaceID = ws
 	log, done, err = h.app.Log(ctx)
@@ -50,8 +51,8 @@ func (h *Handler) event(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if err != nil {
 		return err
 	}
-	if bad := newParams(r.URL.RawQuery).problems(); len(bad) > 0 {
-		return refuse(bad)
+	if bad := query.Parse(r.URL.RawQuery).Invalid(); len(bad) > 0 {
+		return osa.ValidationFailed(bad...).Handler()
 	}
 	id := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
 	// An event of another workspace does not exist, and is not to be told from
@@ -121,4 +122,13 @@ func (h *Handler) read(ctx context.Context, log *eventlog.Log, seq uint64, ws st
 		return nil, 0, err
 	}
 	return e, held, nil
+}
+
+// clip shortens what is repeated to the client.
+func clip(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return strings.ToValidUTF8(s, "�")
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }

@@ -78,7 +78,7 @@ func (h *Handler) validate() error {
 	case h.View == "health":
 		errs = append(errs, errors.New("osa_diagnostics health: anonymous_workspace has no meaning: health is open and shows no workspace"))
 	case !osa.ValidWorkspace(h.anonymous):
-		errs = append(errs, fmt.Errorf("osa_diagnostics %s: anonymous_workspace %q does not name a workspace", h.View, h.AnonymousWorkspace))
+		errs = append(errs, fmt.Errorf("osa_diagnostics %s: %w", h.View, osa.WorkspaceProblem("anonymous_workspace", h.AnonymousWorkspace)))
 	}
 	return errors.Join(errs...)
 }
@@ -132,14 +132,6 @@ func logFailed(r *http.Request, err error) error {
 		return p.Handler()
 	}
 	return osa.LogProblem(err).Handler()
-}
-
-func refuse(bad []invalid) error {
-	details := make([]osa.Invalid, len(bad))
-	for i, b := range bad {
-		details[i] = osa.Invalid{Field: b.Field, Message: b.Message}
-	}
-	return osa.ValidationFailed(details...).Handler()
 }
 
 // Interface guards

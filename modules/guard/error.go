@@ -2,6 +2,7 @@ package guard
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -39,10 +40,21 @@ func (e *Error) Provision(ctx caddy.Context) error {
 	e.sampled = e.log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(core, time.Second, sampleFirst, sampleThereafter)
 	}))
+	repl := caddy.NewReplacer()
+	var errs []error
+	for _, setting := range []struct {
+		name  string
+		value *string
+	}{{"support_contact", &e.SupportContact}, {"service_name", &e.ServiceName}} {
+		configured := *setting.value
+		if *setting.value = repl.ReplaceAll(configured, ""); configured != "" && *setting.value == "" {
+			errs = append(errs, fmt.Errorf("osa_error: %s is empty", osa.DescribeSetting(setting.name, configured)))
+		}
+	}
 	if e.ServiceName == "" {
 		e.ServiceName = "upstream"
 	}
-	return nil
+	return osa.AllProblems(ctx, errors.Join(errs...))
 }
 
 var errNoError = errors.New("osa_error was reached without an error; it belongs into handle_errors")
@@ -75,10 +87,13 @@ func (e *Error) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Ha
 	for _, name := range []string{"Content-Length", "Content-Encoding", "Content-Range", "Etag", "Last-Modified", "Accept-Ranges"} {
 		delete(h, name)
 	}
+	h[keyRequestID] = []string{requestID}
+	if osa.RefuseStream(w, r, p, "") {
+		return nil
+	}
 	for name, values := range p.Header {
 		h[http.CanonicalHeaderKey(name)] = values
 	}
-	h[keyRequestID] = []string{requestID}
 	h["Cache-Control"] = []string{"no-store"}
 	h["X-Content-Type-Options"] = []string{"nosniff"}
 	return write(w, r, p, requestID)

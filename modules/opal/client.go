@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/osa-edge/osa-gateway/internal/strictjson"
 )
 
 // Bounds of a call to OPAL.
@@ -157,13 +159,13 @@ func readAnswer(body io.Reader) (workflowID string, agents []string) {
 		WorkflowID json.RawMessage `json:"workflow_id"`
 		Agents     json.RawMessage `json:"agents_scheduled"`
 	}
-	if json.Unmarshal(raw, &fields) != nil {
+	if strictjson.Unmarshal(raw, &fields) != nil {
 		return "", nil
 	}
-	if json.Unmarshal(fields.WorkflowID, &workflowID) != nil || !isID(workflowID) {
+	if strictjson.Unmarshal(fields.WorkflowID, &workflowID) != nil || !isID(workflowID) {
 		workflowID = ""
 	}
-	if json.Unmarshal(fields.Agents, &agents) != nil || len(agents) > maxAgents {
+	if strictjson.Unmarshal(fields.Agents, &agents) != nil || len(agents) > maxAgents {
 		agents = nil
 	}
 	return workflowID, agents

@@ -141,7 +141,7 @@ func (s *Sync) expand(repl *caddy.Replacer) Settings {
 	value := func(s string) string { return strings.TrimSpace(repl.ReplaceAll(s, "")) }
 	return Settings{
 		WebhookURL: value(s.WebhookURL), AuthKey: value(s.AuthKey), WorkspaceID: value(s.WorkspaceID),
-		BaseURL: value(s.BaseURL), CallbackPath: s.CallbackPath,
+		BaseURL: value(s.BaseURL), CallbackPath: value(s.CallbackPath),
 	}
 }
 
@@ -190,8 +190,8 @@ func (s *Sync) Validate() error {
 	if d := time.Duration(s.RunTimeout); d < time.Second || d > secondsPerDay*time.Second {
 		errs = append(errs, fmt.Errorf("run_timeout is %v; it must be from 1s to 24h", d))
 	}
-	if !strings.HasPrefix(s.CallbackPath, "/") || strings.ContainsAny(s.CallbackPath, "?# ") {
-		errs = append(errs, fmt.Errorf("callback_path is %q; it must be a path that begins with /", s.CallbackPath))
+	if path := s.expand(caddy.NewReplacer()).CallbackPath; !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "?# ") {
+		errs = append(errs, fmt.Errorf("%s is %q; it must be a path that begins with /", osa.DescribeSetting("callback_path", s.CallbackPath), path))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return osa.AllProblems(s.ctx, fmt.Errorf("osa_sync: %w", err))

@@ -12,6 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/osa-edge/osa-gateway/internal/strictjson"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
@@ -62,7 +63,11 @@ func ParseRequest(body []byte) (*Request, []osa.Invalid, error) {
 		return req, nil, nil
 	}
 	var fields map[string]json.RawMessage
-	if json.Unmarshal(body, &fields) != nil || fields == nil {
+	err := strictjson.Unmarshal(body, &fields)
+	if e, ok := errors.AsType[*strictjson.Error](err); ok && e.Reason == strictjson.Repeated {
+		return nil, []osa.Invalid{{Field: e.Path, Message: string(e.Reason)}}, nil
+	}
+	if err != nil || fields == nil {
 		return nil, []osa.Invalid{{Field: "body", Message: "must be a JSON object"}}, nil //nolint:nilerr // said in words
 	}
 	p := requestParser{fields: fields}
@@ -104,7 +109,7 @@ func (p *requestParser) take(field, want string, dst any) bool {
 	if !ok || isNull(raw) {
 		return false
 	}
-	if err := json.Unmarshal(raw, dst); err != nil {
+	if err := strictjson.Unmarshal(raw, dst); err != nil {
 		p.refuse(field, "must be %s", want)
 		return false
 	}

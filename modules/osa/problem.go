@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/internal/query"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -70,10 +71,7 @@ func (p *Problem) Because(err error) *Problem {
 }
 
 // Invalid describes one thing that is wrong with a request.
-type Invalid struct {
-	Field   string `json:"field"`
-	Message string `json:"message"`
-}
+type Invalid = query.Invalid
 
 // ValidationFailed is a 400 that lists what is wrong.
 func ValidationFailed(details ...Invalid) *Problem {

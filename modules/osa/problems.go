@@ -11,6 +11,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/osa-edge/osa-gateway/internal/strictjson"
 )
 
 // handlerPrefix is what the names of this gateway's handlers begin with.
@@ -107,7 +109,7 @@ func (c *collector) routes(routes caddyhttp.RouteList) {
 	for _, route := range routes {
 		for _, raw := range route.HandlersRaw {
 			var v any
-			if json.Unmarshal(raw, &v) == nil {
+			if strictjson.Unmarshal(raw, &v) == nil {
 				c.walk(v)
 			}
 		}

@@ -1,7 +1,6 @@
 package simulator
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -13,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/osa-edge/osa-gateway/internal/strictjson"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
@@ -42,10 +42,9 @@ type perTrigger struct {
 // specOf reads a trigger into the workflow to run.
 func (s *Simulator) specOf(body []byte, correlationID string) (Spec, []osa.Invalid) {
 	var t trigger
-	if err := json.Unmarshal(body, &t); err != nil {
-		var wrong *json.UnmarshalTypeError
-		if errors.As(err, &wrong) && wrong.Field != "" {
-			return Spec{}, []osa.Invalid{{Field: wrong.Field, Message: "has the wrong type"}}
+	if err := strictjson.Unmarshal(body, &t); err != nil {
+		if wrong, ok := errors.AsType[*strictjson.Error](err); ok && wrong.Path != "" {
+			return Spec{}, []osa.Invalid{{Field: wrong.Path, Message: string(wrong.Reason)}}
 		}
 		return Spec{}, []osa.Invalid{{Field: "body", Message: "must be a JSON object"}}
 	}
@@ -83,11 +82,9 @@ func (s *Simulator) specOf(body []byte, correlationID string) (Spec, []osa.Inval
 // in their place.
 func (s *Simulator) faultsFor(raw json.RawMessage) (time.Duration, Faults, error) {
 	asked := perTrigger{Faults: s.clone()}
-	if len(raw) > 0 {
-		dec := json.NewDecoder(bytes.NewReader(raw))
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(&asked); err != nil {
-			return 0, Faults{}, fmt.Errorf("cannot be read: %s", strings.TrimPrefix(err.Error(), "json: "))
+	if len(raw) > 0 && string(raw) != "null" { // which is absent, and not no faults
+		if err := strictjson.UnmarshalKnown(raw, &asked); err != nil {
+			return 0, Faults{}, fmt.Errorf("cannot be read: %w", err)
 		}
 	}
 	duration := time.Duration(s.Duration)

@@ -65,7 +65,9 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			}
 			h.OnSlow = value
 		case "anonymous":
-			h.Anonymous = value
+			if h.Anonymous = value; value == "" {
+				err = d.Err("anonymous must not be empty")
+			}
 		default:
 			return d.Errf("unknown option %q of osa_stream", option)
 		}

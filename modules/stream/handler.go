@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/osa-edge/osa-gateway/hub"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
-// ServeHTTP opens a stream.
+// ServeHTTP opens a stream, or refuses it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return (&osa.Problem{
@@ -21,6 +22,40 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 			Header: http.Header{"Allow": {"GET, HEAD"}},
 		}).Handler()
 	}
+	err := h.open(w, r)
+	if p, ok := errors.AsType[*osa.Problem](err); ok {
+		limit, reason := limitOf(p)
+		if limit == "" {
+			return err
+		}
+		totals.refused[limit].Add(1)
+		if osa.RefuseStream(w, r, p, reason) {
+			if c := h.refusals.Check(zap.WarnLevel, "stream refused"); c != nil {
+				c.Write(zap.Int("status", p.Status), zap.String("limit", limit), zap.String("request_id", osa.RequestID(r)), zap.Error(p))
+			}
+			return nil
+		}
+	}
+	return err
+}
+
+// limitOf is the limit at which a stream is refused for now, "" for what is no
+// such refusal, and the reason that its client is told, "" for what the status
+// says.
+func limitOf(p *osa.Problem) (limit, reason string) {
+	switch {
+	case errors.Is(p, errTooMany):
+		return refusedTotal, osa.StreamTooMany
+	case errors.Is(p, errTooManyPrincipal):
+		return refusedPrincipal, osa.StreamTooMany
+	case p.Status == http.StatusServiceUnavailable, p.Status == http.StatusTooManyRequests:
+		return refusedUnavailable, ""
+	}
+	return "", ""
+}
+
+// open opens a stream and drives it. Errors come before the response has begun.
+func (h *Handler) open(w http.ResponseWriter, r *http.Request) error {
 	workspace, owner, err := h.reader(r)
 	if err != nil {
 		return err
@@ -31,7 +66,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	}
 	p.filter.WorkspaceID = workspace
 	if r.Method == http.MethodHead {
-		setHeader(w.Header())
+		osa.SetStreamHeader(w.Header())
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
@@ -72,11 +107,11 @@ func (h *Handler) reader(r *http.Request) (workspace, owner string, err error) {
 		}
 		return workspace, p.Method + ":" + p.ID, nil
 	}
-	if h.Anonymous == "" {
+	if h.anonymous == "" {
 		return "", "", osa.Unauthenticated("Bearer", "session", "api_key", "jwt").Handler()
 	}
-	if h.Anonymous != "*" {
-		workspace = h.Anonymous
+	if h.anonymous != "*" {
+		workspace = h.anonymous
 	}
 	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	return workspace, "anonymous:" + network(ip), nil
@@ -103,10 +138,8 @@ func refusal(err error) error {
 	case errors.Is(err, errLeaving):
 		return osa.Unavailable("The gateway is restarting", time.Second).Because(err).Handler()
 	case errors.Is(err, errTooManyPrincipal):
-		totals.refused[refusedPrincipal].Add(1)
 		return osa.Unavailable("Too many open streams for these credentials", 5*time.Second).Because(err).Handler()
 	}
-	totals.refused[refusedTotal].Add(1)
 	return osa.Unavailable("Too many open streams", 5*time.Second).Because(err).Handler()
 }
 
@@ -146,13 +179,4 @@ func (s *stream) begin(ctx context.Context, p *params) ([][]byte, error) {
 	sub, err := s.hub.Subscribe(hub.SubscribeOptions{Filter: p.filter, After: after, Policy: p.policy, Wake: s.look})
 	s.sub = sub
 	return first, err
-}
-
-func setHeader(h http.Header) {
-	h.Set("Content-Type", "text/event-stream")
-	// no-transform keeps `encode` and proxies from compressing, and so holding
-	// back, what must go out at once.
-	h.Set("Cache-Control", "no-cache, no-transform")
-	h.Set("X-Accel-Buffering", "no")
-	h.Del("Content-Length")
 }

@@ -14,13 +14,15 @@ var totals = struct {
 	closed, refused map[string]*atomic.Uint64 // by reason; the maps do not change
 }{
 	closed:  counters(endReasons[:]),
-	refused: counters([]string{refusedTotal, refusedPrincipal}),
+	refused: counters([]string{refusedTotal, refusedPrincipal, refusedUnavailable}),
 }
 
-// Limits at which streams are refused.
+// Limits at which streams are refused for now. Beyond the last one, the gateway
+// or its log cannot serve a stream at the moment.
 const (
-	refusedTotal     = "total"
-	refusedPrincipal = "principal"
+	refusedTotal       = "total"
+	refusedPrincipal   = "principal"
+	refusedUnavailable = "unavailable"
 )
 
 func counters(names []string) map[string]*atomic.Uint64 {
@@ -54,7 +56,7 @@ var (
 	gapsDesc       = desc("gaps_total", "How often a slow reader that asked for the latest was moved ahead.")
 	skippedDesc    = desc("skipped_events_total", "Events that such readers did not get.")
 	closedDesc     = desc("closed_total", "Streams that ended, by reason.", "reason")
-	refusedDesc    = desc("refused_total", "Streams refused at a limit.", "limit")
+	refusedDesc    = desc("refused_total", "Streams refused for now, whatever status that was told with.", "limit")
 
 	lagDesc       = desc("lag_events", "How far the hub is behind the log, in sequence numbers.")
 	clientLagDesc = desc("client_lag_events", "How many events open streams have yet to write: quantiles over the streams.", "quantile")

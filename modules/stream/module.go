@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/osa-edge/osa-gateway/hub"
 	"github.com/osa-edge/osa-gateway/modules/osa"
@@ -49,7 +50,8 @@ type Handler struct {
 	// much) or `disconnect`.
 	OnSlow string `json:"on_slow,omitempty"`
 	// Anonymous lets requests in that no osa_auth has authenticated, and shows
-	// them this workspace; `*` is all of them.
+	// them this workspace; `*` is all of them. Placeholders are expanded when the
+	// configuration is loaded.
 	Anonymous string `json:"anonymous,omitempty"`
 	// KeepConnections leaves HTTP/1.1 connections with Caddy. Otherwise, on
 	// Linux and without TLS, they are taken over once the stream is live, which
@@ -58,10 +60,12 @@ type Handler struct {
 	// as done at the take-over: see osa_stream_open for what is open.
 	KeepConnections bool `json:"keep_connections,omitempty"`
 
-	ctx    caddy.Context
-	app    *osa.App
-	log    *zap.Logger
-	policy hub.Policy
+	ctx       caddy.Context
+	app       *osa.App
+	log       *zap.Logger
+	policy    hub.Policy
+	refusals  *zap.Logger // of which there may be floods
+	anonymous string      // Anonymous, expanded
 }
 
 // CaddyModule returns the Caddy module information.
@@ -74,6 +78,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.ctx = ctx
 	// Streams outlive the configuration, and so does what they log to.
 	h.log = caddy.Log().Named("http.handlers.osa_stream")
+	h.refusals = h.log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, time.Second, 10, 1000)
+	}))
 	if h.Heartbeat == 0 {
 		h.Heartbeat = caddy.Duration(DefaultHeartbeat)
 	}
@@ -90,6 +97,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		h.OnSlow = "catch_up"
 	}
 	h.policy = policies[h.OnSlow]
+	h.anonymous = caddy.NewReplacer().ReplaceAll(h.Anonymous, "")
 	app, err := osa.Of(ctx)
 	if err != nil {
 		return err
@@ -139,6 +147,9 @@ func (h *Handler) Validate() error {
 	}
 	if _, ok := policies[h.OnSlow]; !ok {
 		errs = append(errs, fmt.Errorf("on_slow is %q; it must be catch_up, latest or disconnect", h.OnSlow))
+	}
+	if h.Anonymous != "" && !osa.ValidWorkspace(h.anonymous) {
+		errs = append(errs, osa.WorkspaceProblem("anonymous", h.Anonymous))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return osa.AllProblems(h.ctx, fmt.Errorf("osa_stream: %w", err))

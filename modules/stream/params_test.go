@@ -1,11 +1,16 @@
 package stream
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/hub"
@@ -29,9 +34,9 @@ func TestParams(t *testing.T) {
 			params{metrics: true},
 		},
 		"plain": {
-			"workflow_id=a,b&agent_ids=x,y&agent_ids=z&event_types=error_notification,performance_metric_update&min_priority=urgent&include_historical=1", "",
+			"workflow_id=a,b&agent_ids=x,y&agent_ids=Z&event_types=error_notification,performance_metric_update&min_priority=urgent&include_historical=1", "",
 			params{metrics: true, history: 100, filter: event.Filter{
-				WorkflowIDs: []string{"a,b"}, AgentIDs: []string{"x", "y", "z"},
+				WorkflowIDs: []string{"a,b"}, AgentIDs: []string{"x,y", "Z"},
 				Types: []string{"error_notification", "performance_metric_update"}, MinPriority: event.PriorityCritical,
 			}},
 		},
@@ -41,7 +46,20 @@ func TestParams(t *testing.T) {
 		"cursor":                {"last_event_id=evt_1&reset=floor", "", params{metrics: true, lastID: "evt_1", floor: true}},
 		"the header wins":       {"last_event_id=evt_1", "evt_2", params{metrics: true, lastID: "evt_2"}},
 		"slow":                  {"slow=latest", "", params{metrics: true, policy: hub.Latest}},
-		"others' parameters":    {"_=123&token=x", "", params{metrics: true}},
+		"a polyfill's":          {"lastEventId=evt_1", "", params{metrics: true, lastID: "evt_1"}},
+		"another polyfill's":    {"Last-Event-ID=evt_1", "", params{metrics: true, lastID: "evt_1"}},
+		"under two names":       {"last_event_id=evt_1&lastEventId=evt_1&Last-Event-ID=evt_1", "", params{metrics: true, lastID: "evt_1"}},
+		"over all names":        {"lastEventId=evt_1&Last-Event-ID=evt_1", "evt_2", params{metrics: true, lastID: "evt_2"}},
+		"what lists know": {
+			"workflow=w&status=failed,timeout&source=opal", "",
+			params{metrics: true, filter: event.Filter{
+				WorkflowNames: []string{"w"}, Statuses: []event.Status{event.StatusFailed, event.StatusTimeout}, Sources: []string{"opal"},
+			}},
+		},
+		"the filter's words": {
+			"filter=" + url.QueryEscape(`{"agent_ids":["a,B"],"event_types":["x,y"]}`), "",
+			params{filter: event.Filter{AgentIDs: []string{"a,B"}, Types: []string{"x", "y"}}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			header := http.Header{}
@@ -49,21 +67,11 @@ func TestParams(t *testing.T) {
 				header.Set("Last-Event-ID", tc.header)
 			}
 			got, invalid := parseParams(header, tc.query, hub.CatchUp)
-			if len(invalid) > 0 || !reflect.DeepEqual(normal(got), normal(tc.want)) {
+			if len(invalid) > 0 || !reflect.DeepEqual(got, tc.want) {
 				t.Errorf("got %+v, %v", got, invalid)
 			}
 		})
 	}
-}
-
-// normal makes empty lists equal.
-func normal(p params) params {
-	for _, l := range []*[]string{&p.filter.WorkflowIDs, &p.filter.AgentIDs, &p.filter.Types} {
-		if len(*l) == 0 {
-			*l = nil
-		}
-	}
-	return p
 }
 
 func TestMalformedParams(t *testing.T) {
@@ -83,19 +91,39 @@ func TestMalformedParams(t *testing.T) {
 		j(`{"min_priority":""}`):          "min_priority",
 		j(`{"agent_ids":[""]}`):           "agent_ids",
 		j(`{"workflow_id":""}`):           "workflow_id",
-		j(`{"workflow_id":"x"}`) + "&workflow_id=y": "workflow_id",
-		j(`{}`) + "&" + j(`{}`):                     "filter",
-		"filter=\xff":                               "filter",
-		"filter=%zz":                                "query",
-		"min_priority=huge":                         "min_priority",
-		"include_historical=maybe":                  "include_historical",
-		"history=-1":                                "history",
-		"history=1001":                              "history",
-		"history=x":                                 "history",
-		"reset=tail":                                "reset",
-		"slow=never":                                "slow",
+		j(`{"workflow_id":"x"}`) + "&workflow_id=y":  "workflow_id",
+		j(`{}`) + "&" + j(`{}`):                      "filter",
+		j(`{"workflow_id":"x"}`) + "&workflow_ids=y": "workflow_ids",
+		j(`{"agent_ids":[]}`):                        "agent_ids",
+		j(`{"Workflow_ID":"x"}`):                     "filter",
+		j(`{"workflow_id":"x","workflow_id":"y"}`):   "filter",
+		"filter=":                            "filter",
+		"workflow_id=":                       "workflow_id",
+		"event_typ=x":                        "event_typ",
+		"_=123":                              "_",
+		"token=x":                            "token",
+		"limit=1":                            "limit",
+		"history=":                           "history",
+		"reset=":                             "reset",
+		"include_historical=true&history=0":  "history",
+		"include_historical=false&history=5": "history",
+		"last_event_id=":                     "last_event_id",
+		"last_event_id=evt_1&last_event_id=evt_1": "last_event_id",
+		"last_event_id=evt_1&lastEventId=evt_2":   "lastEventId",
+		"lastEventId=evt_1&Last-Event-ID=evt_2":   "Last-Event-ID",
+		"last-event-id=evt_1":                     "last-event-id",
+		"filter=\xff":                             "filter",
+		"filter=%zz":                              "query",
+		"min_priority=huge":                       "min_priority",
+		"include_historical=maybe":                "include_historical",
+		"history=-1":                              "history",
+		"history=1001":                            "history",
+		"history=x":                               "history",
+		"reset=tail":                              "reset",
+		"slow=never":                              "slow",
 		"workflow_id=" + strings.Repeat("x", 257): "workflow_id",
-		"agent_ids=" + strings.Repeat("x,", 101):  "agent_ids",
+		"agent_ids=" + strings.Repeat("x&agent_ids=", 100) + "x": "agent_ids",
+		"event_types=" + strings.Repeat("x,", 100) + "x":         "event_types",
 	} {
 		_, invalid := parseParams(http.Header{}, query, hub.CatchUp)
 		if len(invalid) != 1 || invalid[0].Field != field {
@@ -105,21 +133,59 @@ func TestMalformedParams(t *testing.T) {
 }
 
 func FuzzParams(f *testing.F) {
-	for _, s := range []string{"", "filter={}", "filter=%7B%22agent_ids%22%3A%5B%22a%22%5D%7D", "agent_ids=a,b&history=3", "filter=%zz", "min_priority=low&slow=latest"} {
+	for _, s := range []string{"", "filter={}", "filter=%7B%22agent_ids%22%3A%5B%22a%22%5D%7D", "agent_ids=a,b&history=3", "filter=%zz", "min_priority=low&slow=latest", "lastEventId=x"} {
 		f.Add(s, "evt_1")
 	}
 	f.Fuzz(func(t *testing.T, query, id string) {
-		p, invalid := parseParams(http.Header{"Last-Event-Id": {id}}, query, hub.CatchUp)
+		p, invalid := parseParams(http.Header{lastEventIDKey: {id}}, query, hub.CatchUp)
 		if len(invalid) > 0 {
 			return
 		}
-		if p.history < 0 || p.history > hub.MaxHistory || len(p.filter.AgentIDs) > maxValues || len(p.filter.Types) > maxValues {
+		if p.history < 0 || p.history > hub.MaxHistory || id != "" && p.lastID != id {
 			t.Fatalf("%q: %+v", query, p)
 		}
-		for _, v := range p.filter.AgentIDs {
+		for _, v := range slices.Concat(p.filter.AgentIDs, p.filter.Types, p.filter.WorkflowIDs) {
 			if v == "" {
 				t.Fatalf("%q: an empty value", query)
 			}
+		}
+	})
+}
+
+const lastEventIDKey = "Last-Event-Id" // as net/http writes it
+
+// TestFilterIsAnotherFormOfTheParameters: what the JSON filter says, the plain
+// parameters of the same names say.
+func TestFilterIsAnotherFormOfTheParameters(t *testing.T) {
+	words := rapid.SampledFrom([]string{"", "a", "B,c", " d ", "agent_status,error", "x,,y", "geo_audit", "\u00e9", "high", "urgent", "a&b=c", "%41"})
+	rapid.Check(t, func(t *rapid.T) {
+		object, plain := map[string]any{}, url.Values{}
+		for _, name := range []string{"workflow_id", "min_priority"} {
+			if rapid.Bool().Draw(t, name+" given") {
+				v := words.Draw(t, name)
+				object[name] = v
+				plain.Set(name, v)
+			}
+		}
+		for _, name := range []string{"agent_ids", "event_types"} {
+			if rapid.Bool().Draw(t, name+" given") {
+				v := rapid.SliceOfN(words, 1, 3).Draw(t, name)
+				object[name], plain[name] = v, v
+			}
+		}
+		if rapid.Bool().Draw(t, "historical given") {
+			v := rapid.Bool().Draw(t, "historical")
+			object["include_historical"] = v
+			plain.Set("include_historical", fmt.Sprint(v))
+		}
+		text, err := json.Marshal(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, badA := parseParams(http.Header{}, plain.Encode(), hub.CatchUp)
+		b, badB := parseParams(http.Header{}, url.Values{"filter": {string(text)}}.Encode(), hub.CatchUp)
+		if !reflect.DeepEqual(badA, badB) || badA == nil && !reflect.DeepEqual(a, b) {
+			t.Fatalf("%s\n%+v %v\n%+v %v", text, a, badA, b, badB)
 		}
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/osa-edge/osa-gateway/hub"
+	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
 // farewellTimeout bounds a write once the process is exiting.
@@ -43,7 +44,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, s *stream, first
 	out.mayLeave = !h.KeepConnections && r.ProtoMajor == 1 && r.TLS == nil && takeoverSupported && bare(conn) != nil
 
 	s.opened()
-	setHeader(w.Header())
+	osa.SetStreamHeader(w.Header())
 	if out.mayLeave && r.ProtoAtLeast(1, 1) {
 		// The body is then not chunked and ends with the connection, which is
 		// what goes on after net/http has let go of it.

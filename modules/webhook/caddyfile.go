@@ -62,7 +62,9 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "mapping":
 			h.Mapping = args[0]
 		case "unsigned":
-			h.Unsigned = args[0]
+			if h.Unsigned = args[0]; h.Unsigned == "" {
+				return d.Err("unsigned must not be empty")
+			}
 		case "strict_types":
 			h.StrictTypes = true
 		case "workflow_names":

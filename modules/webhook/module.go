@@ -115,7 +115,7 @@ func (h *Handler) validate() error {
 		wrong("workflow_names must not be empty: every id begins with nothing")
 	}
 	if h.Unsigned != "" && !osa.ValidWorkspace(h.unsigned) {
-		wrong("unsigned %q does not name a workspace", h.Unsigned)
+		wrong("%w", osa.WorkspaceProblem("unsigned", h.Unsigned))
 	}
 	if h.Unsigned != "" && !h.app.Development() {
 		wrong("unsigned is for development only (OSA_ENV=development): put osa_signature in front")

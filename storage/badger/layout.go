@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/osa-edge/osa-gateway/internal/disk"
+	"github.com/osa-edge/osa-gateway/internal/strictjson"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -98,7 +99,7 @@ func inspect(dir string) (contents, identity, error) {
 
 func parseDescription(raw []byte) (id identity, err error) {
 	var d description
-	if err := json.Unmarshal(raw, &d); err != nil {
+	if err := strictjson.Unmarshal(raw, &d); err != nil {
 		return id, fmt.Errorf("%w: the file %s is unreadable: %w", storage.ErrFormat, storeFile, err)
 	}
 	if d.Format != formatNumber {

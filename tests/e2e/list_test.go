@@ -44,10 +44,11 @@ func TestList(t *testing.T) {
 	}
 	progress := []string{"workflow_progress", "completed"}
 	for query, match := range map[string]func(int, row) bool{
-		"":                                                       func(int, row) bool { return true },
-		"agent_id=content_review":                                func(_ int, r row) bool { return r.agent == "content_review" },
-		"agent_id=Content_Review":                                func(_ int, r row) bool { return r.agent == "content_review" },
-		"agent_id=content_review,geo_audit":                      func(int, row) bool { return true },
+		"":                                  func(int, row) bool { return true },
+		"agent_id=content_review":           func(_ int, r row) bool { return r.agent == "content_review" },
+		"agent_id=Content_Review":           func(_ int, r row) bool { return r.agent == "content_review" },
+		"agent_id=content_review,geo_audit": func(int, row) bool { return false }, // one id, as it is
+		"agent_id=content_review&agent_id=geo_audit": func(int, row) bool { return true },
 		"agent_id=nobody":                                        func(int, row) bool { return false },
 		"workflow_id=other-1":                                    func(_ int, r row) bool { return r.workflow == "other-1" },
 		"workflow=strategy_workflow":                             func(_ int, r row) bool { return strings.HasPrefix(r.workflow, "strategy") },
