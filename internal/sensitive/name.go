@@ -4,7 +4,9 @@
 package sensitive
 
 import (
+	"hash/maphash"
 	"strings"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
@@ -27,6 +29,33 @@ func Name(name string) bool {
 	if len(name) < 3 {
 		return false
 	}
+	if len(name) > longestKnown {
+		return judge(name)
+	}
+	slot := &known[maphash.String(seed, name)%uint64(len(known))]
+	if k := slot.Load(); k != nil && k.name == name {
+		return k.secret
+	}
+	k := &judged{strings.Clone(name), judge(name)}
+	slot.Store(k)
+	return k.secret
+}
+
+// Names come again and again: what was found out about the last ones is kept. Of
+// two names with one slot the later takes it.
+var (
+	known [2048]atomic.Pointer[judged]
+	seed  = maphash.MakeSeed()
+)
+
+const longestKnown = 48
+
+type judged struct {
+	name   string
+	secret bool
+}
+
+func judge(name string) bool {
 	name = last(name)
 	for i := range len(name) {
 		if name[i] >= utf8.RuneSelf {

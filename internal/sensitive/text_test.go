@@ -51,10 +51,10 @@ func TestURIKeeps(t *testing.T) {
 		}
 	}
 	for s, want := range map[string]string{
-		"/x?a=1&token=" + hid + "&b=2":     "/x?a=1&token=REDACTED&b=2",
-		"https://u:" + hid + "@h:1/x?q=1":  "https://REDACTED@h:1/x?q=1",
+		"/x?a=1&token=" + hid + "&b=2":      "/x?a=1&token=REDACTED&b=2",
+		"https://u:" + hid + "@h:1/x?q=1":   "https://REDACTED@h:1/x?q=1",
 		"/x/opal_prod_" + hid + "/y?limit=": "/x/REDACTED/y?limit=",
-		"/x?a=%zz&b=" + hid:                "/x?REDACTED",
+		"/x?a=%zz&b=" + hid:                 "/x?REDACTED",
 	} {
 		if got := URI(s, Redacted); got != want {
 			t.Errorf("%s\n becomes %s\n want    %s", s, got, want)
