@@ -81,7 +81,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 			count:    verifiedTotal.WithLabelValues(scheme.Name(), s.secret.ID()),
 		})
 		if s.ended {
-			h.log.Warn("a secret is past its not_after and verifies nothing any more", zap.String("secret", s.secret.ID()))
+			h.log.Warn("a secret is past its not_after and verifies nothing any more", zap.String("secret_id", s.secret.ID()))
 		}
 	}
 	return osa.RegisterCollectors(ctx, verifiedTotal, rejectedTotal)
