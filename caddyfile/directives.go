@@ -10,6 +10,7 @@ import (
 	"github.com/osa-edge/osa-gateway/modules/guard"
 	"github.com/osa-edge/osa-gateway/modules/opal"
 	"github.com/osa-edge/osa-gateway/modules/osa"
+	_ "github.com/osa-edge/osa-gateway/modules/redact" // the log encoder osa_redact
 	"github.com/osa-edge/osa-gateway/modules/signature"
 	"github.com/osa-edge/osa-gateway/modules/simulator"
 	"github.com/osa-edge/osa-gateway/modules/stream"

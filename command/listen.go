@@ -139,7 +139,7 @@ func runListen(cmd *cobra.Command, f *listenFlags) error {
 	l := &listener{
 		url: target, token: token, lastID: f.lastID, history: f.history, max: f.max,
 		client: streamClient(), print: printerFor(cmd.OutOrStdout(), f.json),
-		notice:  func(format string, args ...any) { fmt.Fprintln(stderr, dim.dim(fmt.Sprintf(format, args...))) },
+		notice:  func(format string, args ...any) { fmt.Fprintln(stderr, dim.dim(clean(fmt.Sprintf(format, args...)))) },
 		silence: silenceLimit, baseWait: firstRetry,
 	}
 	err = l.run(ctx)
@@ -253,7 +253,7 @@ func (l *listener) take(m message) error {
 		_ = strictjson.Unmarshal([]byte(m.data), &end) // without a reason it is asked again
 		switch end.Reason {
 		case "credential_expired", "credential_revoked":
-			return permanent{fmt.Errorf("the gateway ended the stream: %s", end.Reason)}
+			return permanent{fmt.Errorf("the gateway ended the stream: %s", clean(end.Reason))}
 		case "unavailable", "too_many_streams", "rate_limited":
 			return refused{end.Reason}
 		}
@@ -313,9 +313,9 @@ func refusal(status int, body []byte) error {
 	if strictjson.Unmarshal(body, &problem) != nil || problem.Error == "" {
 		return fmt.Errorf("the gateway answered %d %s", status, http.StatusText(status))
 	}
-	err := fmt.Errorf("the gateway answered %d %s: %s", status, problem.Error, problem.Message)
+	err := fmt.Errorf("the gateway answered %d %s: %s", status, clean(problem.Error), clean(problem.Message))
 	for _, d := range problem.Details {
-		err = fmt.Errorf("%w\n  %s: %s", err, d.Field, d.Message)
+		err = fmt.Errorf("%w\n  %s: %s", err, clean(d.Field), clean(d.Message))
 	}
 	return err
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/osa-edge/osa-gateway/internal/strictjson"
 )
@@ -41,7 +40,17 @@ func printJSON(w io.Writer, m message) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(append(b, '\n'))
+	_, err = w.Write(append(cleanJSON(b), '\n'))
+	return err
+}
+
+// encodeJSON writes v as one line of JSON that a terminal can show.
+func encodeJSON(w io.Writer, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(cleanJSON(b), '\n'))
 	return err
 }
 
@@ -141,21 +150,11 @@ func colourOf(p paint, status string) func(string) string {
 	return p.yellow
 }
 
-// clean keeps a sender from writing control characters to the terminal.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
-			return '�'
-		}
-		return r
-	}, s)
-}
-
 // printOutcome prints what a command did: a line for people, or one object.
 func printOutcome(w io.Writer, asJSON bool, line string, object map[string]any) error {
 	if !asJSON {
-		_, err := fmt.Fprintln(w, line)
+		_, err := fmt.Fprintln(w, clean(line))
 		return err
 	}
-	return json.NewEncoder(w).Encode(object)
+	return encodeJSON(w, object)
 }

@@ -116,13 +116,13 @@ func (s *sender) sendAll(ctx context.Context, out io.Writer, body []byte, times 
 			return err
 		}
 		if asJSON {
-			err = json.NewEncoder(out).Encode(a)
+			err = encodeJSON(out, a)
 		} else {
 			status := p.green(fmt.Sprint(a.Status))
 			if a.Status > 299 {
 				status = p.red(fmt.Sprint(a.Status))
 			}
-			_, err = fmt.Fprintf(out, "%s  %s  %s\n", status, a.Body, p.dim(fmt.Sprintf("%.1f ms", a.DurationMS)))
+			_, err = fmt.Fprintf(out, "%s  %s  %s\n", status, clean(string(a.Body)), p.dim(fmt.Sprintf("%.1f ms", a.DurationMS)))
 		}
 		if err != nil {
 			return err

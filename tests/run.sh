@@ -39,6 +39,9 @@ if [ ! -x "$lint" ]; then
 fi
 "$lint" run ./...
 
+step "advisories that the code reaches"
+OSA_TOOLS="$tools" ./tests/advisories/check.sh
+
 step "unit tests, with the race detector"
 go test -race -timeout 10m $(go list ./... | grep -v -e /tests/ -e /tests$)
 

@@ -9,6 +9,7 @@ import (
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/eventlog"
 	"github.com/osa-edge/osa-gateway/internal/query"
+	"github.com/osa-edge/osa-gateway/internal/sensitive"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 	"github.com/osa-edge/osa-gateway/storage"
 )
@@ -82,7 +83,7 @@ func (h *Handler) event(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	body := make([]byte, 0, len(record)+len(e.Body)+64)
 	body = append(body, record[:len(record)-1]...)
 	body = append(body, `,"payload":`...)
-	body = appendMasked(body, e.Body)
+	body = sensitive.AppendMasked(body, e.Body, sensitive.Masked)
 	body = append(body, '}')
 	e.Body = nil
 	return answerJSON(w, body)

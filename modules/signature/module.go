@@ -104,7 +104,7 @@ func (h *Handler) load() error {
 			sum:      s.sum,
 		})
 		if s.ended && old == nil {
-			h.log.Warn("a secret is past its not_after and verifies nothing any more", zap.String("secret", s.secret.ID()))
+			h.log.Warn("a secret is past its not_after and verifies nothing any more", zap.String("secret_id", s.secret.ID()))
 		}
 	}
 	h.current.Store(now)
@@ -118,7 +118,7 @@ func (h *Handler) load() error {
 		}
 	}
 	if len(changed) > 0 {
-		h.log.Info("secrets have changed", zap.Strings("secrets", changed))
+		h.log.Info("secrets have changed", zap.Strings("secret_ids", changed))
 	}
 	return nil
 }

@@ -1,0 +1,196 @@
+// Package sensitive knows what must not be shown: by the name it goes under, and
+// by what it looks like. What the gateway logs and what it answers with use the
+// same words.
+package sensitive
+
+import (
+	"hash/maphash"
+	"strings"
+	"sync/atomic"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/osa-edge/osa-gateway/internal/jsontoken"
+)
+
+// longestName is how much of a name is looked at, in bytes. Of a longer one the
+// end is: it says what the thing is.
+const longestName = 128
+
+// Name reports whether what goes under the name is a secret or personal card data:
+// `api_key`, `X-Api-Key`, `clientSecret`, `APIKEY`, `connect.sid`, `card[number]`.
+//
+// The name is split into words where its separators and its capitals say so. A word
+// after the secret's own may say that only something about it is meant:
+// `token_count`, `signature_version`.
+func Name(name string) bool {
+	if len(name) < 3 {
+		return false
+	}
+	if len(name) > longestKnown {
+		return judge(name)
+	}
+	slot := &known[maphash.String(seed, name)%uint64(len(known))]
+	if k := slot.Load(); k != nil && k.name == name {
+		return k.secret
+	}
+	k := &judged{strings.Clone(name), judge(name)}
+	slot.Store(k)
+	return k.secret
+}
+
+// Names come again and again: what was found out about the last ones is kept. Of
+// two names with one slot the later takes it.
+var (
+	known [2048]atomic.Pointer[judged]
+	seed  = maphash.MakeSeed()
+)
+
+const longestKnown = 48
+
+type judged struct {
+	name   string
+	secret bool
+}
+
+func judge(name string) bool {
+	name = last(name)
+	for i := range len(name) {
+		if name[i] >= utf8.RuneSelf {
+			name = last(plainName(name))
+			break
+		}
+	}
+	var w words
+	w.split(name, true)
+	if w.secret() {
+		return true
+	}
+	if !w.capitals || w.n < 2 {
+		return false
+	}
+	w.split(name, false) // ToKeN
+	return w.secret()
+}
+
+func last(name string) string { return name[max(0, len(name)-longestName):] }
+
+// plainName writes letters of other widths and styles as plain ones and leaves out
+// what does not show.
+func plainName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) || unicode.Is(unicode.Mn, r) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, norm.NFKC.String(name))
+}
+
+const mostWords = longestName/2 + 1
+
+// words are those of a name in lower case, one after the other in text.
+type words struct {
+	text     [longestName]byte
+	ends     [mostWords + 1]uint8 // ends[i] is where word i begins and word i-1 ends
+	n        int
+	capitals bool // some words are told apart by capitals only
+}
+
+func (w *words) word(i int) string { return w.span(i, i) }
+
+// span is the words from i to j, written as one.
+func (w *words) span(i, j int) string { return jsontoken.View(w.text[w.ends[i]:w.ends[j+1]]) }
+
+// split takes the name apart at everything that is no letter, between letters and
+// digits, and before capitals.
+func (w *words) split(name string, capitals bool) {
+	w.n, w.capitals = 0, false
+	end, start := 0, 0
+	const other, lower, upper, digit = 0, 1, 2, 3
+	kind := func(c byte) int {
+		switch {
+		case c >= 'a' && c <= 'z' || c >= utf8.RuneSelf:
+			return lower
+		case c >= 'A' && c <= 'Z':
+			return upper
+		case c >= '0' && c <= '9':
+			return digit
+		}
+		return other
+	}
+	cut := func() {
+		if end > start && w.n < mostWords-1 {
+			w.n++
+			w.ends[w.n] = uint8(end)
+			start = end
+		}
+	}
+	before := other
+	for i := 0; i < len(name) && end < len(w.text); i++ {
+		c, k := name[i], kind(name[i])
+		switch {
+		case k == other, k == digit && before != digit, before == digit && k != digit:
+			cut()
+		case k == upper && capitals && (before == lower || before == upper && i+1 < len(name) && kind(name[i+1]) == lower):
+			if end > start {
+				w.capitals = true
+			}
+			cut()
+		}
+		before = k
+		if k == other {
+			continue
+		}
+		if k == upper {
+			c += 'a' - 'A'
+		}
+		w.text[end] = c
+		end++
+	}
+	if end > start {
+		w.n++
+		w.ends[w.n] = uint8(end)
+	}
+	// Digits at the end number things: token2.
+	for w.n > 1 && w.text[w.ends[w.n-1]] >= '0' && w.text[w.ends[w.n-1]] <= '9' {
+		w.n--
+	}
+}
+
+// secret decides about the words.
+func (w *words) secret() bool {
+	if w.n == 0 {
+		return false
+	}
+	// From the end: the last words say what it is.
+	for j := w.n - 1; j >= 0; j-- {
+		for i := j; i >= 0 && i > j-4; i-- {
+			if !secretWords(w.span(i, j)) && !(i == j && endsSecret(w.word(i))) {
+				continue
+			}
+			if j < w.n-1 && about(w.word(w.n-1)) {
+				return false
+			}
+			return !w.counted(i, j)
+		}
+	}
+	// Names without separators, or with odd ones: x-apikey, ses-sion-id.
+	return w.n > 1 && endsSecret(w.span(max(0, w.n-4), w.n-1)) && !w.counted(0, w.n-1)
+}
+
+// counted reports whether the words i to j are counted or asked for, not given.
+func (w *words) counted(i, j int) bool {
+	first, last := w.word(0), w.word(j)
+	if i > 0 && asks(first) {
+		return true
+	}
+	if !strings.HasSuffix(last, "tokens") {
+		return false
+	}
+	if i > 0 && counts(w.word(i-1)) {
+		return true
+	}
+	return last != "tokens" && counts(strings.TrimSuffix(last, "tokens"))
+}
