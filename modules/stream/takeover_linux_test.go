@@ -19,21 +19,11 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/modules/stream/reactor"
 )
 
-// active is how many streams the reactor holds.
-func active() int {
-	f := currentReactor()
-	if f == nil {
-		return 0
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.active
-}
-
 func TestConnectionsAreTakenOver(t *testing.T) {
-	for name, want := range map[string]int{"HTTP/1.1": 3, "kept": 0, "HTTP/1.1 over TLS": 0, "HTTP/2": 0} {
+	for name, want := range map[string]int{"HTTP/1.1": 3, "kept": 0, "HTTP/1.1 over TLS": 3, "HTTP/2": 0} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, func(s *site) {
 				s.stream["keep_connections"] = name == "kept"
@@ -46,7 +36,7 @@ func TestConnectionsAreTakenOver(t *testing.T) {
 			for _, r := range readers {
 				wantIDs(t, r.ids(10), 1, 10)
 			}
-			s.eventually(fmt.Sprintf("%d taken over", want), func() bool { return active() == want })
+			s.eventually(fmt.Sprintf("%d taken over", want), func() bool { return reactor.Active() == want })
 			readers[0].close()
 			s.eventually("one has left", func() bool { return the.count() == 2 })
 			s.publishN(10)
@@ -83,7 +73,7 @@ func TestAccessLog(t *testing.T) {
 			s.publishN(3)
 			wantIDs(t, r.ids(3), 1, 3)
 			if !kept {
-				s.eventually("taken over", func() bool { return active() == 1 })
+				s.eventually("taken over", func() bool { return reactor.Active() == 1 })
 			}
 			if got := lines(); len(got) != 0 {
 				t.Fatalf("logged while it is open: %v", got)
@@ -124,7 +114,7 @@ func TestAccessLog(t *testing.T) {
 }
 
 // oldest is when the first of the open streams began.
-func (t *station) oldest() time.Time {
+func (t *registry) oldest() time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	first := time.Now()
@@ -141,7 +131,7 @@ func (t *station) oldest() time.Time {
 func TestASlowLogHoldsNobodyUp(t *testing.T) {
 	s := newSite(t, nil)
 	readers := []*reader{s.open(""), s.open(""), s.open(""), s.open("")}
-	s.eventually("taken over", func() bool { return active() == 4 })
+	s.eventually("taken over", func() bool { return reactor.Active() == 4 })
 	// All of them log to a sink that takes nothing.
 	blocked, entered := make(chan struct{}), make(chan struct{}, 4)
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{}), zapcore.AddSync(writerFunc(func(b []byte) (int, error) {
@@ -149,11 +139,11 @@ func TestASlowLogHoldsNobodyUp(t *testing.T) {
 		<-blocked
 		return len(b), nil
 	})), zapcore.DebugLevel))
-	burials.Lock() // which orders this before any end
+	closeQueue.Lock() // which orders this before any end
 	for _, open := range the.streams() {
 		open.log = log
 	}
-	burials.Unlock()
+	closeQueue.Unlock()
 	readers[0].close()
 	readers[1].close()
 	<-entered
