@@ -108,7 +108,7 @@ func (s *site) distant(t *testing.T, w *cable, h2 bool) {
 	req, _ := http.NewRequest(http.MethodGet, s.URL+"/stream", nil)
 	var resp *http.Response
 	if h2 {
-		client, err := new(http2.Transport).NewClientConn(conn)
+		client, err := new(http2.Transport).NewClientConn(conn) //nolint:staticcheck // over a connection that is there
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Supported: connections can be taken over on this platform.
+// Supported is whether connections can be taken over on this platform.
 const Supported = false
 
 // Conn is a connection that was taken over.

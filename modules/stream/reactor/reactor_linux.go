@@ -16,7 +16,7 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/fair"
 )
 
-// Supported: connections can be taken over on this platform.
+// Supported is whether connections can be taken over on this platform.
 const Supported = true
 
 // Conn is a connection that was taken over. Only its writer, or a fetcher while

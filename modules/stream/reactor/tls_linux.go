@@ -29,8 +29,9 @@ const (
 	// connection's first 128 KiB go out in records of one packet each.
 	recordMemory = 4 << 10
 	memoryFactor = 3
-	// leastBytes fit into one packet: where the kernel calls a socket writable, a
-	// third of its send buffer is free, which this takes for granted, and the half of what may be unsent.
+	// leastBytes fit into one packet. Where the kernel calls a socket writable, a
+	// third of its send buffer is free and half of what may be unsent, which is
+	// more.
 	leastBytes = 512
 	// maxStall bounds how long a writer may be held up if the kernel takes less
 	// than it said, which it may when all sockets together have too much memory.
