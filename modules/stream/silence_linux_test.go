@@ -130,7 +130,7 @@ func (s *site) distant(t *testing.T, w *cable, h2 bool) {
 }
 
 // vanishing are the ways of carrying a stream that the kernel's TCP is below.
-func vanishing(t *testing.T, each func(t *testing.T, w *cable, s *site, h2 bool)) {
+func vanishing(t *testing.T, timeout, heartbeat string, each func(t *testing.T, w *cable, s *site, h2 bool)) {
 	for name, way := range ways(t) {
 		for _, kept := range []bool{false, true} {
 			if name == "HTTP/3" || name != "HTTP/1.1" && kept {
@@ -142,9 +142,9 @@ func vanishing(t *testing.T, each func(t *testing.T, w *cable, s *site, h2 bool)
 					_, port, _ := net.SplitHostPort(s.URL[len("http://"):])
 					s.server["listen"] = []string{":" + port}
 					s.stream["keep_connections"] = kept
+					s.http["grace_period"] = "1s" // the kernel keeps connections to nobody for longer
 					s.stream["max_streams_per_principal"] = 2
-					s.stream["write_timeout"] = "5s"
-					s.stream["heartbeat"] = "1s"
+					s.stream["write_timeout"], s.stream["heartbeat"] = timeout, heartbeat
 					s.stream["anonymous"] = "ws"
 					if way != nil {
 						way(s)
@@ -159,7 +159,7 @@ func vanishing(t *testing.T, each func(t *testing.T, w *cable, s *site, h2 bool)
 // TestVanishedClients: a client that is gone without a word holds its stream for
 // the write timeout after the first byte that it has not acknowledged.
 func TestVanishedClients(t *testing.T) {
-	vanishing(t, func(t *testing.T, w *cable, s *site, h2 bool) {
+	vanishing(t, "5s", "1s", func(t *testing.T, w *cable, s *site, h2 bool) {
 		before := totals.closed[endTimeout].Load()
 		s.distant(t, w, h2)
 		s.eventually("it is open", func() bool { return len(the.streams()) == 1 })
@@ -173,9 +173,7 @@ func TestVanishedClients(t *testing.T) {
 
 // TestNewStreamsDisplaceSilentOnes of the same owner, and of nobody else.
 func TestNewStreamsDisplaceSilentOnes(t *testing.T) {
-	vanishing(t, func(t *testing.T, w *cable, s *site, h2 bool) {
-		s.stream["write_timeout"], s.stream["heartbeat"] = "10m", "50s"
-		s.load()
+	vanishing(t, "10m", "50s", func(t *testing.T, w *cable, s *site, h2 bool) {
 		before := totals.closed[endDisplaced].Load()
 		s.distant(t, w, h2)
 		s.distant(t, w, h2)
