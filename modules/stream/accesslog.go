@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"slices"
@@ -66,10 +67,22 @@ func keepAccessLine(r *http.Request, header http.Header) *accessLine {
 	vars := map[string]any{caddyhttp.ClientIPVarKey: caddyhttp.GetVar(ctx, caddyhttp.ClientIPVarKey)}
 	kept := &http.Request{
 		Method: seen.Method, Proto: r.Proto, Host: r.Host, RequestURI: seen.RequestURI, RemoteAddr: r.RemoteAddr,
-		Header: r.Header.Clone(),
+		Header: r.Header.Clone(), TLS: shownTLS(r.TLS),
 	}
 	line.request = kept.WithContext(context.WithValue(context.Background(), caddyhttp.VarsCtxKey, vars))
 	return line
+}
+
+// shownTLS is what the log shows of a TLS connection, without what hangs on it.
+func shownTLS(state *tls.ConnectionState) *tls.ConnectionState {
+	if state == nil {
+		return nil
+	}
+	return &tls.ConnectionState{
+		Version: state.Version, HandshakeComplete: state.HandshakeComplete, DidResume: state.DidResume, CipherSuite: state.CipherSuite,
+		NegotiatedProtocol: state.NegotiatedProtocol, ServerName: state.ServerName, PeerCertificates: state.PeerCertificates,
+		ECHAccepted: state.ECHAccepted,
+	}
 }
 
 // write writes the line into the logs of the configuration that runs now.

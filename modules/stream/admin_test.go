@@ -14,6 +14,7 @@ import (
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/modules/stream/reactor"
 )
 
 // adminSite is a site with an admin endpoint.
@@ -88,7 +89,7 @@ func TestAdminListsStreams(t *testing.T) {
 	var got listing
 	s.eventually("all are live", func() bool {
 		got = s.listed(endpoint)
-		return got.Totals.TakenOver == map[bool]int{true: 3}[takeoverSupported] && got.Totals.Deliveries-before.Deliveries == 22
+		return got.Totals.TakenOver == map[bool]int{true: 3}[reactor.Supported] && got.Totals.Deliveries-before.Deliveries == 22
 	})
 	if len(got.Streams) != 3 || got.NextCursor != nil || got.Totals.Open != 3 || got.Totals.Opened-before.Opened != 3 {
 		t.Fatalf("got %+v", got)
@@ -101,7 +102,7 @@ func TestAdminListsStreams(t *testing.T) {
 	}
 	show := func(o openStream) string {
 		if o.Since.Before(began.Add(-time.Second)) || o.Since.After(time.Now()) || o.ID == 0 || o.ClientIP != "127.0.0.1" ||
-			!strings.HasPrefix(o.RemoteAddress, "127.0.0.1:") || o.TakenOver != takeoverSupported || o.BytesSent == 0 {
+			!strings.HasPrefix(o.RemoteAddress, "127.0.0.1:") || o.TakenOver != reactor.Supported || o.BytesSent == 0 {
 			t.Errorf("got %+v", o)
 		}
 		o.ID, o.Since, o.RemoteAddress, o.RequestID, o.BytesSent = 0, time.Time{}, "", "", 0
@@ -238,7 +239,7 @@ func TestLagIsMeasured(t *testing.T) {
 	if err != nil || slow.LagEvents == 0 || slow.LagEvents != n-seq || got.Totals.LagEvents.Max != slow.LagEvents || slow.OnSlow != "latest" {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	if takeoverSupported && got.Totals.Blocked != 1 {
+	if reactor.Supported && got.Totals.Blocked != 1 {
 		t.Errorf("%d blocked", got.Totals.Blocked)
 	}
 	if only := s.listed(endpoint + "?min_lag=1").Streams; len(only) != 1 || only[0].ID != slow.ID {

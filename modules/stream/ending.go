@@ -13,7 +13,7 @@ import (
 // ended lets go of everything that the stream holds.
 func (s *stream) ended(reason string, err error) {
 	s.closed(reason)
-	s.bury(reason, err)
+	s.release(reason, err)
 }
 
 // closed counts the stream out. What it holds it still holds.
@@ -23,9 +23,9 @@ func (s *stream) closed(reason string) {
 	lasted.Observe(time.Since(s.start).Seconds())
 }
 
-// bury writes what there is to say of the stream and gives its place back, in
+// release writes what there is to say of the stream and gives its place back, in
 // this order: an exit waits for places.
-func (s *stream) bury(reason string, err error) {
+func (s *stream) release(reason string, err error) {
 	cursor := s.sub.Cursor()
 	s.sub.Close()
 	s.access.write(s.bytes.Load(), err)
@@ -34,7 +34,7 @@ func (s *stream) bury(reason string, err error) {
 			zap.Uint64("events", s.events.Load()), zap.Uint64("bytes", s.bytes.Load()), zap.String("request_id", s.request),
 			zap.String("owner", s.owner), zap.String("cursor", event.FormatID(cursor)), zap.Error(err))
 	}
-	the.release(s.owner, s.hub)
+	the.releaseOf(s)
 }
 
 // endLevel is how loud the end of a stream is.
@@ -48,10 +48,10 @@ func endLevel(reason string) zapcore.Level {
 	return zapcore.InfoLevel
 }
 
-// burials are of streams whose writer has others to write to: a log whose disk or
+// closeQueue is of streams whose writer has others to write to: a log whose disk or
 // reader is slow must not hold up what is live. One goroutine does them while
 // there are any. They are bounded, since each still has its place.
-var burials struct {
+var closeQueue struct {
 	sync.Mutex
 	queue   []func()
 	running bool
@@ -60,22 +60,22 @@ var burials struct {
 // endedApart is ended for a goroutine that must not wait.
 func (s *stream) endedApart(reason string, err error) {
 	s.closed(reason)
-	burials.Lock()
-	defer burials.Unlock()
-	burials.queue = append(burials.queue, func() { s.bury(reason, err) })
-	if !burials.running {
-		burials.running = true
-		go runBurials()
+	closeQueue.Lock()
+	defer closeQueue.Unlock()
+	closeQueue.queue = append(closeQueue.queue, func() { s.release(reason, err) })
+	if !closeQueue.running {
+		closeQueue.running = true
+		go runCloseQueue()
 	}
 }
 
-func runBurials() {
+func runCloseQueue() {
 	for {
-		burials.Lock()
-		queue := burials.queue
-		burials.queue = nil
-		burials.running = len(queue) > 0
-		burials.Unlock()
+		closeQueue.Lock()
+		queue := closeQueue.queue
+		closeQueue.queue = nil
+		closeQueue.running = len(queue) > 0
+		closeQueue.Unlock()
 		if len(queue) == 0 {
 			return
 		}

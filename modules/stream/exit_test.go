@@ -39,7 +39,14 @@ func child(path string) {
 func TestExit(t *testing.T) {
 	for name, change := range map[string]func(*site){
 		"HTTP/1.1": nil,
-		"HTTP/2":   func(s *site) { s.useHTTP2(t) }, // and HTTP/1.1 over TLS, which is stuck
+		"HTTP/1.1 over TLS, taken over": func(s *site) {
+			s.client.Transport = &http.Transport{TLSClientConfig: s.useTLS(t)}
+		},
+		"HTTP/1.1 over TLS, kept": func(s *site) {
+			s.client.Transport = &http.Transport{TLSClientConfig: s.useTLS(t)}
+			s.stream["keep_connections"] = true
+		},
+		"HTTP/2": func(s *site) { s.useHTTP2(t) }, // and one over HTTP/1.1, which is stuck
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := plainSite(t, change)

@@ -339,7 +339,7 @@ func TestRealClient(t *testing.T) {
 }
 
 // sendAway ends the open streams as an exit would, and lets new ones come.
-func (t *station) sendAway(tb testing.TB) {
+func (t *registry) sendAway(tb testing.TB) {
 	t.drain()
 	for deadline := time.Now().Add(10 * time.Second); t.count() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -54,7 +54,7 @@ type Handler struct {
 	// configuration is loaded.
 	Anonymous string `json:"anonymous,omitempty"`
 	// KeepConnections leaves HTTP/1.1 connections with Caddy. Otherwise, on
-	// Linux and without TLS, they are taken over once the stream is live, which
+	// Linux, they are taken over once the stream is live, with TLS or without, which
 	// costs a fraction of the memory and time. The access log line is still
 	// written when the stream ends, but Caddy's own metrics count the request
 	// as done at the take-over: see osa_stream_open for what is open.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/hub"
+	"github.com/osa-edge/osa-gateway/modules/stream/reactor"
 )
 
 // summary is how all streams of the process stand, and what became of those
@@ -40,9 +41,9 @@ type quantiles struct {
 }
 
 // summary counts these streams and asks their hubs.
-func (t *station) summary(open []*stream) summary {
+func (t *registry) summary(open []*stream) summary {
 	out := summary{
-		Open: len(open), Blocked: blocked(), Opened: totals.opened.Load(), Deliveries: totals.deliveries.Load(),
+		Open: len(open), Blocked: reactor.Blocked(), Opened: totals.opened.Load(), Deliveries: totals.deliveries.Load(),
 		BytesSent: totals.bytes.Load(), Resets: totals.resets.Load(), Gaps: totals.gaps.Load(), SkippedEvents: totals.skipped.Load(),
 		Closed: values(totals.closed), Refused: values(totals.refused),
 	}
@@ -77,7 +78,7 @@ func values(counters map[string]*atomic.Uint64) map[string]uint64 {
 }
 
 // streams are those that are open, in no order.
-func (t *station) streams() []*stream {
+func (t *registry) streams() []*stream {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(t.queue)

@@ -7,13 +7,13 @@ import (
 	"net/http"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/osa-edge/osa-gateway/hub"
 	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/modules/stream/reactor"
 )
 
 // farewellTimeout bounds a write once the process is exiting.
@@ -40,8 +40,9 @@ var batches = sync.Pool{New: func() any { return new(hub.Batch) }}
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, s *stream, first [][]byte) error {
 	out := newResponse(w, r, s)
 	conn, _ := r.Context().Value(connKey{}).(net.Conn)
-	tune(conn, s.timeout)
-	out.mayLeave = !h.KeepConnections && r.ProtoMajor == 1 && r.TLS == nil && takeoverSupported && bare(conn) != nil
+	reactor.Tune(conn, s.timeout)
+	s.watch(conn, r.ProtoMajor == 1)
+	out.mayLeave = !h.KeepConnections && r.ProtoMajor == 1 && reactor.Takes(conn)
 
 	s.opened()
 	osa.SetStreamHeader(w.Header())
@@ -60,6 +61,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, s *stream, first
 	w.WriteHeader(http.StatusOK)
 	end, err := out.run(r.Context(), first)
 	out.close()
+	if dropped := s.dropped(); dropped != "" {
+		end = dropped
+	}
 	if end == endLeave {
 		return h.leave(w, r, s)
 	}
@@ -80,10 +84,13 @@ func (h *Handler) leave(w http.ResponseWriter, r *http.Request, s *stream) error
 		s.ended(endError, err)
 		return nil
 	}
-	if err := takeOver(s, conn); err != nil {
+	taken, err := reactor.Take(conn, source{s})
+	if err != nil {
 		_ = conn.Close()
 		s.ended(endError, err)
+		return nil
 	}
+	s.handOver(taken)
 	return nil
 }
 
@@ -124,7 +131,7 @@ func newResponse(w http.ResponseWriter, r *http.Request, s *stream) *response {
 		// with TLS is another wait of five seconds.
 		s.setCut(func() {
 			_ = out.conn.SetWriteDeadline(time.Now().Add(farewellTimeout))
-			out.late = time.AfterFunc(farewellTimeout+100*time.Millisecond, func() { reset(conn) })
+			out.late = time.AfterFunc(farewellTimeout+100*time.Millisecond, func() { reactor.Reset(conn) })
 		})
 	}
 	return out
@@ -179,10 +186,7 @@ func (out *response) run(ctx context.Context, first [][]byte) (end string, err e
 func (out *response) step(ctx context.Context) (idle bool, end string, err error) {
 	s := out.s
 	b := batches.Get().(*hub.Batch)
-	defer func() {
-		b.Reset()
-		batches.Put(b)
-	}()
+	defer returnBatch(b)
 	control, end := s.control(nil)
 	if end == "" {
 		if control, end, err = s.fill(ctx, b, control); err != nil {
@@ -253,35 +257,6 @@ func withConn(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, conn)
 }
 
-// bare is the kernel's own connection below conn: what can be read and written
-// without whatever stands before it. It is nil where that would leave something
-// out, or where nobody knows.
-func bare(conn net.Conn) syscall.Conn {
-	switch c := conn.(type) {
-	case *net.TCPConn:
-		return c
-	case *net.UnixConn:
-		return c
-	case interface{ TCPConn() (*net.TCPConn, bool) }:
-		// Caddy's proxy_protocol, which only reads a header first.
-		if tcp, ok := c.TCPConn(); ok {
-			return tcp
-		}
-	}
-	return nil
-}
-
-// below is bare below TLS too. It is for what can be set, not for writing.
-func below(conn net.Conn) syscall.Conn {
-	for {
-		outer, ok := conn.(interface{ NetConn() net.Conn })
-		if !ok {
-			return bare(conn)
-		}
-		conn = outer.NetConn()
-	}
-}
-
 // takeConn hijacks the connection below whatever wraps the writer, and thus as
 // what it is.
 func takeConn(w http.ResponseWriter) (net.Conn, error) {
@@ -313,14 +288,4 @@ func buffered(w http.ResponseWriter) bool {
 		}
 		w = u.Unwrap()
 	}
-}
-
-// reset closes the connection at once and lets the kernel drop what it holds.
-func reset(conn net.Conn) {
-	if tcp, ok := below(conn).(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-		_ = tcp.Close() // and not what stands before it, which may have a word to say
-		return
-	}
-	_ = conn.Close()
 }

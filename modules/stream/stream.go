@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,35 +15,39 @@ import (
 	"github.com/osa-edge/osa-gateway/eventlog"
 	"github.com/osa-edge/osa-gateway/hub"
 	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/modules/stream/reactor"
 )
 
 // Why a stream ended: the label of osa_stream_closed_total, and what a
 // stream_end says where one is sent.
 const (
-	endClient    = "client_gone"
-	endTimeout   = "write_timeout"
+	endClient    = reactor.EndGone
+	endTimeout   = reactor.EndTimeout
 	endShutdown  = "shutdown"
 	endExpired   = "credential_expired"
 	endRevoked   = "credential_revoked"
 	endSlow      = "slow_consumer"
 	endLogClosed = "log_closed"
-	endError     = "error"
+	endError     = reactor.EndError
+	endDisplaced = "displaced"
 )
 
 // endReasons are all of them.
 var endReasons = [...]string{
-	endClient, endTimeout, endShutdown, endExpired, endRevoked, endSlow, endLogClosed, endError,
+	endClient, endTimeout, endShutdown, endExpired, endRevoked, endSlow, endLogClosed, endError, endDisplaced,
 }
 
 // reconnectAfter is the `retry:` that every stream begins with.
 const reconnectAfter = 3 * time.Second
 
-// What a stream is told by the station, as bits.
+// What a stream is told by the registry, as bits.
 const (
 	tellBeat uint32 = 1 << iota
 	tellShutdown
 	tellExpired
 	tellRevoked
+	tellSilent
+	tellDisplaced
 )
 
 // reopenPoll is how often a stream tries a store that is being reopened.
@@ -85,17 +90,28 @@ type stream struct {
 	position atomic.Uint64 // in the log
 	taken    atomic.Bool   // the connection is not the handler's any more
 
+	batch *hub.Batch // that the reactor is writing
+
+	// unacknowledged: something was written since the peer had acknowledged all.
+	unacknowledged atomic.Bool
+	silence        *reactor.Silence // nil where nobody can tell
+	exclusive      bool             // the connection carries nothing else
+
 	told atomic.Uint32
 	// wake makes the driver look again; woken is that of the handler's goroutine.
 	wake  atomic.Pointer[func()]
 	woken chan struct{}
 
-	due   time.Time // of the next beat; guarded by the station, as are
+	due   time.Time // of the next beat; guarded by the registry, as are
 	place int       // in its heap, or -1
 	ends  time.Time // when the credential ends; zero is never
+	// released: its place was given to another stream.
+	released bool
 
-	mu  sync.Mutex
-	cut func() // shortens a write that is under way
+	mu     sync.Mutex
+	cut    func()        // shortens a write that is under way
+	conn   net.Conn      // while a handler drives the stream
+	handed *reactor.Conn // from then on
 }
 
 // tell makes the driver look at what happened.
@@ -134,7 +150,7 @@ func (s *stream) letGo() {
 
 func (s *stream) leaving() bool { return s.told.Load()&tellShutdown != 0 }
 
-// control appends what the station's word calls for. With an end the stream is
+// control appends what the registry's word calls for. With an end the stream is
 // over once dst was written.
 func (s *stream) control(dst []byte) (_ []byte, end string) {
 	told := s.told.Load()
@@ -142,6 +158,8 @@ func (s *stream) control(dst []byte) (_ []byte, end string) {
 		return dst, ""
 	}
 	switch {
+	case told&(tellSilent|tellDisplaced) != 0:
+		return dst, s.dropped()
 	case told&tellShutdown != 0:
 		return appendFarewell(dst), endShutdown
 	case told&tellExpired != 0:
@@ -223,8 +241,13 @@ func (s *stream) advance(b *hub.Batch, n int) {
 
 // wrote counts what has gone out.
 func (s *stream) wrote(bytes, events int) {
-	s.bytes.Add(uint64(bytes)) //nolint:gosec // not negative
-	totals.bytes.Add(uint64(bytes))
+	if bytes > 0 {
+		s.bytes.Add(uint64(bytes))
+		totals.bytes.Add(uint64(bytes))
+		if !s.unacknowledged.Load() {
+			s.unacknowledged.Store(true)
+		}
+	}
 	if events > 0 {
 		s.events.Add(uint64(events))
 		totals.deliveries.Add(uint64(events))

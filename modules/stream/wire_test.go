@@ -14,6 +14,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/proxyprotocol"
 
 	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/modules/stream/reactor"
 )
 
 // wire is a connection on which every byte is the test's own.
@@ -112,7 +113,7 @@ func TestOnTheWire(t *testing.T) {
 			if len(r.resp.TransferEncoding) > 0 || r.resp.ContentLength >= 0 {
 				t.Errorf("%v, length %d", r.resp.TransferEncoding, r.resp.ContentLength)
 			}
-			if takeoverSupported {
+			if reactor.Supported {
 				s.eventually("taken over", func() bool { return takenOver() == 1 })
 			}
 			s.publishN(100)
@@ -147,7 +148,7 @@ func TestClientsLeaveOnTheWire(t *testing.T) {
 				if _, err := w.in.Peek(1); err != nil {
 					t.Fatal(err)
 				}
-				if when == "idle" && takeoverSupported {
+				if when == "idle" && reactor.Supported {
 					s.eventually("taken over", func() bool { return takenOver() == 1 })
 				}
 				leave(w)
@@ -229,12 +230,12 @@ func TestListeners(t *testing.T) {
 			r := w.stream()
 			s.publishN(10)
 			wantIDs(t, r.ids(10), 1, 10)
-			if takeoverSupported && tt.taken {
+			if reactor.Supported && tt.taken {
 				s.eventually("taken over", func() bool { return takenOver() == 1 })
 			}
 			s.publishN(10)
 			wantIDs(t, r.ids(10), 11, 20)
-			if open := the.streams(); len(open) != 1 || open[0].client.ip != tt.ip || open[0].taken.Load() != (tt.taken && takeoverSupported) {
+			if open := the.streams(); len(open) != 1 || open[0].client.ip != tt.ip || open[0].taken.Load() != (tt.taken && reactor.Supported) {
 				t.Errorf("%d open: %+v", len(open), open[0].show())
 			}
 		})

@@ -16,7 +16,9 @@
 //	  "publish": {"path": "/events", "header": {"Content-Type": "application/json"}, "body": "{\"timestamp\":\"{{now}}\"}"}
 //	}
 //
-// {{address}}, {{dir}} and {{now}} are filled in. What is published must come out
+// {{address}}, {{dir}} and {{now}} are filled in; so are {{site}} and {{tls}}, the
+// address of a Caddyfile's site and its tls directive, which is empty where streams
+// are measured without TLS. What is published must come out
 // as an event with an id and, somewhere in its data, "timestamp":"<now>".
 //
 // Publishers keep a window of events under way, so that every hub runs at its own
@@ -51,6 +53,10 @@ type options struct {
 	keepConn bool
 	only     string
 	asJSON   bool
+	over     string
+	cpus     string
+	// certificate and key are files that servers with TLS use.
+	certificate, key string
 }
 
 // report is everything that was measured.
@@ -69,6 +75,7 @@ type report struct {
 // row is one hub with one number of subscribers.
 type row struct {
 	Hub         string  `json:"hub"`
+	Transport   string  `json:"transport"`
 	Subscribers int     `json:"subscribers"`
 	Deliveries  float64 `json:"deliveries_per_second"`
 	CPU         float64 `json:"cpu_us_per_delivery"`
@@ -103,6 +110,8 @@ func main() {
 	flag.IntVar(&o.window, "window", 100, "events under way at full speed")
 	flag.IntVar(&o.match, "match", 10000, "streams of which one matches, compared with 10; 0: leave out")
 	flag.IntVar(&o.resume, "resume", 100000, "events of a resume; 0: leave out")
+	flag.StringVar(&o.over, "over", "plain,tls,h2,h2x10", "how streams are carried: plain, tls (HTTP/1.1), h2 (one a connection), h2x10 (ten a connection)")
+	flag.StringVar(&o.cpus, "server-cpus", "", "processors of the servers, as taskset takes them; run this program on others")
 	flag.IntVar(&o.readers, "readers", 2, "threads that read the streams")
 	flag.BoolVar(&o.keepConn, "handlers", false, "measure the gateway with keep_connections as well")
 	flag.StringVar(&o.only, "only", "", "measure only peers of these names, comma-separated")
@@ -134,6 +143,9 @@ func run(o options) error {
 			return err
 		}
 	}
+	if o.certificate, o.key, err = newCertificate(dir); err != nil {
+		return err
+	}
 	peers, err := allPeers(o)
 	if err != nil {
 		return err
@@ -145,29 +157,23 @@ func run(o options) error {
 		}
 	}
 	say("\nEvent streams: %d events under way, then %g a second; medians of %d rounds of %g s\n(%s)\n\n", o.window, o.rate, o.rounds, o.seconds, r.Machine)
-	say("%-10s %6s  %12s  %10s  %9s  %9s  %9s  %10s  %10s\n", "hub", "subs",
+	say("%-10s %-6s %6s  %12s  %10s  %9s  %9s  %9s  %10s  %10s\n", "hub", "over", "subs",
 		"deliveries/s", "CPU µs/del", "MB/s", "p50 ms", "p99 ms", "KiB idle", "KiB after")
 	for _, size := range strings.Split(o.sizes, ",") {
 		n, err := strconv.Atoi(size)
 		if err != nil {
 			return err
 		}
-		results := make(map[string][]result)
-		for round := range o.rounds {
-			for _, p := range peers {
-				one, err := measure(o, p, n, filepath.Join(dir, fmt.Sprintf("%s-%d-%d", p.Name, n, round)))
-				if err != nil {
-					return fmt.Errorf("%s with %d subscribers: %w", p.Name, n, err)
-				}
-				results[p.Name] = append(results[p.Name], one)
+		for _, over := range strings.Split(o.over, ",") {
+			rows, err := compare(o, peers, over, n, dir)
+			if err != nil {
+				return err
 			}
-		}
-		for _, p := range peers {
-			m := median(results[p.Name])
-			h := row{p.Name, n, m.deliveries, m.cpu, m.bytes / 1e6, ms(m.p50), ms(m.p99), m.idle / 1024, m.after / 1024}
-			r.Hubs = append(r.Hubs, h)
-			say("%-10s %6d  %12.0f  %10.2f  %9.1f  %9.2f  %9.2f  %10.1f  %10.1f\n", h.Hub, h.Subscribers,
-				h.Deliveries, h.CPU, h.MB, h.P50, h.P99, h.Idle, h.After)
+			for _, h := range rows {
+				say("%-10s %-6s %6d  %12.0f  %10.2f  %9.1f  %9.2f  %9.2f  %10.1f  %10.1f\n", h.Hub, h.Transport, h.Subscribers,
+					h.Deliveries, h.CPU, h.MB, h.P50, h.P99, h.Idle, h.After)
+			}
+			r.Hubs = append(r.Hubs, rows...)
 		}
 	}
 	if o.match > 0 {
@@ -195,6 +201,35 @@ func run(o options) error {
 	enc := json.NewEncoder(os.Stdout)
 	enc.SetIndent("", "  ")
 	return enc.Encode(r)
+}
+
+// compare measures the peers in turns.
+func compare(o options, peers []*peer, name string, n int, dir string) (rows []row, err error) {
+	over, ok := transports[name]
+	if !ok {
+		return nil, fmt.Errorf("-over %q: want plain, tls, h2 or h2x10", name)
+	}
+	results := make(map[string][]result)
+	for round := range o.rounds {
+		for _, p := range peers {
+			if over.tls && p.plainOnly {
+				continue
+			}
+			one, err := measure(o, p, over, n, filepath.Join(dir, fmt.Sprintf("%s-%s-%d-%d", p.Name, name, n, round)))
+			if err != nil {
+				return nil, fmt.Errorf("%s over %s with %d subscribers: %w", p.Name, name, n, err)
+			}
+			results[p.Name] = append(results[p.Name], one)
+		}
+	}
+	for _, p := range peers {
+		if len(results[p.Name]) == 0 {
+			continue
+		}
+		m := median(results[p.Name])
+		rows = append(rows, row{p.Name, name, n, m.deliveries, m.cpu, m.bytes / 1e6, ms(m.p50), ms(m.p99), m.idle / 1024, m.after / 1024})
+	}
+	return rows, nil
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -28,13 +28,13 @@ const warmUp = 20_000
 // publishers send at once.
 const publishers = 8
 
-func measure(o options, p *peer, n int, dir string) (r result, err error) {
-	s, err := p.start(dir)
+func measure(o options, p *peer, over transport, n int, dir string) (r result, err error) {
+	s, err := p.start(o, dir, over)
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, s.Stop()) }()
-	pub := newPublisher(p, s.Address)
+	pub := newPublisher(p, s.Address, over)
 	if err := pub.many(warmUp, func() bool { return true }); err != nil {
 		return r, err
 	}
@@ -47,7 +47,12 @@ func measure(o options, p *peer, n int, dir string) (r result, err error) {
 		return r, err
 	}
 	defer in.close()
-	if err := in.open(s.Address, n, func(int) string { return p.Subscribe }); err != nil {
+	if over.tls {
+		err = in.openSecure(over.authority(s.Address), n, p.Subscribe, over)
+	} else {
+		err = in.open(s.Address, n, func(int) string { return p.Subscribe })
+	}
+	if err != nil {
 		return r, err
 	}
 	idle, err := resident(s)
@@ -186,7 +191,7 @@ func median(rs []result) result {
 // measureMatch has events that concern one of n streams.
 func measureMatch(o options, dir string, n int) (m matchPart, err error) {
 	p := gatewayPeer("gateway", o.binary, "")
-	s, err := p.start(filepath.Join(dir, fmt.Sprintf("match-%d", n)))
+	s, err := p.start(o, filepath.Join(dir, fmt.Sprintf("match-%d", n)), plain)
 	if err != nil {
 		return m, err
 	}
@@ -200,7 +205,7 @@ func measureMatch(o options, dir string, n int) (m matchPart, err error) {
 	if err := in.open(s.Address, n, func(i int) string { return fmt.Sprintf("/stream?workflow_id=wf-%d", i) }); err != nil {
 		return m, err
 	}
-	pub := newPublisher(p, s.Address)
+	pub := newPublisher(p, s.Address, plain)
 	pub.body = fmt.Sprintf(body, "wf-0")
 	if err := pub.steady(500, time.Second); err != nil {
 		return m, err
@@ -228,12 +233,12 @@ func measureMatch(o options, dir string, n int) (m matchPart, err error) {
 // measureResume reads a long log from its beginning.
 func measureResume(o options, dir string) (m resumePart, err error) {
 	p := gatewayPeer("gateway", o.binary, "")
-	s, err := p.start(filepath.Join(dir, "resume"))
+	s, err := p.start(o, filepath.Join(dir, "resume"), plain)
 	if err != nil {
 		return m, err
 	}
 	defer func() { err = errors.Join(err, s.Stop()) }()
-	pub := newPublisher(p, s.Address)
+	pub := newPublisher(p, s.Address, plain)
 	if err := pub.many(o.resume, func() bool { return true }); err != nil {
 		return m, err
 	}

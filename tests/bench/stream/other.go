@@ -12,7 +12,9 @@ type result struct {
 	p50, p99                            time.Duration
 }
 
-func measure(options, *peer, int, string) (result, error) { return result{}, errors.ErrUnsupported }
+func measure(options, *peer, transport, int, string) (result, error) {
+	return result{}, errors.ErrUnsupported
+}
 
 func median(rs []result) result { return rs[0] }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -35,6 +36,8 @@ type peer struct {
 	}
 	// secret signs what is published to the gateway.
 	secret string
+	// plainOnly: it knows nothing of TLS.
+	plainOnly bool
 }
 
 // gateway is the Caddyfile of a gateway that shows its streams to anybody.
@@ -51,7 +54,8 @@ const gateway = `{
 		}
 	}
 }
-http://{{address}} {
+{{site}} {
+	{{tls}}
 	handle /stream {
 		osa_stream {
 			anonymous bench
@@ -100,6 +104,7 @@ func allPeers(o options) ([]*peer, error) {
 	// As long as the gateway's events are.
 	hand.Publish.Body = `{"timestamp":"{{now}}","fill":"` + strings.Repeat("x", 330) + `"}`
 	peers := []*peer{gatewayPeer("gateway", o.binary, "")}
+	hand.plainOnly = true
 	if o.keepConn {
 		peers = append(peers, gatewayPeer("handlers", o.binary, "keep_connections"))
 	}
@@ -130,21 +135,26 @@ func build(binary string) error {
 
 // start starts the peer's server in dir. Another socket may take the address
 // before the server does.
-func (p *peer) start(dir string) (s *server.Server, err error) {
+func (p *peer) start(o options, dir string, over transport) (s *server.Server, err error) {
 	for range 3 {
-		if s, err = p.startOnce(dir); err == nil {
+		if s, err = p.startOnce(o, dir, over); err == nil {
 			break
 		}
 	}
 	return s, err
 }
 
-func (p *peer) startOnce(dir string) (*server.Server, error) {
+func (p *peer) startOnce(o options, dir string, over transport) (*server.Server, error) {
 	address, err := server.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
-	fill := strings.NewReplacer("{{address}}", address, "{{dir}}", dir)
+	site, useTLS := "http://"+address, ""
+	if over.tls {
+		site = "https://localhost" + address[strings.LastIndex(address, ":"):]
+		useTLS = "tls " + o.certificate + " " + o.key
+	}
+	fill := strings.NewReplacer("{{address}}", address, "{{dir}}", dir, "{{site}}", site, "{{tls}}", useTLS)
 	all := func(in []string) (out []string) {
 		for _, s := range in {
 			out = append(out, fill.Replace(s))
@@ -159,7 +169,11 @@ func (p *peer) startOnce(dir string) (*server.Server, error) {
 			return nil, err
 		}
 	}
-	return server.StartCommand(server.Command{Args: all(p.Command), Env: all(p.Env), Dir: dir, Address: address})
+	args := all(p.Command)
+	if o.cpus != "" {
+		args = append([]string{"taskset", "-c", o.cpus}, args...)
+	}
+	return server.StartCommand(server.Command{Args: args, Env: all(p.Env), Dir: dir, Address: address})
 }
 
 // publisher sends events to one server.
@@ -171,10 +185,17 @@ type publisher struct {
 	sent   atomic.Int64
 }
 
-func newPublisher(p *peer, address string) *publisher {
+func newPublisher(p *peer, address string, over transport) *publisher {
+	site := "http://" + address
+	if over.tls {
+		site = "https://" + over.authority(address)
+	}
 	return &publisher{
-		peer: p, url: "http://" + address + p.Publish.Path, body: p.Publish.Body,
-		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, MaxConnsPerHost: 64}, Timeout: 10 * time.Second},
+		peer: p, url: site + p.Publish.Path, body: p.Publish.Body,
+		client: &http.Client{Transport: &http.Transport{
+			MaxIdleConnsPerHost: 64, MaxConnsPerHost: 64,
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}, //nolint:gosec // its own certificate
+		}, Timeout: 10 * time.Second},
 	}
 }
 

@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"net"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,6 +19,7 @@ type readers struct {
 	epolls   []int
 	streams  sync.Map // fd → *reading
 	fds      []int
+	conns    []net.Conn   // over TLS
 	received atomic.Int64 // events, all streams
 	bytes    atomic.Int64
 	closed   atomic.Int64
@@ -134,7 +134,6 @@ func (r *readers) run(epoll int) {
 				continue
 			}
 			s := v.(*reading)
-			copy(buf, s.tail[:])
 			n, err := unix.Read(fd, buf[3:])
 			if n <= 0 {
 				if !errors.Is(err, unix.EAGAIN) {
@@ -144,15 +143,21 @@ func (r *readers) run(epoll int) {
 				}
 				continue
 			}
-			r.bytes.Add(int64(n))
-			if count := bytes.Count(buf[:3+n], mark); count > 0 {
-				r.received.Add(int64(count))
-			}
-			copy(s.tail[:], buf[n:])
-			if s.sample {
-				r.late(s, buf[3:3+n])
-			}
+			r.got(s, buf, n)
 		}
+	}
+}
+
+// got counts what came: n bytes after the first three of buf.
+func (r *readers) got(s *reading, buf []byte, n int) {
+	copy(buf, s.tail[:])
+	r.bytes.Add(int64(n))
+	if count := bytes.Count(buf[:3+n], mark); count > 0 {
+		r.received.Add(int64(count))
+	}
+	copy(s.tail[:], buf[n:])
+	if s.sample {
+		r.late(s, buf[3:3+n])
 	}
 }
 
@@ -194,6 +199,9 @@ func (r *readers) lateness() (p50, p99 time.Duration) {
 
 func (r *readers) close() {
 	r.stop.Store(true)
+	for _, c := range r.conns {
+		_ = c.Close()
+	}
 	r.done.Wait()
 	for _, fd := range r.fds {
 		_ = unix.Close(fd)

@@ -13,11 +13,12 @@ import (
 
 	"github.com/osa-edge/osa-gateway/hub"
 	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/modules/stream/reactor"
 )
 
 // the holds every open stream of the process: they outlive the configuration
 // that opened them.
-var the = newStation()
+var the = newRegistry()
 
 // Errors of admit.
 var (
@@ -26,18 +27,18 @@ var (
 	errLeaving          = errors.New("the process is going")
 )
 
-// exitPoll is how often the station looks whether the process is exiting. Most
+// exitPoll is how often the registry looks whether the process is exiting. Most
 // streams hear of it sooner, through their server; those whose server's last
 // configuration had no stream any more hear of it here.
 const exitPoll = time.Second
 
-// stuckPoll is how often connections that were taken over are looked through for
+// blockedPoll is how often connections that were taken over are looked through for
 // those that take nothing any more.
-const stuckPoll = 250 * time.Millisecond
+const blockedPoll = 250 * time.Millisecond
 
-// station counts streams and sends heartbeats to all of them from one timer. Its
+// registry counts streams and sends heartbeats to all of them from one timer. Its
 // goroutine lives while there is a stream.
-type station struct {
+type registry struct {
 	mu       sync.Mutex
 	queue    dueQueue
 	open     int
@@ -54,23 +55,27 @@ type station struct {
 
 func init() { osa.OnCredentialsChanged(the.credentialsChanged) }
 
-// credentialsChanged has the station look at the credential of every stream.
-func (t *station) credentialsChanged() {
+// credentialsChanged has the registry look at the credential of every stream.
+func (t *registry) credentialsChanged() {
 	t.recheck.Store(true)
 	t.poke()
 }
 
-func newStation() *station {
-	return &station{byOwner: make(map[string]int), hubs: make(map[*hub.Hub]int), kick: make(chan struct{}, 1)}
+func newRegistry() *registry {
+	return &registry{byOwner: make(map[string]int), hubs: make(map[*hub.Hub]int), kick: make(chan struct{}, 1)}
 }
 
 // admit counts a stream in, or refuses it. Every admit needs its release.
-func (t *station) admit(owner string, h *hub.Hub, most, mostOfOwner int) error {
+func (t *registry) admit(owner string, h *hub.Hub, most, mostOfOwner int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	switch {
-	case t.leaving || caddy.Exiting():
+	if t.leaving || caddy.Exiting() {
 		return errLeaving
+	}
+	if t.open >= most || t.byOwner[owner] >= mostOfOwner {
+		t.displaceSilent(owner, time.Now())
+	}
+	switch {
 	case t.open >= most:
 		return errTooMany
 	case t.byOwner[owner] >= mostOfOwner:
@@ -82,9 +87,24 @@ func (t *station) admit(owner string, h *hub.Hub, most, mostOfOwner int) error {
 	return nil
 }
 
-func (t *station) release(owner string, h *hub.Hub) {
+func (t *registry) release(owner string, h *hub.Hub) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.giveBack(owner, h)
+}
+
+// releaseOf gives the place of a stream back that has ended.
+func (t *registry) releaseOf(s *stream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !s.released {
+		s.released = true
+		t.giveBack(s.owner, s.hub)
+	}
+}
+
+// giveBack is called with the lock held.
+func (t *registry) giveBack(owner string, h *hub.Hub) {
 	t.open--
 	if t.byOwner[owner]--; t.byOwner[owner] == 0 {
 		delete(t.byOwner, owner)
@@ -95,7 +115,7 @@ func (t *station) release(owner string, h *hub.Hub) {
 }
 
 // add begins the stream's heartbeats.
-func (t *station) add(s *stream) {
+func (t *registry) add(s *stream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
@@ -118,7 +138,7 @@ func (t *station) add(s *stream) {
 	}
 }
 
-func (t *station) remove(s *stream) {
+func (t *registry) remove(s *stream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s.place >= 0 {
@@ -129,15 +149,15 @@ func (t *station) remove(s *stream) {
 	}
 }
 
-// pollEvery is how long the station may sleep.
+// pollEvery is how long the registry may sleep.
 func pollEvery() time.Duration {
-	if blocked() > 0 {
-		return stuckPoll
+	if reactor.Blocked() > 0 {
+		return blockedPoll
 	}
 	return exitPoll
 }
 
-func (t *station) poke() {
+func (t *registry) poke() {
 	select {
 	case t.kick <- struct{}{}:
 	default:
@@ -145,7 +165,7 @@ func (t *station) poke() {
 }
 
 // drain sends every stream away.
-func (t *station) drain() {
+func (t *registry) drain() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.leaving = true
@@ -156,12 +176,12 @@ func (t *station) drain() {
 }
 
 // run is the one timer of all streams.
-func (t *station) run(finished chan struct{}) {
+func (t *registry) run(finished chan struct{}) {
 	defer close(finished)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var due []*stream
-	var checked time.Time
+	var checked, listened time.Time
 	for {
 		now := time.Now()
 		t.mu.Lock()
@@ -183,9 +203,13 @@ func (t *station) run(finished chan struct{}) {
 		if leave {
 			t.drain()
 		}
-		if now.Sub(checked) >= stuckPoll {
+		if now.Sub(checked) >= blockedPoll {
 			checked = now
-			checkStuck(now)
+			reactor.CheckBlocked(now)
+		}
+		if now.Sub(listened) >= silencePoll {
+			listened = now
+			t.endSilent(now)
 		}
 		for i, s := range due {
 			what, ends := s.verdict(now)
@@ -204,7 +228,7 @@ func (t *station) run(finished chan struct{}) {
 }
 
 // checkAll ends the streams whose credential does not hold any more.
-func (t *station) checkAll(now time.Time) {
+func (t *registry) checkAll(now time.Time) {
 	t.mu.Lock()
 	all := slices.Clone(t.queue)
 	t.mu.Unlock()
@@ -218,8 +242,8 @@ func (t *station) checkAll(now time.Time) {
 }
 
 // endsAt notes when the stream's credential ends, where that has changed. Only the
-// station's goroutine calls it.
-func (t *station) endsAt(s *stream, ends time.Time) {
+// registry's goroutine calls it.
+func (t *registry) endsAt(s *stream, ends time.Time) {
 	if ends.Equal(s.ends) {
 		return
 	}
@@ -286,7 +310,7 @@ func (q *dueQueue) Pop() any {
 const exitTimeout = 3 * time.Second
 
 // wait returns when every stream is gone, or after exitTimeout.
-func (t *station) wait(ctx context.Context) {
+func (t *registry) wait(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, exitTimeout)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -300,14 +324,14 @@ func (t *station) wait(ctx context.Context) {
 	}
 }
 
-func (t *station) count() int {
+func (t *registry) count() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.open
 }
 
 // used are the hubs that have streams.
-func (t *station) used() []*hub.Hub {
+func (t *registry) used() []*hub.Hub {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	out := make([]*hub.Hub, 0, len(t.hubs))

@@ -19,21 +19,11 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/modules/stream/reactor"
 )
 
-// active is how many streams the reactor holds.
-func active() int {
-	f := currentReactor()
-	if f == nil {
-		return 0
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.active
-}
-
 func TestConnectionsAreTakenOver(t *testing.T) {
-	for name, want := range map[string]int{"HTTP/1.1": 3, "kept": 0, "HTTP/1.1 over TLS": 0, "HTTP/2": 0} {
+	for name, want := range map[string]int{"HTTP/1.1": 3, "kept": 0, "HTTP/1.1 over TLS": 3, "HTTP/2": 0} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, func(s *site) {
 				s.stream["keep_connections"] = name == "kept"
@@ -46,7 +36,7 @@ func TestConnectionsAreTakenOver(t *testing.T) {
 			for _, r := range readers {
 				wantIDs(t, r.ids(10), 1, 10)
 			}
-			s.eventually(fmt.Sprintf("%d taken over", want), func() bool { return active() == want })
+			s.eventually(fmt.Sprintf("%d taken over", want), func() bool { return reactor.Active() == want })
 			readers[0].close()
 			s.eventually("one has left", func() bool { return the.count() == 2 })
 			s.publishN(10)
@@ -59,72 +49,81 @@ func TestConnectionsAreTakenOver(t *testing.T) {
 // whether the connection was taken over or not.
 func TestAccessLog(t *testing.T) {
 	for _, kept := range []bool{false, true} {
-		t.Run(fmt.Sprintf("kept=%v", kept), func(t *testing.T) {
-			s := newSite(t, func(s *site) {
-				s.stream["keep_connections"] = kept
-				s.server["logs"] = map[string]any{"default_logger_name": "streams"}
-			})
-			lines := func() (out []map[string]any) {
-				f, err := os.Open(s.log)
-				if err != nil {
-					t.Fatal(err)
+		for _, way := range []string{"HTTP/1.1", "HTTP/1.1 over TLS"} {
+			t.Run(fmt.Sprintf("%s, kept=%v", way, kept), func(t *testing.T) {
+				s := newSite(t, func(s *site) {
+					if change := ways(t)[way]; change != nil {
+						change(s)
+					}
+					s.stream["keep_connections"] = kept
+					s.server["logs"] = map[string]any{"default_logger_name": "streams"}
+				})
+				lines := func() (out []map[string]any) {
+					f, err := os.Open(s.log)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer f.Close()
+					for in := bufio.NewScanner(f); in.Scan(); {
+						var line map[string]any
+						if json.Unmarshal(in.Bytes(), &line) == nil && line["logger"] == "http.log.access.streams" &&
+							strings.HasPrefix(line["request"].(map[string]any)["uri"].(string), "/stream") {
+							out = append(out, line)
+						}
+					}
+					return out
 				}
-				defer f.Close()
-				for in := bufio.NewScanner(f); in.Scan(); {
-					var line map[string]any
-					if json.Unmarshal(in.Bytes(), &line) == nil && line["logger"] == "http.log.access.streams" &&
-						strings.HasPrefix(line["request"].(map[string]any)["uri"].(string), "/stream") {
-						out = append(out, line)
+				r := s.open("workflow_id=wf", "Authorization", "unknown", "User-Agent", "test")
+				s.publishN(3)
+				wantIDs(t, r.ids(3), 1, 3)
+				if !kept {
+					s.eventually("taken over", func() bool { return reactor.Active() == 1 })
+				}
+				if got := lines(); len(got) != 0 {
+					t.Fatalf("logged while it is open: %v", got)
+				}
+				open := time.Since(the.oldest())
+				r.close()
+				s.eventually("the end is logged", func() bool { return len(lines()) == 1 })
+				line := lines()[0]
+				request := line["request"].(map[string]any)
+				for field, want := range map[string]any{
+					"msg": "handled request", "level": "info", "status": 200.0,
+				} {
+					if line[field] != want {
+						t.Errorf("%s is %v", field, line[field])
 					}
 				}
-				return out
-			}
-			r := s.open("workflow_id=wf", "Authorization", "unknown", "User-Agent", "test")
-			s.publishN(3)
-			wantIDs(t, r.ids(3), 1, 3)
-			if !kept {
-				s.eventually("taken over", func() bool { return active() == 1 })
-			}
-			if got := lines(); len(got) != 0 {
-				t.Fatalf("logged while it is open: %v", got)
-			}
-			open := time.Since(the.oldest())
-			r.close()
-			s.eventually("the end is logged", func() bool { return len(lines()) == 1 })
-			line := lines()[0]
-			request := line["request"].(map[string]any)
-			for field, want := range map[string]any{
-				"msg": "handled request", "level": "info", "status": 200.0,
-			} {
-				if line[field] != want {
-					t.Errorf("%s is %v", field, line[field])
+				for field, want := range map[string]any{
+					"uri": "/stream?workflow_id=wf", "method": "GET", "proto": "HTTP/1.1", "client_ip": "127.0.0.1", "remote_ip": "127.0.0.1",
+				} {
+					if request[field] != want {
+						t.Errorf("request %s is %v", field, request[field])
+					}
 				}
-			}
-			for field, want := range map[string]any{
-				"uri": "/stream?workflow_id=wf", "method": "GET", "proto": "HTTP/1.1", "client_ip": "127.0.0.1", "remote_ip": "127.0.0.1",
-			} {
-				if request[field] != want {
-					t.Errorf("request %s is %v", field, request[field])
+				if h := request["headers"].(map[string]any); fmt.Sprint(h["Authorization"]) != "[REDACTED]" || fmt.Sprint(h["User-Agent"]) != "[test]" {
+					t.Errorf("headers %v", h)
 				}
-			}
-			if h := request["headers"].(map[string]any); fmt.Sprint(h["Authorization"]) != "[REDACTED]" || fmt.Sprint(h["User-Agent"]) != "[test]" {
-				t.Errorf("headers %v", h)
-			}
-			if size := line["size"].(float64); size < 3*100 {
-				t.Errorf("size %v", size)
-			}
-			if d := line["duration"].(float64); d < open.Seconds() {
-				t.Errorf("duration %v of a stream open for %v", d, open)
-			}
-			if h := line["resp_headers"].(map[string]any); fmt.Sprint(h["Content-Type"]) != "[text/event-stream]" || h["Transfer-Encoding"] != nil {
-				t.Errorf("response headers %v", h)
-			}
-		})
+				if size := line["size"].(float64); size < 3*100 {
+					t.Errorf("size %v", size)
+				}
+				if d := line["duration"].(float64); d < open.Seconds() {
+					t.Errorf("duration %v of a stream open for %v", d, open)
+				}
+				if h := line["resp_headers"].(map[string]any); fmt.Sprint(h["Content-Type"]) != "[text/event-stream]" || h["Transfer-Encoding"] != nil {
+					t.Errorf("response headers %v", h)
+				}
+				shown, _ := request["tls"].(map[string]any)
+				if secure := way != "HTTP/1.1"; secure != (shown != nil) || secure && shown["server_name"] != "localhost" {
+					t.Errorf("tls %v", shown)
+				}
+			})
+		}
 	}
 }
 
 // oldest is when the first of the open streams began.
-func (t *station) oldest() time.Time {
+func (t *registry) oldest() time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	first := time.Now()
@@ -141,7 +140,7 @@ func (t *station) oldest() time.Time {
 func TestASlowLogHoldsNobodyUp(t *testing.T) {
 	s := newSite(t, nil)
 	readers := []*reader{s.open(""), s.open(""), s.open(""), s.open("")}
-	s.eventually("taken over", func() bool { return active() == 4 })
+	s.eventually("taken over", func() bool { return reactor.Active() == 4 })
 	// All of them log to a sink that takes nothing.
 	blocked, entered := make(chan struct{}), make(chan struct{}, 4)
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{}), zapcore.AddSync(writerFunc(func(b []byte) (int, error) {
@@ -149,11 +148,11 @@ func TestASlowLogHoldsNobodyUp(t *testing.T) {
 		<-blocked
 		return len(b), nil
 	})), zapcore.DebugLevel))
-	burials.Lock() // which orders this before any end
+	closeQueue.Lock() // which orders this before any end
 	for _, open := range the.streams() {
 		open.log = log
 	}
-	burials.Unlock()
+	closeQueue.Unlock()
 	readers[0].close()
 	readers[1].close()
 	<-entered

@@ -1,4 +1,4 @@
-package stream
+package reactor
 
 import (
 	"crypto/tls"
@@ -28,7 +28,7 @@ func TestTune(t *testing.T) {
 		}
 		defer conn.Close()
 		for timeout, want := range map[time.Duration]int{25 * time.Second: 50_000, time.Second: 20_000} {
-			tune(wrap(conn), timeout)
+			Tune(wrap(conn), timeout)
 			raw, err := conn.(*net.TCPConn).SyscallConn()
 			if err != nil {
 				t.Fatal(err)
@@ -45,5 +45,5 @@ func TestTune(t *testing.T) {
 			})
 		}
 	}
-	tune(nil, time.Second) // HTTP/3 has no such connection
+	Tune(nil, time.Second) // HTTP/3 has no such connection
 }
