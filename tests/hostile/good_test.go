@@ -102,9 +102,9 @@ func (x *goodTenant) webhook(ctx context.Context) {
 	workflow := fmt.Sprintf("strategy_workflow-%s-%d", x.name, n/20)
 	body := gateway.Event(workflow, "content_review", strconv.FormatInt(n, 10), map[string]any{"results": strings.Repeat("a", int(n%7)*300)})
 	for try := 0; try < 100; try++ {
-		begin := time.Now()
+		begin, phase := time.Now(), x.phase.get()
 		resp, err := x.client(n).Post(body)
-		took, phase := time.Since(begin), x.phase.get()
+		took := time.Since(begin)
 		if err == nil && resp.Status == http.StatusOK {
 			x.figures.add(phase, "webhook", took)
 			var a gateway.Answer
@@ -139,9 +139,9 @@ func (x *goodTenant) failed(phase int, what string, took time.Duration, resp *ga
 
 // get asks for something and tells how it was answered.
 func (x *goodTenant) get(what, path string, c *gateway.Client) *gateway.Response {
-	begin := time.Now()
+	begin, phase := time.Now(), x.phase.get()
 	resp, err := c.Do(http.MethodGet, path, nil, "Authorization", "Bearer "+x.creds.Key)
-	took, phase := time.Since(begin), x.phase.get()
+	took := time.Since(begin)
 	if err != nil || resp.Status != http.StatusOK {
 		x.failed(phase, what, took, resp, err)
 		return nil
@@ -219,9 +219,9 @@ func (x *goodTenant) resume(context.Context) {
 	// Two senders: what is acknowledged last need not be the newest. What has a
 	// lower number is in the log by then, known to the ledger or not yet.
 	from := seqs[max(0, len(seqs)-100)]
-	begin := time.Now()
+	begin, phase := time.Now(), x.phase.get()
 	s, err := x.fresh.Open("", "Last-Event-ID", "evt_"+strconv.FormatUint(from, 10))
-	took, phase := time.Since(begin), x.phase.get()
+	took := time.Since(begin)
 	if err != nil {
 		x.figures.failed(phase, "stream opened")
 		x.wrong.add(phase, "stream not opened", "after %v: %v", took.Round(time.Millisecond), err)

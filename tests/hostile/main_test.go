@@ -47,7 +47,10 @@ func configured(t *testing.T) settings {
 			t.Fatalf("OSA_HOSTILE is %q; want a duration of 1s at least", raw)
 		}
 		s.attack = attack
-		if attack >= 2*time.Minute {
+		switch {
+		case attack < 10*time.Second:
+			s.calm = 2 * time.Second
+		case attack >= 2*time.Minute:
 			s.calm = 20 * time.Second
 		}
 	}
