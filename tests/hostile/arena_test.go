@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -34,8 +35,8 @@ const (
 // arena is a gateway with its tenants.
 type arena struct {
 	*gateway.Gateway
-	settings
-	phase phases
+	settings settings
+	phase    phases
 
 	hostile *tenant
 	good    []*tenant
@@ -160,6 +161,37 @@ func needDescriptors(t *testing.T, n uint64) {
 	}
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// seed gives the hostile tenant what its lists and streams are long of: a page of
+// events with the longest of everything, and some with the largest body.
+func (a *arena) seed(t *testing.T) {
+	t.Helper()
+	m := &mark{answers: make(map[int]int)}
+	bodies := make(chan []byte)
+	var senders sync.WaitGroup
+	for n := range 16 {
+		w := &worker{arena: a, n: n, from: "127.0.0.66", rng: newRand(a.settings.seed + uint64(n)), mark: m}
+		senders.Go(func() {
+			client, done := w.client()
+			defer done()
+			for body := range bodies {
+				w.send(t.Context(), client, body)
+			}
+		})
+	}
+	rng := newRand(a.settings.seed)
+	for range 1000 {
+		bodies <- shallow(rng, true)
+	}
+	for _, body := range largestBodies() {
+		bodies <- body
+	}
+	close(bodies)
+	senders.Wait()
+	if n := a.hostile.ledger.count(); n != 1002 {
+		t.Fatalf("%d of 1002 events of the hostile tenant were taken: %s", n, m.summary())
 	}
 }
 

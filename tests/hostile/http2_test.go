@@ -102,7 +102,7 @@ func h2ResetFlood(ctx context.Context, w *worker) {
 		if err == nil {
 			err = h.WriteRSTStream(id, http2.ErrCodeCancel)
 		}
-		if err != nil || n%100 == 99 && !pause(ctx, 10*time.Millisecond) {
+		if err != nil || n%100 == 99 && !pause(ctx, 50*time.Millisecond) {
 			break
 		}
 	}
@@ -127,7 +127,7 @@ func h2SettingsFlood(ctx context.Context, w *worker) {
 			w.cutOff(ctx)
 			return
 		}
-		if n%200 == 199 && !pause(ctx, 10*time.Millisecond) {
+		if n%200 == 199 && !pause(ctx, 50*time.Millisecond) {
 			return
 		}
 	}

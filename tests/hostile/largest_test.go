@@ -146,10 +146,11 @@ func largest(rng *rand.Rand, size int) []byte {
 	return b.Bytes()
 }
 
-// shallow is a small event whose ids nobody has had before.
-func shallow(rng *rand.Rand) []byte {
+// shallow is a small event whose ids nobody has had before, with the longest
+// error text that is kept or with none.
+func shallow(rng *rand.Rand, failed bool) []byte {
 	errorText := ""
-	if rng.IntN(4) == 0 {
+	if failed {
 		errorText = `,"error_message":` + quoted(astral(rng, 1<<10)) // 4 KiB
 	}
 	return fmt.Appendf(nil, `{"workflow_id":%s,"agent_id":%s,"event_type":%s,"workflow_name":%s,"timestamp":%q%s}`,

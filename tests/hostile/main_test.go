@@ -107,6 +107,7 @@ func TestHostile(t *testing.T) {
 	a := newArena(t, s)
 	t.Logf("%d tricks for %v, seed %d", len(s.tricks), s.attack, s.seed)
 
+	a.seed(t)
 	good := startGood(t, a)
 	watch := startWatch(t, a)
 	defer watch.stop()

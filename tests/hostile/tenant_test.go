@@ -18,8 +18,8 @@ import (
 
 // tenantTricks are those of a tenant with valid credentials.
 var tenantTricks = []trick{
-	{"tenant-largest-webhooks", 4, 500 * time.Millisecond, largestWebhooks},
-	{"tenant-deep-webhooks", 2, 500 * time.Millisecond, deepWebhooks},
+	{"tenant-largest-webhooks", 2, time.Second, largestWebhooks},
+	{"tenant-deep-webhooks", 1, time.Second, deepWebhooks},
 	{"tenant-distinct-webhooks", 6, 0, distinctWebhooks},
 	{"tenant-duplicates", 2, 0, duplicates},
 	{"tenant-half-webhooks", 30, 0, halfWebhooks},
@@ -57,7 +57,7 @@ func largestWebhooks(ctx context.Context, w *worker) {
 	defer done()
 	body := largestBodies()[w.rng.IntN(2)]
 	body = append([]byte(`{"correlation_id":"`+gateway.RandomText()+`",`), body[1:]...)
-	w.send(ctx, client, body[:])
+	w.send(ctx, client, body)
 }
 
 // largestBodies leave room for a member before them.
@@ -82,7 +82,7 @@ func distinctWebhooks(ctx context.Context, w *worker) {
 	client, done := w.client()
 	defer done()
 	for range 100 {
-		w.send(ctx, client, shallow(w.rng))
+		w.send(ctx, client, shallow(w.rng, w.rng.IntN(4) == 0))
 		if !pause(ctx, 10*time.Millisecond) {
 			return
 		}

@@ -86,13 +86,12 @@ func reset(ctx context.Context, w *worker) {
 	_, _ = io.WriteString(conn, text)
 }
 
-// stuff writes a request again and again, and reads nothing.
+// stuff sends a request again and again, and reads nothing.
 func (w *worker) stuff(ctx context.Context, conn net.Conn, request string) {
 	_ = tcp(conn).SetReadBuffer(4 << 10)
-	block := []byte(strings.Repeat(request, max(1, 4096/len(request))))
-	for ctx.Err() == nil {
-		// Neither end goes on: hold it until the gateway has had enough.
-		if _, err := conn.Write(block); err != nil {
+	for pause(ctx, 20*time.Millisecond) {
+		// In the end neither side goes on: it is held until the gateway has had enough.
+		if _, err := io.WriteString(conn, request); err != nil {
 			w.cutOff(ctx)
 			return
 		}
