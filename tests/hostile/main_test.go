@@ -112,15 +112,16 @@ func TestHostile(t *testing.T) {
 	watch := startWatch(t, a)
 	defer watch.stop()
 
-	a.phase.enter(before)
+	watch.enter(t, before)
 	a.wait(t, s.calm)
 	rest := watch.rest(t)
 
-	a.phase.enter(during)
+	watch.enter(t, during)
 	marks := a.attack(t, s)
 
-	a.phase.enter(after)
+	watch.enter(t, after)
 	a.wait(t, s.calm)
+	watch.enter(t, phaseCount)
 	good.finish(t)
 	settled := watch.settle(t, rest)
 

@@ -4,6 +4,7 @@ package hostile
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"text/tabwriter"
@@ -11,8 +12,17 @@ import (
 )
 
 // answeredWithin is when everything that a good tenant asks is to be answered, at
-// the latest. It is no measure of speed: the attackers share the machine.
+// the latest. It is no measure of speed: the attackers share the machine. Where
+// others take more than half of it, nothing is said but that clients, who give up
+// after 30 s, got their answers.
 const answeredWithin = 10 * time.Second
+
+// busyElsewhere tells whether other processes took more than half of the machine.
+func (r *report) busyElsewhere(phase int) bool {
+	return r.cores(phase).others > float64(runtime.NumCPU())/2
+}
+
+func (r *report) cores(phase int) cores { return r.watch.began[phase+1].since(r.watch.began[phase]) }
 
 // report is what a run found.
 type report struct {
@@ -58,6 +68,11 @@ func (r *report) String() string {
 	}
 	r.watch.mu.Unlock()
 	row(fmt.Sprintf("%v later", r.settled.took.Round(100*time.Millisecond)), r.settled.load)
+	fmt.Fprintf(w, "\nprocessors kept busy, of %d\tgateway\tthis test\tothers\n", runtime.NumCPU())
+	for phase, name := range phaseNames {
+		c := r.cores(phase)
+		fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%.2f\n", name, c.gateway, c.attackers, c.others)
+	}
 	fmt.Fprintln(w, "\ntrick\tworkers\tturns\tcut\tnot connected\tMiB sent\tanswers")
 	for _, m := range r.marks {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%.1f\t%s\n", m.name, m.workers, m.turns.Load(), m.cut.Load(), m.refusedConnections.Load(),
@@ -81,7 +96,7 @@ func (r *report) judge(t *testing.T) {
 			if s.n == 0 {
 				t.Errorf("%s: no %s succeeded", name, what)
 			}
-			if s.most > answeredWithin {
+			if s.most > answeredWithin && !r.busyElsewhere(phase) {
 				t.Errorf("%s: a %s took %v", name, what, s.most)
 			}
 		}

@@ -52,6 +52,20 @@ type watch struct {
 	done   sync.WaitGroup
 	mu     sync.Mutex
 	most   [phaseCount]load
+	began  [phaseCount + 1]spent
+}
+
+// enter begins a phase; phaseCount ends the last one.
+func (w *watch) enter(t *testing.T, phase int) {
+	t.Helper()
+	s, err := w.spent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.began[phase] = s
+	if phase < phaseCount {
+		w.phase.enter(int32(phase)) //nolint:gosec // it is small
+	}
 }
 
 func startWatch(t *testing.T, a *arena) *watch {
