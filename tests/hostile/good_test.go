@@ -100,13 +100,17 @@ func (x *goodTenant) client(n int64) *gateway.Client {
 func (x *goodTenant) webhook(ctx context.Context) {
 	n := x.n.Add(1)
 	workflow := fmt.Sprintf("strategy_workflow-%s-%d", x.name, n/20)
-	body := gateway.Event(workflow, "content_review", strconv.FormatInt(n, 10), map[string]any{"results": strings.Repeat("a", int(n%7)*300)})
+	what, size := "webhook", int(n%7)*300
+	if n%40 == 0 { // an agent's long report
+		what, size = "large webhook", 400_000
+	}
+	body := gateway.Event(workflow, "content_review", strconv.FormatInt(n, 10), map[string]any{"results": strings.Repeat("a", size)})
 	for try := 0; try < 100; try++ {
 		begin, phase := time.Now(), x.phase.get()
 		resp, err := x.client(n).Post(body)
 		took := time.Since(begin)
 		if err == nil && resp.Status == http.StatusOK {
-			x.figures.add(phase, "webhook", took)
+			x.figures.add(phase, what, took)
 			var a gateway.Answer
 			err := json.Unmarshal(resp.Body, &a)
 			seq := (gateway.Message{ID: a.WebhookID}).Seq()
@@ -119,7 +123,7 @@ func (x *goodTenant) webhook(ctx context.Context) {
 			x.sent.Store(seq, moment{begin, phase})
 			return
 		}
-		x.failed(phase, "webhook", took, resp, err)
+		x.failed(phase, what, took, resp, err)
 		if !pause(ctx, 200*time.Millisecond) && try > 20 {
 			break
 		}

@@ -34,7 +34,7 @@ type report struct {
 	settled settled
 }
 
-var asked = []string{"webhook", "list", "event", "health", "stream opened", "stream resumed", "webhook to stream"}
+var asked = []string{"webhook", "large webhook", "list", "event", "health", "stream opened", "stream resumed", "webhook to stream"}
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond)) }
 

@@ -21,6 +21,7 @@ var strangerTricks = []trick{
 	{"half-request-line", 50, 0, halfRequestLine},
 	{"half-header", 50, 0, halfHeader},
 	{"half-body-small", 60, 0, halfBodySmall},
+	{"half-body-medium", 150, time.Second, halfBodyMedium},
 	{"half-body-large", 40, time.Second, halfBodyLarge},
 	{"half-body-chunked", 40, 0, halfBodyChunked},
 	{"expect-continue", 30, 0, expectContinue},
@@ -80,6 +81,15 @@ func halfBodySmall(ctx context.Context, w *worker) {
 	if conn, done, ok := w.dial(ctx, w.Addr); ok {
 		defer done()
 		w.drip(ctx, conn, w.head("Content-Length: 2000")+`{"workflow_id":"`, 'a', time.Second)
+	}
+}
+
+// halfBodyMedium are as large as what is still small to the gateway, which keeps
+// room for those.
+func halfBodyMedium(ctx context.Context, w *worker) {
+	if conn, done, ok := w.dial(ctx, w.Addr); ok {
+		defer done()
+		w.drip(ctx, conn, w.head("Content-Length: 256000")+`{"workflow_id":"`+strings.Repeat("a", 250_000), 'a', time.Second)
 	}
 }
 
