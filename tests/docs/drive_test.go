@@ -42,7 +42,7 @@ type probe struct {
 
 // url of the route; last is what stands for its asterisk.
 func (p *probe) url(last string) string {
-	path := p.leaf.path
+	path := p.path
 	if path == "" {
 		path = "/any"
 	}
@@ -83,7 +83,7 @@ func (p *probe) ask(method, url string, body []byte, header ...string) answer {
 	if err != nil {
 		p.t.Fatalf("%s %s: %v", method, url, err)
 	}
-	if p.leaf.has("osa_guard") != nil && resp.Header.Get("X-Request-Id") == "" {
+	if p.has("osa_guard") != nil && resp.Header.Get("X-Request-Id") == "" {
 		p.t.Errorf("%s %s: %d without X-Request-ID, behind osa_guard", method, url, resp.StatusCode)
 	}
 	return answer{resp, raw, id}
@@ -97,14 +97,14 @@ func (p *probe) want(what string, a answer, statuses ...int) {
 		return
 	}
 	var e gateway.Error
-	if a.StatusCode >= 400 && p.leaf.shaped && a.Request.Method != http.MethodHead &&
+	if a.StatusCode >= 400 && p.shaped && a.Request.Method != http.MethodHead &&
 		(json.Unmarshal(a.body, &e) != nil || e.Error == "" || e.Message == "" || e.RequestID == "") {
 		p.t.Errorf("%s: an error that is not in the one shape: %.200s", what, a.body)
 	}
 }
 
 func (p *probe) takes(method string) bool {
-	return len(p.leaf.methods) == 0 || slices.Contains(p.leaf.methods, method)
+	return len(p.methods) == 0 || slices.Contains(p.methods, method)
 }
 
 // secret is the value that a placeholder of the configuration has.
@@ -114,7 +114,7 @@ func (p *probe) secret(value string) string {
 	case !ok:
 		return value
 	case name == "OSA_WEBHOOK_SHARED_SECRET":
-		return p.Gateway.Secret
+		return p.Secret
 	}
 	if p.env[name] == "" {
 		p.t.Fatalf("nobody here knows the secret %s", value)
@@ -152,7 +152,7 @@ func (p *probe) signatures(h *handler, body []byte) (good []string, bad map[stri
 // credentials of the route: headers of those that are enough, and the status of
 // those that are not.
 func (p *probe) credentials() (good [][]string, bad map[string]int) {
-	h := p.leaf.has("osa_auth")
+	h := p.has("osa_auth")
 	if h == nil {
 		return [][]string{nil}, nil
 	}
@@ -198,7 +198,7 @@ func (p *probe) admitted(method, url string, body func() []byte, check func(a an
 		}
 		p.want("a credential that is not enough", p.ask(method, url, make1(), header...), status)
 	}
-	signed := p.leaf.has("osa_signature")
+	signed := p.has("osa_signature")
 	for _, header := range good {
 		b := make1()
 		if signed == nil || slices.Contains(signed.Unsigned, method) {
@@ -238,7 +238,7 @@ func (p *probe) proxy() {
 			}
 		})
 	}
-	g := p.leaf.has("osa_guard")
+	g := p.has("osa_guard")
 	if g == nil {
 		return
 	}
@@ -248,7 +248,7 @@ func (p *probe) proxy() {
 	}
 	// A body is refused for its size or type, or first for its credential.
 	refused := []int{http.StatusRequestEntityTooLarge}
-	if p.leaf.has("osa_auth") != nil || p.leaf.has("osa_signature") != nil {
+	if p.has("osa_auth") != nil || p.has("osa_signature") != nil {
 		refused = append(refused, http.StatusUnauthorized)
 	}
 	p.want("a body beyond the bound", p.ask(http.MethodPost, url, bytes.Repeat([]byte(" "), int(limit)+1)), refused...)
@@ -264,7 +264,7 @@ func (p *probe) webhook() {
 		if status := text(a.body, "status"); status != "processed" {
 			p.t.Errorf("a new event is answered %.200s", a.body)
 		}
-		good, _ := p.signatures(p.leaf.has("osa_signature"), body)
+		good, _ := p.signatures(p.has("osa_signature"), body)
 		again := p.ask(http.MethodPost, url, body, "X-OSA-Signature", good[0])
 		p.want("the same again", again, http.StatusOK)
 		if text(again.body, "status") != "duplicate" || text(again.body, "webhook_id") != text(a.body, "webhook_id") {
@@ -353,7 +353,7 @@ func (p *probe) status() {
 	want, err := strconv.Atoi(strings.Trim(string(p.StatusCode), `"`))
 	if err != nil {
 		want = http.StatusInternalServerError
-		if p.leaf.Handler == "static_response" {
+		if p.Handler == "static_response" {
 			want = http.StatusOK
 		}
 	}

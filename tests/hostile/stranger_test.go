@@ -16,12 +16,12 @@ import (
 
 // strangerTricks need no credentials.
 var strangerTricks = []trick{
-	{"connect-and-wait", 100, 0, connectAndWait},
+	{"connect-and-wait", 60, 0, connectAndWait},
 	{"connect-beyond-descriptors", descriptors + 400, 0, connectAndWait},
-	{"half-request-line", 50, 0, halfRequestLine},
-	{"half-header", 50, 0, halfHeader},
-	{"half-body-small", 60, 0, halfBodySmall},
-	{"half-body-medium", 150, time.Second, halfBodyMedium},
+	{"half-request-line", 30, 0, halfRequestLine},
+	{"half-header", 30, 0, halfHeader},
+	{"half-body-small", 30, 0, halfBodySmall},
+	{"half-body-medium", 130, time.Second, halfBodyMedium},
 	{"half-body-large", 40, time.Second, halfBodyLarge},
 	{"half-body-chunked", 40, 0, halfBodyChunked},
 	{"expect-continue", 30, 0, expectContinue},
@@ -33,8 +33,8 @@ var strangerTricks = []trick{
 	{"pipeline", 2, 100 * time.Millisecond, pipeline},
 	{"unknown-hosts", 2, 10 * time.Millisecond, unknownHosts},
 	{"reset", 4, 20 * time.Millisecond, reset},
-	{"vanish", 60, 0, vanish},
-	{"tls-half-handshake", 40, 0, tlsHalfHandshake},
+	{"vanish", 40, 0, vanish},
+	{"tls-half-handshake", 20, 0, tlsHalfHandshake},
 	{"h2-reset-flood", 2, 50 * time.Millisecond, h2ResetFlood},
 	{"h2-settings-flood", 2, 50 * time.Millisecond, h2SettingsFlood},
 	{"h2-continuation", 4, 50 * time.Millisecond, h2Continuation},
