@@ -101,7 +101,7 @@ func (x *goodTenant) webhook(ctx context.Context) {
 	n := x.n.Add(1)
 	workflow := fmt.Sprintf("strategy_workflow-%s-%d", x.name, n/20)
 	what, size := "webhook", int(n%7)*300
-	if n%40 == 0 { // an agent's long report
+	if n%40 == 20 { // an agent's long report
 		what, size = "large webhook", 400_000
 	}
 	body := gateway.Event(workflow, "content_review", strconv.FormatInt(n, 10), map[string]any{"results": strings.Repeat("a", size)})

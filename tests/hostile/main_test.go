@@ -49,7 +49,7 @@ func configured(t *testing.T) settings {
 		s.attack = attack
 		switch {
 		case attack < 10*time.Second:
-			s.calm = 2 * time.Second
+			s.calm = 3 * time.Second
 		case attack >= 2*time.Minute:
 			s.calm = 20 * time.Second
 		}
