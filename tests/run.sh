@@ -4,6 +4,7 @@
 #   OSA_FAULTS   faults of the fault suite (default: a short form)
 #   OSA_MEMORY, OSA_MEMORY_STORE  load and store of the runs in 256 MiB: see tests/memory
 #   OSA_SOAK     how long the soak lasts
+#   OSA_HOSTILE  how long the attack of tests/hostile lasts
 #   OSA_FUZZTIME how long each fuzz target runs, as go test's -fuzztime takes it
 #                (default 1500x: by count, since Go can take the end of a time for a
 #                failure)
@@ -53,7 +54,8 @@ for file in $(grep -rl --include='*_test.go' '^func Fuzz' . | sort); do
 done
 
 step "end to end, on the real binary"
-# Other people's clients follow the stream: a browser, and an npm package.
+# Other people's clients follow the stream: a browser, and an npm package. The
+# documentation's commands use curl.
 # Here and nowhere else they are installed: the tests say what they miss.
 need() { # Debian package, commands of which one must be there
 	local package=$1 command
@@ -69,6 +71,7 @@ need() { # Debian package, commands of which one must be there
 	apt-get update -q && apt-get install -qy --no-install-recommends "$package"
 }
 need nodejs node
+need curl curl
 need npm npm
 need chromium chromium chromium-browser google-chrome google-chrome-stable
 # The fault suite cuts the power of a file system of its own, and tests/memory
