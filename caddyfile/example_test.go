@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -161,32 +160,8 @@ func TestProductionNamesEveryProblem(t *testing.T) {
 	}
 }
 
-var caddyfileBlock = regexp.MustCompile("(?s)```caddyfile\n(.*?)```")
-
-// TestDocs adapts every Caddyfile in the documentation.
-func TestDocs(t *testing.T) {
-	pages := []string{"../README.md"}
-	directives, err := filepath.Glob("../docs/directives/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	blocks := 0
-	for _, page := range append(pages, directives...) {
-		b, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range caddyfileBlock.FindAllStringSubmatch(string(b), -1) {
-			blocks++
-			if _, err := adapt(m[1]); err != nil {
-				t.Errorf("%s: %v\n%s", page, err, m[1])
-			}
-		}
-	}
-	if blocks == 0 {
-		t.Error("the documentation has no Caddyfile")
-	}
-	// Every directive has its page.
+// TestPages: every directive has its page. tests/docs runs what stands on them.
+func TestPages(t *testing.T) {
 	for _, name := range directiveNames(t) {
 		if _, err := os.Stat("../docs/directives/" + name + ".md"); err != nil {
 			t.Errorf("%s has no page: %v", name, err)

@@ -167,7 +167,7 @@ func (w *words) secret() bool {
 	// From the end: the last words say what it is.
 	for j := w.n - 1; j >= 0; j-- {
 		for i := j; i >= 0 && i > j-4; i-- {
-			if !secretWords(w.span(i, j)) && !(i == j && endsSecret(w.word(i))) {
+			if !secretWords(w.span(i, j)) && (i != j || !endsSecret(w.word(i))) {
 				continue
 			}
 			if j < w.n-1 && about(w.word(w.n-1)) {

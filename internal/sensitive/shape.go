@@ -2,6 +2,7 @@ package sensitive
 
 import (
 	"encoding/base64"
+	"slices"
 	"strings"
 )
 
@@ -96,14 +97,16 @@ func (c *scanner) jwt(i int) int {
 	return end
 }
 
+var awsPrefixes = []string{"AKIA", "ASIA", "ABIA", "ACCA"}
+
 // awsKey is the length of an AWS access key id that s begins with.
 func awsKey(s string) int {
 	const length = 20
-	if len(s) < length || !(strings.HasPrefix(s, "AKIA") || strings.HasPrefix(s, "ASIA") || strings.HasPrefix(s, "ABIA") || strings.HasPrefix(s, "ACCA")) {
+	if len(s) < length || !slices.Contains(awsPrefixes, s[:4]) {
 		return 0
 	}
 	for _, b := range []byte(s[:length]) {
-		if !(b >= 'A' && b <= 'Z' || b >= '0' && b <= '9') {
+		if (b < 'A' || b > 'Z') && (b < '0' || b > '9') {
 			return 0
 		}
 	}

@@ -266,7 +266,7 @@ func TestEvent(t *testing.T) {
 	if got.ID != "evt_1" || got.EventType != "custom" || got.Size != len(body) {
 		t.Errorf("%+v", got)
 	}
-	want := `,"payload":{"workflow_id":"wf_1","n":1e400,"n":-0.10,"s":"\ud800","data":{"api_key":"***","nested":[{"Password":"***"}]},"html":"<&>"}}`
+	want := `,"payload":{"workflow_id":"wf_1","n":1e400,"n":-0.10,"s":"\ud800","data":{"api_key":"***","nested":[{"Password":{"a":1}}]},"html":"<&>"}}`
 	if !strings.HasSuffix(r.Body.String(), want) {
 		t.Errorf("%s", r.Body)
 	}

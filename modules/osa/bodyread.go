@@ -1,6 +1,7 @@
 package osa
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/netip"
@@ -109,7 +110,7 @@ func (b *RequestBody) discard() bool {
 	if ctrl.SetReadDeadline(time.Now().Add(discardTime)) != nil {
 		return false
 	}
-	if _, err := io.CopyN(io.Discard, b.source, worthDiscarding+1); err != io.EOF {
+	if _, err := io.CopyN(io.Discard, b.source, worthDiscarding+1); !errors.Is(err, io.EOF) {
 		return false
 	}
 	return ctrl.SetReadDeadline(time.Time{}) == nil

@@ -153,7 +153,7 @@ func TestSecretFileIsRead(t *testing.T) {
 		t.Error("the secret before still holds, or the file is still called bad")
 	}
 	log := s.Log()
-	if !strings.Contains(log, `"secrets":["a"]`) || !strings.Contains(log, "is shorter than 32") || strings.Contains(log, second) || strings.Contains(log, first) {
+	if !strings.Contains(log, `"secret_ids":["a"]`) || !strings.Contains(log, "is shorter than 32") || strings.Contains(log, second) || strings.Contains(log, first) {
 		t.Error("the log lacks the change or the weak secret, or has a secret in it")
 	}
 }
