@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -82,6 +83,7 @@ var (
 	variable   = regexp.MustCompile(`\{(?:env\.|\$)([A-Za-z_0-9]+)`)
 	proxyLine  = regexp.MustCompile(`(?m)^\s+(?:reverse_proxy|to) .*$`)
 	anUpstream = regexp.MustCompile(`\b(?:localhost|127\.0\.0\.1):\d+`)
+	keyFile    = regexp.MustCompile(`@/\S+\.pem`)
 	anyPath    = regexp.MustCompile(`/(?:var/lib|etc|backup|var/backups)/\S*`)
 )
 
@@ -116,6 +118,15 @@ func startSnippet(t *testing.T, b block) *running {
 func (r *running) complete(t *testing.T, dir string) string {
 	t.Helper()
 	text := anyPath.ReplaceAllStringFunc(r.text, func(p string) string { return filepath.Join(dir, p) })
+	for _, name := range keyFile.FindAllString(text, -1) {
+		name = strings.TrimPrefix(name, "@")
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(r.PublicPEM()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	global := "\tadmin \"{$OSA_ADMIN_ENDPOINT}\"\n\tdefault_bind {$OSA_BIND}\n\tgrace_period 1s\n"
 	if rest, ok := strings.CutPrefix(text, "{\n"); ok {
 		text = "{\n" + global + rest

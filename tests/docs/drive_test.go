@@ -162,7 +162,7 @@ func (p *probe) credentials() (good [][]string, bad map[string]int) {
 		bad[p.NoKey] = http.StatusForbidden
 	}
 	for _, provider := range h.Providers {
-		if provider.Provider == "jwt" {
+		if provider == "jwt" {
 			claims := gateway.Claims(strings.Join(h.Require, " "))
 			good = append(good, []string{"Authorization", "Bearer " + p.Token(claims)})
 			bad[p.ConfusedToken(claims)] = http.StatusUnauthorized

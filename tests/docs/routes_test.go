@@ -24,9 +24,7 @@ type handler struct {
 
 	// of osa_auth
 	Require   []string `json:"require"`
-	Providers []struct {
-		Provider string `json:"provider"`
-	} `json:"providers"`
+	Providers []string `json:"providers"`
 
 	View         string          `json:"view"`     // of osa_diagnostics
 	MaxBody      int64           `json:"max_body"` // of osa_guard
