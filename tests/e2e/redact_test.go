@@ -42,7 +42,7 @@ func TestCredentialsNeverReachALog(t *testing.T) {
 					_, _ = gateway.Raw{Method: "POST", Path: path, Header: []string{"Connection: close", h[0] + ": " + h[1]}}.Send(g.Addr)
 				}
 			}
-			stream := g.MustOpen("?workflow_id="+key, "Referer", "https://h/?token="+secret)
+			stream := g.MustOpen("workflow_id="+key, "Referer", "https://h/?token="+secret)
 			stream.Close()
 			_, _ = gateway.Raw{Method: "GET", Path: "http://user:" + secret + "@" + g.Addr + "/api/health", Header: []string{"Connection: close"}}.Send(g.Addr)
 			g.Terminate()
