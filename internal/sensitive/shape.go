@@ -183,7 +183,7 @@ func opaque(v string) bool {
 	v = strings.TrimRight(v, ".:")
 	for i := range len(v) {
 		b := v[i]
-		if !(b >= 'a' && b <= 'z') && !(i == 0 && b >= 'A' && b <= 'Z') {
+		if (b < 'a' || b > 'z') && (i > 0 || b < 'A' || b > 'Z') {
 			return true
 		}
 	}

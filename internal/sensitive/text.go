@@ -180,7 +180,7 @@ func (c *scanner) scan() {
 	if c.uri {
 		c.component(0)
 	}
-	for i := 0; i < len(s) && !(c.probe && c.found); {
+	for i := 0; i < len(s) && (!c.probe || !c.found); {
 		next := i + 1
 		switch classes[s[i]] {
 		case plain:
