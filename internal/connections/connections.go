@@ -5,6 +5,7 @@ package connections
 import (
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 )
@@ -32,28 +33,30 @@ func Reasons() []Reason { return []Reason{NoRequest, Idle, Refused} }
 // Set are the open connections of a process: State is the ConnState of all its
 // servers.
 //
-// Over the bound, room is made by closing the connection that has waited longest
-// without having carried a request, else the one that has been idle for longest,
-// else the new one. So whoever only connects takes nobody's place who works.
+// Over the bound, room is made by closing a connection that has not carried a request
+// yet, else an idle one, else the new one: whoever only connects takes nobody's place
+// who works. Of those the oldest is closed, and first of a source that has a quarter
+// of them: a stranger who connects again and again closes his own.
 type Set struct {
 	limit   atomic.Int64
 	highest func() int
 
 	mu      sync.Mutex
 	conns   map[net.Conn]*conn
-	fresh   list // without a request yet
-	idle    list // between two requests
+	fresh   *queue // without a request yet
+	idle    *queue // between two requests
 	apart   []net.Conn
 	sweepAt int
 
 	closed [reasons]atomic.Uint64
 }
 
-// conn is one connection. It is in one list at most.
+// conn is one connection. It is in one queue at most.
 type conn struct {
 	net.Conn
-	in         *list
-	prev, next *conn
+	source netip.Addr
+	in     *queue
+	links  [kinds]link
 }
 
 // New returns a set without a bound. highest is the highest number that a
@@ -64,7 +67,7 @@ func New(highest func() int) *Set {
 	if highest == nil {
 		highest = func() int { return 0 }
 	}
-	return &Set{highest: highest, conns: make(map[net.Conn]*conn)}
+	return &Set{highest: highest, conns: make(map[net.Conn]*conn), fresh: newQueue(), idle: newQueue()}
 }
 
 // SetLimit sets how many connections may be open at the same time; 0 is no bound.
@@ -120,9 +123,9 @@ func (s *Set) begin(nc net.Conn) (closing []net.Conn) {
 	}
 	short := tooHigh(nc, s.highest())
 	for full() || short {
-		victim, reason := s.fresh.first, NoRequest
+		victim, reason := s.fresh.oldest(), NoRequest
 		if victim == nil {
-			victim, reason = s.idle.first, Idle
+			victim, reason = s.idle.oldest(), Idle
 		}
 		if victim == nil {
 			s.closed[Refused].Add(1)
@@ -134,7 +137,7 @@ func (s *Set) begin(nc net.Conn) (closing []net.Conn) {
 		closing = append(closing, victim.Conn)
 		short = false // one gives way to one
 	}
-	c := &conn{Conn: nc}
+	c := &conn{Conn: nc, source: sourceOf(nc)}
 	s.conns[nc] = c
 	s.fresh.push(c)
 	return closing

@@ -1,8 +1,10 @@
 package connections
 
 import (
+	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"testing"
 
@@ -12,7 +14,15 @@ import (
 // fake is a connection that nothing can be asked about.
 type fake struct {
 	net.Conn
+	from   string
 	closed bool
+}
+
+func (f *fake) RemoteAddr() net.Addr {
+	if f.from == "" {
+		return &net.UnixAddr{}
+	}
+	return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(f.from))
 }
 
 func (f *fake) Close() error {
@@ -71,6 +81,44 @@ func TestRoom(t *testing.T) {
 	}
 }
 
+// TestSource: a source that has a quarter of those that wait makes room for others.
+func TestSource(t *testing.T) {
+	s := New(nil)
+	s.SetLimit(8)
+	enter := func(from string) *fake {
+		f := &fake{from: from}
+		s.State(f, http.StateNew)
+		return f
+	}
+	var crowd, stranger []*fake
+	for i := range 5 {
+		crowd = append(crowd, enter(fmt.Sprintf("192.0.2.%d:1", i)))
+	}
+	for i := range 20 {
+		stranger = append(stranger, enter(fmt.Sprintf("[2001:db8::%d]:1", i)))
+	}
+	for i, f := range crowd {
+		if f.closed {
+			t.Errorf("%d of the crowd was closed", i)
+		}
+	}
+	open := 0
+	for _, f := range stranger {
+		if !f.closed {
+			open++
+		}
+	}
+	if open != 3 || stranger[19].closed {
+		t.Errorf("the stranger has %d", open)
+	}
+	for i := range 3 {
+		enter(fmt.Sprintf("198.51.100.%d:1", i))
+	}
+	if open = s.fresh.sources[sourceOf(stranger[0])].n; open != 1 || !crowd[0].closed || crowd[1].closed {
+		t.Errorf("the stranger has %d, the oldest of the crowd is closed: %v", open, crowd[0].closed)
+	}
+}
+
 // TestModel: whatever connections do, the bound holds, none that carries a request
 // is closed, and all are forgotten in the end.
 func TestModel(t *testing.T) {
@@ -78,11 +126,12 @@ func TestModel(t *testing.T) {
 		s := New(nil)
 		limit := rapid.IntRange(1, 6).Draw(t, "limit")
 		s.SetLimit(limit)
+		from := rapid.SampledFrom([]string{"", "192.0.2.1:1", "192.0.2.2:1", "[2001:db8::1]:1", "[2001:db8::2]:1"})
 		busy := map[*fake]bool{}
 		var all []*fake
 		for range rapid.IntRange(0, 60).Draw(t, "steps") {
 			if len(all) == 0 || rapid.Bool().Draw(t, "new") {
-				f := new(fake)
+				f := &fake{from: from.Draw(t, "from")}
 				all = append(all, f)
 				s.State(f, http.StateNew)
 			} else {
@@ -111,7 +160,7 @@ func TestModel(t *testing.T) {
 		for _, f := range all {
 			s.State(f, http.StateClosed)
 		}
-		if s.Open() != 0 || s.fresh.first != nil || s.fresh.last != nil || s.idle.first != nil || s.idle.last != nil {
+		if s.Open() != 0 || len(s.fresh.sources)+len(s.idle.sources) > 0 || s.fresh.all.first != nil || s.idle.all.last != nil {
 			t.Fatal("something is left")
 		}
 	})

@@ -1,33 +1,46 @@
 package connections
 
 // list is a doubly linked list of connections, the one that came first in front.
-type list struct{ first, last *conn }
+// A connection can be in one list of each kind.
+type list struct {
+	kind        int
+	first, last *conn
+	n           int
+}
+
+// The kinds of lists.
+const (
+	ofAll = iota
+	ofSource
+	kinds
+)
+
+// link is a connection's place in a list.
+type link struct{ prev, next *conn }
 
 func (l *list) push(c *conn) {
-	c.in, c.prev = l, l.last
+	c.links[l.kind] = link{prev: l.last}
 	if l.last != nil {
-		l.last.next = c
+		l.last.links[l.kind].next = c
 	} else {
 		l.first = c
 	}
 	l.last = c
+	l.n++
 }
 
-// leave takes the connection out of its list, if it is in one.
-func (c *conn) leave() {
-	l := c.in
-	if l == nil {
-		return
-	}
-	if c.prev != nil {
-		c.prev.next = c.next
+func (l *list) remove(c *conn) {
+	at := c.links[l.kind]
+	if at.prev != nil {
+		at.prev.links[l.kind].next = at.next
 	} else {
-		l.first = c.next
+		l.first = at.next
 	}
-	if c.next != nil {
-		c.next.prev = c.prev
+	if at.next != nil {
+		at.next.links[l.kind].prev = at.prev
 	} else {
-		l.last = c.prev
+		l.last = at.prev
 	}
-	c.in, c.prev, c.next = nil, nil, nil
+	c.links[l.kind] = link{}
+	l.n--
 }

@@ -88,4 +88,3 @@ func TestUnknownHosts(t *testing.T) {
 		})
 	}
 }
-

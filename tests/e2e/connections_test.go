@@ -84,7 +84,9 @@ func TestSilentConnections(t *testing.T) {
 			stop := make(chan struct{})
 			var strangers sync.WaitGroup
 			connect := func() net.Conn {
-				conn, err := net.DialTimeout("tcp", addr, within)
+				// Strangers come from elsewhere.
+				d := net.Dialer{Timeout: within, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 99, 99, 99)}}
+				conn, err := d.DialContext(t.Context(), "tcp", addr)
 				if err != nil {
 					t.Error(err)
 					return nil

@@ -156,7 +156,6 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-
 // TestHostsOverTLS: the same over TLS and HTTP/2, with strict SNI too. Somebody
 // else's sites on the same server stay what they are, and so do redirects.
 func TestHostsOverTLS(t *testing.T) {
