@@ -56,6 +56,7 @@ func (*Guard) CaddyModule() caddy.ModuleInfo {
 // Provision sets defaults.
 func (g *Guard) Provision(ctx caddy.Context) error {
 	g.ctx, g.log = ctx, ctx.Logger()
+	osa.UseServer(ctx)
 	if g.MaxBody == 0 {
 		g.MaxBody = osa.DefaultMaxBody
 	}

@@ -25,6 +25,7 @@ var statuses = map[int]struct{ code, message string }{
 	http.StatusPreconditionFailed:    {osa.CodePrecondition, "The resource was changed meanwhile"},
 	http.StatusRequestEntityTooLarge: {osa.CodePayloadTooLarge, "The request body is larger than this route accepts"},
 	http.StatusUnsupportedMediaType:  {osa.CodeUnsupportedMedia, "The request body has a content type that this route does not accept"},
+	http.StatusMisdirectedRequest:    {osa.CodeMisdirected, "This gateway does not serve the host that the request names"},
 	http.StatusTooManyRequests:       {osa.CodeRateLimited, "Request rate limit exceeded"},
 	499:                              {"client_closed_request", "The client closed the request"},
 	http.StatusInternalServerError:   {osa.CodeInternal, "An unexpected error occurred"},

@@ -51,6 +51,11 @@ type App struct {
 	// OpenTimeout is how long a request waits for a store that is not open yet;
 	// default 5s.
 	OpenTimeout caddy.Duration `json:"open_timeout,omitempty"`
+	// MaxConnections bounds the open connections of all servers that have handlers
+	// of this gateway. Default is what the file descriptors of the process leave to
+	// connections, or what fits into a quarter of its memory at 16 KiB each,
+	// whichever is less. More descriptors than there are it does not give.
+	MaxConnections int `json:"max_connections,omitempty"`
 	// Environment is `production` or `development`; default is the environment
 	// variable OSA_ENV, then NODE_ENV, then production.
 	Environment string `json:"environment,omitempty"`
@@ -63,6 +68,8 @@ type App struct {
 	// problems are all that Validate found, and told whether they were reported.
 	problems error
 	told     bool
+
+	connections int // that are allowed
 
 	engine   Engine
 	ctx      caddy.Context
@@ -171,6 +178,9 @@ func (a *App) Validate() error {
 	if a.QueueBytes < 1 {
 		errs = append(errs, fmt.Errorf("queue_bytes is %d; it must be positive", a.QueueBytes))
 	}
+	if a.MaxConnections < 0 {
+		errs = append(errs, fmt.Errorf("max_connections is %d; it must be positive", a.MaxConnections))
+	}
 	if a.OpenTimeout < 0 {
 		errs = append(errs, errors.New("open_timeout must not be negative"))
 	}
@@ -268,6 +278,7 @@ func (a *App) open(ctx context.Context) (*Runtime, error) {
 
 // Of returns the app for a handler that needs it.
 func Of(ctx caddy.Context) (*App, error) {
+	UseServer(ctx)
 	app, err := ctx.App("osa")
 	if err != nil {
 		return nil, fmt.Errorf("loading the osa app: %w", err)

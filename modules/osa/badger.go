@@ -11,6 +11,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"go.uber.org/zap"
 
+	"github.com/osa-edge/osa-gateway/internal/descriptors"
 	"github.com/osa-edge/osa-gateway/internal/memory"
 	"github.com/osa-edge/osa-gateway/storage"
 	"github.com/osa-edge/osa-gateway/storage/badger"
@@ -100,7 +101,7 @@ func (b *Badger) OpenStore(logger *zap.Logger, poisoned bool) (storage.Store, er
 	budget := memory.Process()
 	return badger.Open(path, badger.Options{
 		Reserve: b.Reserve, Ballast: b.Ballast, FilterBytes: budget.Filter, TableBytes: budget.Tables,
-		Logger: logger, Poisoned: poisoned,
+		Files: descriptors.Process().Files, Logger: logger, Poisoned: poisoned,
 	})
 }
 

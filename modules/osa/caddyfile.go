@@ -25,14 +25,15 @@ func ParseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 // UnmarshalCaddyfile sets up the app from Caddyfile tokens. Syntax:
 //
 //	osa {
-//	    storage <engine> [{
+//	    storage         <engine> [{
 //	        <engine's options>
 //	    }]
-//	    retention    <duration>
-//	    queue_events <number>
-//	    queue_bytes  <size>
-//	    open_timeout <duration>
-//	    environment  production|development
+//	    retention       <duration>
+//	    queue_events    <number>
+//	    queue_bytes     <size>
+//	    open_timeout    <duration>
+//	    max_connections <number>
+//	    environment     production|development
 //	    auth {
 //	        <provider> [<name>] {
 //	            <provider's options>
@@ -103,12 +104,19 @@ func (a *App) unmarshalValue(d *caddyfile.Dispenser, name, value string) error {
 		} else {
 			a.OpenTimeout = caddy.Duration(dur)
 		}
-	case "queue_events":
+	case "queue_events", "max_connections":
 		n, err := strconv.Atoi(value)
 		if err != nil {
-			return d.Errf("queue_events: %q is not a number", value)
+			return d.Errf("%s: %q is not a number", name, value)
 		}
-		a.QueueEvents = n
+		if n < 1 {
+			return d.Errf("%s is %d; it must be positive", name, n)
+		}
+		if name == "queue_events" {
+			a.QueueEvents = n
+		} else {
+			a.MaxConnections = n
+		}
 	case "queue_bytes":
 		n, err := humanize.ParseBytes(value)
 		if err != nil {
@@ -118,7 +126,7 @@ func (a *App) unmarshalValue(d *caddyfile.Dispenser, name, value string) error {
 	case "environment":
 		a.Environment = value
 	default:
-		return d.Errf("unknown option %q of osa: want storage, retention, queue_events, queue_bytes, open_timeout, environment or auth", name)
+		return d.Errf("unknown option %q of osa: want storage, retention, queue_events, queue_bytes, open_timeout, max_connections, environment or auth", name)
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ const (
 	CodeConflict         = "conflict"
 	CodePrecondition     = "precondition_failed"
 	CodePayloadTooLarge  = "payload_too_large"
+	CodeMisdirected      = "misdirected_request"
 	CodeUnsupportedMedia = "unsupported_media_type"
 	CodeRateLimited      = "rate_limit_exceeded"
 	CodeInternal         = "internal_server_error"

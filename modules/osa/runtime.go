@@ -59,6 +59,7 @@ func (a *App) Start() error {
 	}
 	// Before a stream can be opened.
 	a.auth.join()
+	a.boundConnections()
 	a.runtime.Store(rt)
 	close(a.opened)
 	return nil
@@ -76,6 +77,7 @@ func (a *App) release() error {
 		return nil
 	}
 	a.acquired = false
+	a.unboundConnections()
 	var left error
 	if rt := a.runtime.Load(); rt != nil {
 		left = rt.leave(a.use)

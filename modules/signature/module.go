@@ -68,6 +68,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision loads the scheme and expands the secrets.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.ctx, h.log = ctx, ctx.Logger()
+	osa.UseServer(ctx)
 	if h.SchemeRaw == nil {
 		return osa.AllProblems(ctx, errors.New("osa_signature: no scheme is named; osa is the gateway's own"))
 	}

@@ -29,6 +29,8 @@ type Options struct {
 	// yet; 0 means DefaultTableBytes. While more would be needed commits are refused
 	// (storage.ErrBusy).
 	TableBytes int64
+	// Files is how many sealed files are open at the same time; 0 means 96.
+	Files int
 	// Poisoned says that the store was closed after a write or a sync that failed:
 	// no file that exists is appended to.
 	Poisoned bool

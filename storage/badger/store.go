@@ -84,7 +84,7 @@ func (s *Store) open() error {
 	s.identity = id
 	s.space = openSpace(s.dir, s.opt)
 	s.log, err = segment.Open(disk.OS, filepath.Join(s.dir, logDir), segment.Options{
-		Logger: s.logger.Named("log"), Poisoned: s.opt.Poisoned, TableBytes: s.opt.TableBytes,
+		Logger: s.logger.Named("log"), Poisoned: s.opt.Poisoned, TableBytes: s.opt.TableBytes, Files: s.opt.Files,
 	})
 	if err != nil {
 		return err

@@ -7,16 +7,21 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/disk"
 )
 
-// maxFiles is how many files are held open that nobody reads at the moment.
+// maxFiles is how many files are open at the same time, unless the options say
+// otherwise.
 const maxFiles = 96
 
 // filePool opens files when they are read, and closes those that were not read
 // for the longest time. So what is known of a thousand segments can stay in
-// memory without a thousand descriptors.
+// memory without a thousand descriptors. While all that it may open are being
+// read, who needs another one waits for the end of a read.
 type filePool struct {
-	fs disk.FS
+	fs  disk.FS
+	max int
 
 	mu    sync.Mutex
+	freed sync.Cond // signalled when a file is idle or closed
+	open  int       // files that are open, or about to be
 	files map[string]*pooledFile
 	idle  list.List // of *pooledFile, the one used last in front
 }
@@ -30,34 +35,50 @@ type pooledFile struct {
 	at    *list.Element
 }
 
-func newFilePool(fs disk.FS) *filePool {
-	return &filePool{fs: fs, files: make(map[string]*pooledFile)}
+func newFilePool(fs disk.FS, most int) *filePool {
+	p := &filePool{fs: fs, max: most, files: make(map[string]*pooledFile)}
+	p.freed.L = &p.mu
+	return p
 }
 
-// acquire returns the open file; release has to follow.
+// acquire returns the open file; release has to follow. Nobody may wait for another
+// file meanwhile.
 func (p *filePool) acquire(name string) (*pooledFile, error) {
 	p.mu.Lock()
-	if f := p.files[name]; f != nil {
-		p.use(f)
-		p.mu.Unlock()
-		return f, nil
+	defer p.mu.Unlock()
+	for {
+		if f := p.files[name]; f != nil {
+			p.use(f)
+			return f, nil
+		}
+		if p.open < p.max {
+			break
+		}
+		if back := p.idle.Back(); back != nil {
+			old := p.idle.Remove(back).(*pooledFile)
+			delete(p.files, old.name)
+			p.shut(old)
+			continue
+		}
+		p.freed.Wait()
 	}
+	p.open++
 	p.mu.Unlock()
 	opened, err := p.fs.Open(name)
+	p.mu.Lock()
 	if err != nil {
+		p.open--
+		p.freed.Signal()
 		return nil, err
 	}
-	p.mu.Lock()
-	f := p.files[name]
-	if f == nil {
-		f, opened = &pooledFile{name: name, File: opened}, nil
-		p.files[name] = f
+	if f := p.files[name]; f != nil { // another was faster
+		p.shut(&pooledFile{File: opened})
+		p.use(f)
+		return f, nil
 	}
+	f := &pooledFile{name: name, File: opened}
+	p.files[name] = f
 	p.use(f)
-	p.mu.Unlock()
-	if opened != nil { // another was faster
-		_ = opened.Close()
-	}
 	return f, nil
 }
 
@@ -69,42 +90,42 @@ func (p *filePool) use(f *pooledFile) {
 	}
 }
 
-func (p *filePool) release(f *pooledFile) {
-	var closing []*pooledFile
-	p.mu.Lock()
-	if f.users--; f.users == 0 {
-		if f.gone {
-			closing = append(closing, f)
-		} else {
-			f.at = p.idle.PushFront(f)
-		}
-	}
-	for p.idle.Len() > maxFiles {
-		old := p.idle.Remove(p.idle.Back()).(*pooledFile)
-		delete(p.files, old.name)
-		closing = append(closing, old)
-	}
+// shut closes a file that is in no list any more. The lock is not held meanwhile.
+func (p *filePool) shut(f *pooledFile) {
 	p.mu.Unlock()
-	for _, f := range closing {
-		_ = f.Close() // it was only read
+	_ = f.Close() // it was only read
+	p.mu.Lock()
+	p.open--
+	p.freed.Signal()
+}
+
+func (p *filePool) release(f *pooledFile) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f.users--; f.users > 0 {
+		return
 	}
+	if f.gone {
+		p.shut(f)
+		return
+	}
+	f.at = p.idle.PushFront(f)
+	p.freed.Signal()
 }
 
 // forget has the next read open the file anew.
 func (p *filePool) forget(name string) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	f := p.files[name]
+	if f == nil {
+		return
+	}
 	delete(p.files, name)
-	idle := f != nil && f.users == 0
-	if f != nil {
-		f.gone = true
-	}
-	if idle {
+	f.gone = true
+	if f.users == 0 {
 		p.idle.Remove(f.at)
-	}
-	p.mu.Unlock()
-	if idle {
-		_ = f.Close()
+		p.shut(f)
 	}
 }
 

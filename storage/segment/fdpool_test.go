@@ -1,6 +1,9 @@
 package segment
 
 import (
+	"fmt"
+	"io"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -12,6 +15,7 @@ import (
 type countedFS struct {
 	disk.FS
 	open atomic.Int64
+	most atomic.Int64 // that were open at the same time
 }
 
 type countedFile struct {
@@ -23,7 +27,9 @@ func (c *countedFS) counted(f disk.File, err error) (disk.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.open.Add(1)
+	n := c.open.Add(1)
+	for most := c.most.Load(); n > most && !c.most.CompareAndSwap(most, n); most = c.most.Load() {
+	}
 	return &countedFile{f, c}, nil
 }
 
@@ -71,5 +77,53 @@ func TestOpenFiles(t *testing.T) {
 	v.Close()
 	if n := fs.open.Load(); n != 0 {
 		t.Fatalf("%d files are open behind the end", n)
+	}
+}
+
+// However many read at once, no more files are open than may be, and everybody
+// reads what stands in their file.
+func TestPoolIsBounded(t *testing.T) {
+	const most, names, readers = 3, 12, 32
+	fs := &countedFS{FS: simdisk.New()}
+	if err := fs.MkdirAll("/d"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range names {
+		f, err := fs.FS.Create(fmt.Sprintf("/d/%d", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt([]byte{byte(i)}, 0); err != nil {
+			t.Fatal(err)
+		}
+		_ = f.Close()
+	}
+	p := newFilePool(fs, most)
+	var done sync.WaitGroup
+	for r := range readers {
+		done.Go(func() {
+			for i := range 300 {
+				n := (i*7 + r) % names
+				f := file{p, fmt.Sprintf("/d/%d", n)}
+				b := make([]byte, 1)
+				if _, err := f.ReadAt(b, 0); (err != nil && err != io.EOF) || b[0] != byte(n) { //nolint:errorlint // a sentinel
+					t.Errorf("%s: %d, %v", f.name, b[0], err)
+				}
+				if i%50 == r {
+					p.forget(f.name)
+				}
+			}
+		})
+	}
+	done.Wait()
+	if n := fs.most.Load(); n > most {
+		t.Errorf("%d files were open at the same time, of %d", n, most)
+	}
+	if _, err := (file{p, "/d/nowhere"}).ReadAt(make([]byte, 1), 0); err == nil {
+		t.Error("a file that is not there was read")
+	}
+	p.close()
+	if n := fs.open.Load(); n != 0 || p.open != 0 {
+		t.Errorf("%d files are open behind the end, %d counted", n, p.open)
 	}
 }

@@ -53,6 +53,8 @@ type Options struct {
 	// TableBytes bounds the tables of segments that are not sealed yet (64 MiB). They
 	// bound how many full segments may wait to be sealed: one at least.
 	TableBytes int64
+	// Files is how many sealed files are open at the same time (96).
+	Files int
 	// Poisoned: a sync of this log has failed in this process. What was written
 	// since is written again, and no file that exists takes more.
 	Poisoned bool
@@ -76,6 +78,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.TableBytes <= 0 {
 		o.TableBytes = 64 << 20
+	}
+	if o.Files <= 0 {
+		o.Files = maxFiles
 	}
 	if o.MaxAge <= 0 {
 		o.MaxAge = 24 * time.Hour

@@ -24,7 +24,7 @@ import (
 func Open(fsys disk.FS, dir string, opt Options) (*Log, error) {
 	opt = opt.withDefaults()
 	l := &Log{fs: fsys, dir: dir, opt: opt, logger: opt.Logger, writingLarge: make(chan struct{}, maxWritingLarge)}
-	l.pool = newFilePool(fsys)
+	l.pool = newFilePool(fsys, l.opt.Files)
 	l.files = newCache(readFooter)
 	l.indexes = newCache(readTerms)
 	l.work.ctx, l.work.cancel = context.WithCancel(context.Background())

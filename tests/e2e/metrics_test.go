@@ -32,3 +32,50 @@ func TestStoreMetrics(t *testing.T) {
 		}
 	}
 }
+
+// TestMetricsBehindAProxy: metrics are for local networks. What a proxy forwards
+// counts as its client's only if the proxy is trusted. If it is not, nobody knows
+// whose it is, and it is refused.
+func TestMetricsBehindAProxy(t *testing.T) {
+	const local, public = "10.1.2.3", "203.0.113.7"
+	trust := func(text string) string {
+		return gateway.Replace(t, text, "\tservers {\n", "\tservers {\n\t\ttrusted_proxies static 127.0.0.0/8 ::1\n")
+	}
+	for _, proxy := range []struct {
+		name    string
+		edit    func(string) string
+		trusted bool
+	}{{"not trusted", nil, false}, {"trusted", trust, true}} {
+		g := gateway.Start(t, gateway.Options{Edit: proxy.edit})
+		for _, tt := range []struct {
+			name          string
+			header, value string
+			// The answers if the proxy is trusted and if it is not.
+			trusted, untrusted int
+		}{
+			{"direct", "Accept", "*/*", 200, 200},
+			{"a public client", "X-Forwarded-For", public, 403, 403},
+			{"a local client", "X-Forwarded-For", local, 200, 403},
+			{"no address", "X-Forwarded-For", "", 200, 403},
+			{"RFC 7239", "Forwarded", "for=" + public, 200, 403},
+			{"nginx", "X-Real-Ip", public, 200, 403},
+			{"the scheme alone", "X-Forwarded-Proto", "https", 200, 403},
+			{"the host alone", "X-Forwarded-Host", "gateway.test", 200, 403},
+			{"an intermediary", "Via", "1.1 balancer", 200, 403},
+		} {
+			t.Run(proxy.name+"/"+tt.name, func(t *testing.T) {
+				want := tt.untrusted
+				if proxy.trusted {
+					want = tt.trusted
+				}
+				r, err := g.Do("GET", "/metrics", nil, tt.header, tt.value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r.Status != want {
+					t.Errorf("%s: %q is answered with %d, want %d", tt.header, tt.value, r.Status, want)
+				}
+			})
+		}
+	}
+}

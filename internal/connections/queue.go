@@ -1,0 +1,78 @@
+package connections
+
+import (
+	"net"
+	"net/netip"
+)
+
+// queue is a list of connections that wait for a request, which knows whether one
+// source has much of it.
+type queue struct {
+	all     list
+	sources map[netip.Addr]*list
+	// largest had the most connections of all when one was added to it last.
+	largest *list
+}
+
+// dominant is the part of a queue, as one in so many, from which on a source makes
+// room for others: with fewer nobody can tell a stranger from a crowd.
+const dominant = 4
+
+func newQueue() *queue { return &queue{sources: make(map[netip.Addr]*list)} }
+
+func (q *queue) push(c *conn) {
+	q.all.push(c)
+	l := q.sources[c.source]
+	if l == nil {
+		l = &list{kind: ofSource}
+		q.sources[c.source] = l
+	}
+	if l.push(c); q.largest == nil || l.n > q.largest.n {
+		q.largest = l
+	}
+	c.in = q
+}
+
+// oldest is the connection that makes room for another: the oldest of a source that
+// has much of the queue, else of all.
+func (q *queue) oldest() *conn {
+	if l := q.largest; l != nil && l.n > 1 && l.n*dominant >= q.all.n {
+		return l.first
+	}
+	return q.all.first
+}
+
+// leave takes the connection out of its queue, if it is in one.
+func (c *conn) leave() {
+	q := c.in
+	if q == nil {
+		return
+	}
+	c.in = nil
+	q.all.remove(c)
+	l := q.sources[c.source]
+	if l.remove(c); l.n == 0 {
+		delete(q.sources, c.source)
+		if q.largest == l {
+			q.largest = nil
+		}
+	}
+}
+
+// sourceOf is whom a connection counts for: an address, or the /64 that an IPv6 host
+// has to choose from. It is zero for what has none.
+func sourceOf(nc net.Conn) netip.Addr {
+	tcp, ok := nc.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	addr, _ := netip.AddrFromSlice(tcp.IP)
+	if addr = addr.Unmap(); addr.Is4() {
+		return addr
+	}
+	prefix, err := addr.Prefix(64)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return prefix.Addr()
+}
