@@ -36,7 +36,7 @@ func (e *testEngine) OpenStore(*zap.Logger, bool) (storage.Store, error) {
 // configured is an app of one configuration.
 func configured(engine Engine, s eventlog.Settings) *App {
 	return &App{
-		engine: engine, opened: make(chan struct{}), auth: new(authSet),
+		engine: engine, opened: make(chan struct{}), auth: new(authSet), log: zap.NewNop(),
 		Retention: caddy.Duration(s.Retention), QueueEvents: s.QueueEvents, QueueBytes: s.QueueBytes,
 	}
 }
