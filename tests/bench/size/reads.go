@@ -90,7 +90,9 @@ var queries = []query{
 	{"source", fixed("source", "opal"), false},
 	{"priority, all match", fixed("min_priority", "medium"), false},
 	{"priority, none match", fixed("min_priority", "critical"), true},
-	{"agent, type, status", fixed("agent_id", "geo_audit,cmp_organizer", "event_type", "agent_status_update", "status", "completed"), false},
+	{"agent, type, status", func(record) url.Values {
+		return url.Values{"agent_id": {"geo_audit", "cmp_organizer"}, "event_type": {"agent_status_update"}, "status": {"completed"}}
+	}, false},
 	{"a second of time", func(r record) url.Values {
 		return url.Values{
 			"start_date": {r.ReceivedAt.Format(time.RFC3339Nano)}, "end_date": {r.ReceivedAt.Add(time.Second).Format(time.RFC3339Nano)},
