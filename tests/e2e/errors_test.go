@@ -36,7 +36,7 @@ func TestErrors(t *testing.T) {
 		"a bad filter":         {"GET", "/api/webhook-events?limit=0", []string{"Authorization", key}, 400, "validation_failed"},
 		"a bad cursor":         {"GET", "/api/webhook-events?cursor=x", []string{"Authorization", key}, 400, "validation_failed"},
 		"a bad stream filter":  {"GET", gateway.StreamPath + "?filter={", []string{"Authorization", key}, 400, "validation_failed"},
-		"metrics of elsewhere": {"GET", "/metrics", []string{"X-Forwarded-For", "8.8.8.8"}, 200, ""},
+		"metrics of elsewhere": {"GET", "/metrics", []string{"X-Forwarded-For", "8.8.8.8"}, 403, "access_denied"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := g.MustDo(tt.method, tt.path, nil, tt.header...)
