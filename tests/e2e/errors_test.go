@@ -40,12 +40,6 @@ func TestErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := g.MustDo(tt.method, tt.path, nil, tt.header...)
-			if tt.status == 200 {
-				if r.Status != 200 {
-					t.Errorf("answered with %d", r.Status)
-				}
-				return
-			}
 			if tt.status == 0 { // signature first or method first: both are right
 				tt.status, tt.code = r.Status, "method_not_allowed"
 				if r.Status == 401 {
