@@ -1,0 +1,18 @@
+package connections
+
+import (
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+// unread reports whether the peer has sent something that nobody has read yet.
+func unread(nc net.Conn) (yes bool) {
+	if r, ok := raw(below(nc)); ok {
+		_ = r.Control(func(fd uintptr) {
+			n, err := unix.IoctlGetInt(int(fd), unix.SIOCINQ)
+			yes = err == nil && n > 0
+		})
+	}
+	return yes
+}
