@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,12 +45,12 @@ func TestChanges(t *testing.T) {
 
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		changes := 0
+		var changes atomic.Int64
 		ended := make(chan struct{})
 		files := filewatch.Look(other, plain, link, target)
 		go func() {
 			defer close(ended)
-			files.Watch(ctx, func() { changes++ })
+			files.Watch(ctx, func() { changes.Add(1) })
 		}()
 		for _, step := range []struct {
 			name string
@@ -94,20 +95,20 @@ func TestChanges(t *testing.T) {
 			}, 1},
 			{"as it was", func() { time.Sleep(2 * time.Minute) }, 0},
 		} {
-			before := changes
+			before := changes.Load()
 			step.do()
 			time.Sleep(2*filewatch.Interval + time.Millisecond)
 			synctest.Wait()
-			if got := changes - before; got != step.want {
+			if got := int(changes.Load() - before); got != step.want {
 				t.Errorf("%s: %d changes, want %d", step.name, got, step.want)
 			}
 		}
 		cancel()
 		<-ended
 		write(t, plain, "after the end")
-		before := changes
+		before := changes.Load()
 		time.Sleep(time.Minute)
-		if changes != before {
+		if changes.Load() != before {
 			t.Error("a change was told of after the end")
 		}
 	})
