@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -123,7 +124,15 @@ func (s *Server) Reload(global, site string) error {
 	if err != nil {
 		return err
 	}
-	return caddy.Load(config, true)
+	for {
+		// Caddy goes on with the socket of the configuration before. While that one
+		// is closing its own copy, it may take the closed one, and a reload fails that
+		// has nothing wrong with it.
+		err := caddy.Load(config, true)
+		if !errors.Is(err, net.ErrClosed) || s.t.Context().Err() != nil {
+			return err
+		}
+	}
 }
 
 // Start is Load of what must be right.
