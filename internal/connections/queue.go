@@ -33,13 +33,28 @@ func (q *queue) push(c *conn) {
 	c.in = q
 }
 
+// looked is among how many of the oldest a silent one is looked for.
+const looked = 32
+
 // oldest is the connection that makes room for another: the oldest of a source that
-// has much of the queue, else of all.
+// has much of the queue, else of all. One that has sent what the server has not come
+// to read is passed over, if one of the next is silent.
 func (q *queue) oldest() *conn {
-	if l := q.largest; l != nil && l.n > 1 && l.n*dominant >= q.all.n {
+	l := &q.all
+	if of := q.largest; of != nil && of.n > 1 && of.n*dominant >= q.all.n {
+		l = of
+	}
+	c := l.first
+	for range looked {
+		if c == nil || !unread(c.Conn) {
+			break
+		}
+		c = c.links[l.kind].next
+	}
+	if c == nil {
 		return l.first
 	}
-	return q.all.first
+	return c
 }
 
 // leave takes the connection out of its queue, if it is in one.
