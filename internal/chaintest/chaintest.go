@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -124,15 +123,7 @@ func (s *Server) Reload(global, site string) error {
 	if err != nil {
 		return err
 	}
-	for {
-		// Caddy goes on with the socket of the configuration before. While that one
-		// is closing its own copy, it may take the closed one, and a reload fails that
-		// has nothing wrong with it.
-		err := caddy.Load(config, true)
-		if !errors.Is(err, net.ErrClosed) || s.t.Context().Err() != nil {
-			return err
-		}
-	}
+	return caddy.Load(config, true)
 }
 
 // Start is Load of what must be right.
