@@ -34,7 +34,7 @@ type report struct {
 	settled settled
 }
 
-var asked = []string{"webhook", "large webhook", "list", "event", "health", "stream opened", "stream resumed", "webhook to stream"}
+var asked = []string{"webhook", largeWebhook, "list", "event", "health", "stream opened", "stream resumed", "webhook to stream"}
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond)) }
 
@@ -93,7 +93,7 @@ func (r *report) judge(t *testing.T) {
 	for phase, name := range phaseNames {
 		for _, what := range asked {
 			s := r.good.figures.spread(phase, what)
-			if s.n == 0 {
+			if s.n == 0 && (what != largeWebhook || phase == before) {
 				t.Errorf("%s: no %s succeeded", name, what)
 			}
 			if s.most > answeredWithin && !r.busyElsewhere(phase) {
