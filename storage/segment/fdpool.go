@@ -72,8 +72,8 @@ func (p *filePool) acquire(name string) (*pooledFile, error) {
 		return nil, err
 	}
 	if f := p.files[name]; f != nil { // another was faster
+		p.use(f) // before the lock is let go of: it may be closed otherwise
 		p.shut(&pooledFile{File: opened})
-		p.use(f)
 		return f, nil
 	}
 	f := &pooledFile{name: name, File: opened}

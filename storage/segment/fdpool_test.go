@@ -83,7 +83,13 @@ func TestOpenFiles(t *testing.T) {
 // However many read at once, no more files are open than may be, and everybody
 // reads what stands in their file.
 func TestPoolIsBounded(t *testing.T) {
-	const most, names, readers = 3, 12, 32
+	for _, names := range []int{2, 12} {
+		t.Run(fmt.Sprintf("%d files", names), func(t *testing.T) { readBounded(t, names) })
+	}
+}
+
+func readBounded(t *testing.T, names int) {
+	const most, readers = 3, 32
 	fs := &countedFS{FS: simdisk.New()}
 	if err := fs.MkdirAll("/d"); err != nil {
 		t.Fatal(err)
@@ -109,7 +115,7 @@ func TestPoolIsBounded(t *testing.T) {
 				if _, err := f.ReadAt(b, 0); (err != nil && err != io.EOF) || b[0] != byte(n) { //nolint:errorlint // a sentinel
 					t.Errorf("%s: %d, %v", f.name, b[0], err)
 				}
-				if i%50 == r {
+				if i%5 == 0 {
 					p.forget(f.name)
 				}
 			}
