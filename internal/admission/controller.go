@@ -16,6 +16,8 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"github.com/osa-edge/osa-gateway/internal/network"
 )
 
 // Errors of an admission.
@@ -51,15 +53,7 @@ type Key struct {
 }
 
 // AddrKey is the key of a client's address: IPv6 addresses count by their /64.
-func AddrKey(addr netip.Addr) Key {
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		if p, err := addr.Prefix(64); err == nil {
-			addr = p.Addr()
-		}
-	}
-	return Key{Addr: addr}
-}
+func AddrKey(addr netip.Addr) Key { return Key{Addr: network.Of(addr)} }
 
 // Limits of the pool that a body counts against. Every body brings its own, so
 // that a pool outlives configurations.

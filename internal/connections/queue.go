@@ -3,6 +3,8 @@ package connections
 import (
 	"net"
 	"net/netip"
+
+	"github.com/osa-edge/osa-gateway/internal/network"
 )
 
 // queue is a list of connections that wait for a request, which knows whether one
@@ -82,12 +84,5 @@ func sourceOf(nc net.Conn) netip.Addr {
 		return netip.Addr{}
 	}
 	addr, _ := netip.AddrFromSlice(tcp.IP)
-	if addr = addr.Unmap(); addr.Is4() {
-		return addr
-	}
-	prefix, err := addr.Prefix(64)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return prefix.Addr()
+	return network.Of(addr)
 }

@@ -92,25 +92,23 @@ func (n *numericDate) date() *jwt.NumericDate {
 type audience []string
 
 func (a *audience) UnmarshalJSON(b []byte) error {
-	var one string
-	if err := strictjson.Unmarshal(b, &one); err == nil {
-		*a = audience{one}
-		return nil
-	}
-	return strictjson.Unmarshal(b, (*[]string)(a))
+	return oneOrMany(b, (*[]string)(a), func(one string) []string { return []string{one} })
 }
 
 // scope is an array of permissions, or one string with spaces between them (RFC
 // 8693 §4.2).
 type scope []string
 
-func (s *scope) UnmarshalJSON(b []byte) error {
+func (s *scope) UnmarshalJSON(b []byte) error { return oneOrMany(b, (*[]string)(s), strings.Fields) }
+
+// oneOrMany decodes an array of strings, or one string that split makes an array of.
+func oneOrMany(b []byte, into *[]string, split func(string) []string) error {
 	var one string
 	if err := strictjson.Unmarshal(b, &one); err == nil {
-		*s = strings.Fields(one)
+		*into = split(one)
 		return nil
 	}
-	return strictjson.Unmarshal(b, (*[]string)(s))
+	return strictjson.Unmarshal(b, into)
 }
 
 // decodeSegment decodes a part of a token.

@@ -112,6 +112,42 @@ func TestReloads(t *testing.T) {
 	eventually(t, "nothing is watched", func() bool { return watchers() == 0 })
 }
 
+// TestStartThatFails: a configuration that does not start takes nobody's credential
+// away. It has a server of its own: after such a start Caddy cannot listen again on
+// the unix socket.
+func TestStartThatFails(t *testing.T) {
+	_, _ = start(t) // for the variables
+	key := auth.NewKey()
+	var principal *osa.Principal
+	chaintest.Handle("take", func(_ http.ResponseWriter, r *http.Request) error {
+		principal = osa.PrincipalOf(r)
+		return nil
+	})
+	const site = "route {\n osa_auth key {\n require events:read\n}\n probe take\n}"
+	dir := t.TempDir()
+	// with is a configuration with one key, in a file.
+	with := func(name, key string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		record := auth.KeyRecord{ID: name, Hash: auth.HashKey(pepper, key), WorkspaceID: "ws", Permissions: []string{"events:read"}}
+		if err := auth.WriteKeyFile(path, []auth.KeyRecord{record}); err != nil {
+			t.Fatal(err)
+		}
+		return app(t, "key {\n pepper {env.AUTH_TEST_PEPPER}\n file "+path+"\n}")
+	}
+	s := chaintest.StartWith(t, with("kept", key), site)
+	if r := s.Send("GET", "/", http.Header{"Authorization": {"Bearer " + key}}, nil); r.StatusCode != 200 {
+		t.Fatalf("%d %s", r.StatusCode, r.Body)
+	}
+	if err := s.Reload(strings.Replace(with("other", auth.NewKey()), "storage memory ", "storage memory none-", 1), site); err == nil {
+		t.Fatal("it starts")
+	}
+	if got := osa.StandingOf(principal, []string{"events:read"}).Refusal; got != "" {
+		t.Errorf("the key is refused: %q", got)
+	}
+	eventually(t, "the failed start leaves no watcher", func() bool { return watchers() == 1 })
+}
+
 // TestTwoIssuers: a token is for the provider whose issuer it names.
 func TestTwoIssuers(t *testing.T) {
 	_, c := start(t)

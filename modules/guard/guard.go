@@ -1,6 +1,6 @@
 // Package guard holds the first and the last word on a request: osa_guard gives
-// it an id and bounds its body, and osa_error gives every
-// error the one shape that clients know.
+// it an id and bounds its body, and osa_error gives every error the one shape that
+// clients know.
 package guard
 
 import (

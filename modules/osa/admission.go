@@ -1,6 +1,7 @@
 package osa
 
 import (
+	"strings"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
@@ -47,7 +48,7 @@ func firstReceiver(handlers []caddyhttp.MiddlewareHandler) Receiver {
 			return r
 		}
 		module, ok := h.(caddy.Module)
-		if !ok || len(module.CaddyModule().ID.Name()) < 4 || module.CaddyModule().ID.Name()[:4] != "osa_" {
+		if !ok || !strings.HasPrefix(module.CaddyModule().ID.Name(), handlerPrefix) {
 			return nil
 		}
 	}

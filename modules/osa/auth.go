@@ -87,7 +87,7 @@ func (a *App) loadAuth(ctx caddy.Context) {
 }
 
 func loadProvider(ctx caddy.Context, name string, raw json.RawMessage) (AuthProvider, error) {
-	if !validProviderName(name) {
+	if !ValidName(name) {
 		return nil, errors.New("the name of a provider has 1 to 64 letters, digits, dots, dashes or underscores")
 	}
 	ctx.Context = context.WithValue(ctx.Context, providerName{}, name)
@@ -103,16 +103,6 @@ func loadProvider(ctx caddy.Context, name string, raw json.RawMessage) (AuthProv
 		return nil, fmt.Errorf("%T is not a provider", mod)
 	}
 	return p, nil
-}
-
-func validProviderName(name string) bool {
-	for i := range len(name) {
-		c := name[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '-' && c != '_' {
-			return false
-		}
-	}
-	return name != "" && len(name) <= 64
 }
 
 // AuthProvider is the provider of that name, or nil.
@@ -131,7 +121,7 @@ func (a *App) unmarshalAuth(d *caddyfile.Dispenser) error {
 		kind := d.Val()
 		id := "osa.auth." + kind
 		if _, err := caddy.GetModule(id); err != nil {
-			return d.Errf("unknown provider %q of auth: want one of %s", kind, strings.Join(providerModules(), ", "))
+			return d.Errf("unknown provider %q of auth: want one of %s", kind, strings.Join(GuestModules("osa.auth"), ", "))
 		}
 		name := kind
 		if d.NextArg() {
@@ -147,12 +137,4 @@ func (a *App) unmarshalAuth(d *caddyfile.Dispenser) error {
 		a.AuthRaw[name] = caddyconfig.JSONModuleObject(mod, "provider", kind, nil)
 	}
 	return nil
-}
-
-func providerModules() []string {
-	var names []string
-	for _, m := range caddy.GetModules("osa.auth") {
-		names = append(names, m.ID.Name())
-	}
-	return names
 }

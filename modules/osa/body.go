@@ -28,7 +28,7 @@ const (
 
 // Errors in the log of requests whose body was not read.
 var (
-	ErrNoBody   = errors.New("request body could not be read")
+	errNoBody   = errors.New("request body could not be read")
 	errReleased = errors.New("the request body was released already")
 	errTaken    = errors.New("another handler has read a part of the request body")
 )
@@ -315,7 +315,7 @@ func refused(err error) error {
 func timedOut(err error) error {
 	p := &Problem{
 		Status: http.StatusRequestTimeout, Code: CodeRequestTimeout,
-		Message: "The request body did not arrive in time", Err: errors.Join(ErrNoBody, err),
+		Message: "The request body did not arrive in time", Err: errors.Join(errNoBody, err),
 	}
 	return p.Handler()
 }
@@ -350,7 +350,7 @@ func unreadable(err error, limit int64) error {
 		return timedOut(err)
 	}
 	return ValidationFailed(Invalid{Field: "body", Message: "the request body ended early or could not be read"}).
-		Because(errors.Join(ErrNoBody, err)).Handler()
+		Because(errors.Join(errNoBody, err)).Handler()
 }
 
 // Interface guards

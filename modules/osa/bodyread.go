@@ -122,14 +122,7 @@ func (b *RequestBody) discard() bool {
 // sender gets the answer before the connection breaks, it does for
 // http.MaxBytesReader only: hence one that is over its limit already.
 func leaveRest(w http.ResponseWriter) {
-	for {
-		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			break
-		}
-		w = wrapper.Unwrap()
-	}
-	if w == nil {
+	if w = InnermostWriter(w); w == nil {
 		return
 	}
 	over := http.MaxBytesReader(w, io.NopCloser(strings.NewReader("x")), 0)

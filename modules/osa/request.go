@@ -37,3 +37,14 @@ func ReceivedAt(r *http.Request) time.Time {
 	}
 	return time.Now()
 }
+
+// InnermostWriter is the writer below whatever wraps it: net/http's own.
+func InnermostWriter(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = wrapper.Unwrap()
+	}
+}

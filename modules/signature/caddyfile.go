@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/osa-edge/osa-gateway/modules/osa"
 	"github.com/osa-edge/osa-gateway/signature"
 )
 
@@ -77,7 +78,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (h *Handler) unmarshalScheme(d *caddyfile.Dispenser, name caddyfile.Token, options []caddyfile.Token) error {
 	info, err := caddy.GetModule("osa.signature." + name.Text)
 	if err != nil {
-		return d.Errf("unknown signature scheme %q: want one of %s", name.Text, strings.Join(schemes(), ", "))
+		return d.Errf("unknown signature scheme %q: want one of %s", name.Text, strings.Join(osa.GuestModules("osa.signature"), ", "))
 	}
 	scheme, ok := info.New().(interface {
 		signature.Scheme
@@ -98,14 +99,6 @@ func (h *Handler) unmarshalScheme(d *caddyfile.Dispenser, name caddyfile.Token, 
 	}
 	h.SchemeRaw = caddyconfig.JSONModuleObject(scheme, "name", name.Text, nil)
 	return nil
-}
-
-func schemes() []string {
-	var names []string
-	for _, m := range caddy.GetModules("osa.signature") {
-		names = append(names, m.ID.Name())
-	}
-	return names
 }
 
 func unmarshalSecret(d *caddyfile.Dispenser) (Secret, error) {

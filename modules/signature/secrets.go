@@ -62,7 +62,7 @@ func openSecrets(secrets []Secret) (all []opened, problems []error) {
 	values := make(map[[sha256.Size]byte]string)
 	for _, s := range secrets {
 		switch {
-		case !validID(s.ID):
+		case !osa.ValidName(s.ID):
 			problems = append(problems, fmt.Errorf("secret id %q: want 1 to 64 letters, digits, dots, dashes or underscores", s.ID))
 		case ids[s.ID]:
 			problems = append(problems, fmt.Errorf("secret id %q is used twice", s.ID))
@@ -112,14 +112,4 @@ func parseTime(id, option, value string) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("secret %q: %s is %q; want a time such as 2026-12-31T23:59:59Z", id, option, value)
 	}
 	return t, nil
-}
-
-func validID(id string) bool {
-	for i := range len(id) {
-		c := id[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '-' && c != '_' {
-			return false
-		}
-	}
-	return id != "" && len(id) <= 64
 }

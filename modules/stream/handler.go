@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/osa-edge/osa-gateway/hub"
+	"github.com/osa-edge/osa-gateway/internal/network"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
@@ -39,9 +40,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	return err
 }
 
-// limitOf is the limit at which a stream is refused for now, "" for what is no
-// such refusal, and the reason that its client is told, "" for what the status
-// says.
+// limitOf names the limit at which a stream is refused for now; it is "" for any
+// other problem. reason is what the client is told; "" leaves it to the status.
 func limitOf(p *osa.Problem) (limit, reason string) {
 	switch {
 	case errors.Is(p, errTooMany):
@@ -114,23 +114,19 @@ func (h *Handler) reader(r *http.Request) (workspace, owner string, err error) {
 		workspace = h.anonymous
 	}
 	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	return workspace, "anonymous:" + network(ip), nil
+	return workspace, "anonymous:" + ownerOf(ip), nil
 }
 
-// network is whom an address counts for: an IPv6 host has a /64 to choose from.
-func network(ip string) string {
+// ownerOf names whom a client's address counts for.
+func ownerOf(ip string) string {
 	addr, err := netip.ParseAddr(ip)
-	if err != nil {
+	switch {
+	case err != nil:
 		return ip
+	case addr.Unmap().Is6():
+		return network.Prefix(addr).String()
 	}
-	if addr = addr.Unmap(); addr.Is4() {
-		return addr.String()
-	}
-	prefix, err := addr.WithZone("").Prefix(64)
-	if err != nil {
-		return ip
-	}
-	return prefix.String()
+	return network.Of(addr).String()
 }
 
 func refusal(err error) error {

@@ -139,7 +139,7 @@ func TestAnonymousReadersCountByNetwork(t *testing.T) {
 		"192.0.2.7": "192.0.2.7", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "2001:db8:1:2::9": "2001:db8:1:2::/64",
 		"::ffff:192.0.2.7": "192.0.2.7", "fe80::1%eth0": "fe80::/64", "": "", "@": "@",
 	} {
-		if got := network(ip); got != want {
+		if got := ownerOf(ip); got != want {
 			t.Errorf("%s counts for %s, want %s", ip, got, want)
 		}
 	}

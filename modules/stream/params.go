@@ -3,6 +3,7 @@ package stream
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/osa-edge/osa-gateway/event"
@@ -99,10 +100,6 @@ func fillFilter(q *query.Params) {
 	}
 	q.FillFilter("filter", &f.EventFilter)
 	if f.IncludeHistorical != nil {
-		value := "false"
-		if *f.IncludeHistorical {
-			value = "true"
-		}
-		q.Fill("filter", "include_historical", []string{value})
+		q.Fill("filter", "include_historical", []string{strconv.FormatBool(*f.IncludeHistorical)})
 	}
 }

@@ -260,14 +260,7 @@ func withConn(ctx context.Context, conn net.Conn) context.Context {
 // takeConn hijacks the connection below whatever wraps the writer, and thus as
 // what it is.
 func takeConn(w http.ResponseWriter) (net.Conn, error) {
-	for {
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			break
-		}
-		w = u.Unwrap()
-	}
-	h, ok := w.(http.Hijacker)
+	h, ok := osa.InnermostWriter(w).(http.Hijacker)
 	if !ok {
 		return nil, http.ErrNotSupported
 	}

@@ -43,9 +43,9 @@ type finding struct {
 	} `json:"trace"`
 }
 
-// report writes a line for each advisory that is reached, and returns an error
-// where one of them can be mended and is no exception, or where an exception is
-// needed no more.
+// report writes a line for each advisory that is reached. It returns an error where
+// one of them can be mended and is no exception, and where an exception is not
+// needed.
 func report(in io.Reader, out io.Writer, excepted map[string]string) error {
 	reached := map[string]finding{}
 	complete := false

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -34,7 +33,7 @@ func TestCaddyfiles(t *testing.T) {
 		if b.language != "caddyfile" {
 			continue
 		}
-		if line, reason := listed(b.text, notStarted); reason != "" {
+		if line, reason := listed(b.text, notStarted, strings.Contains); reason != "" {
 			delete(unused, line)
 			t.Logf("%s is not run: %s", b, reason)
 			continue
@@ -59,11 +58,12 @@ func TestCaddyfiles(t *testing.T) {
 	}
 }
 
-// listed is the line of a text that stands in a table, and the reason there.
-func listed(text string, table map[string]string) (line, reason string) {
-	for line, reason := range table {
-		if strings.Contains(text, line) {
-			return line, reason
+// listed is the entry of a table that is in a text, as in says, and the reason
+// there.
+func listed(text string, table map[string]string, in func(text, entry string) bool) (entry, reason string) {
+	for entry, reason := range table {
+		if in(text, entry) {
+			return entry, reason
 		}
 	}
 	return "", ""
@@ -145,9 +145,8 @@ func (r *running) complete(t *testing.T, dir string) string {
 	sites = proxyLine.ReplaceAllStringFunc(sites, func(line string) string {
 		return anUpstream.ReplaceAllString(line, strings.TrimPrefix(r.upstream.URL, "http://"))
 	})
-	host, _, _ := net.SplitHostPort(r.Addr)
 	sites = siteLine.ReplaceAllStringFunc(sites, func(string) string {
-		addr := freeAddr(t, host)
+		addr := gateway.FreeAddr(t)
 		if r.site == "" {
 			r.site = "http://" + addr
 		}
@@ -163,16 +162,6 @@ func (r *running) complete(t *testing.T, dir string) string {
 func splitGlobals(text string) (globals, rest string) {
 	at := strings.Index(text, "\n}\n") + len("\n}\n")
 	return text[:at], text[at:]
-}
-
-func freeAddr(t *testing.T, host string) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // upstream is what stands behind the gateway: a service, or OPAL.

@@ -39,7 +39,7 @@ func TestShell(t *testing.T) {
 		t.Run(b.String(), func(t *testing.T) {
 			var script []string
 			for _, line := range commands(b.text) {
-				if prefix, reason := begins(line, notRun); reason != "" {
+				if prefix, reason := listed(line, notRun, strings.HasPrefix); reason != "" {
 					used[prefix] = true
 					t.Logf("%q is not run: %s", line, reason)
 					continue
@@ -66,15 +66,6 @@ func commands(text string) (lines []string) {
 	return lines
 }
 
-func begins(line string, table map[string]string) (prefix, reason string) {
-	for prefix, reason := range table {
-		if strings.HasPrefix(line, prefix) {
-			return prefix, reason
-		}
-	}
-	return "", ""
-}
-
 // shell is where commands are run.
 type shell struct {
 	t     *testing.T
@@ -96,7 +87,7 @@ func newShell(t *testing.T) *shell {
 	if err != nil {
 		t.Fatalf("the documentation uses curl: %v", err)
 	}
-	s := &shell{t: t, dir: gateway.TempDir(t), admin: freeAddr(t, "127.0.0.1"), addr: freeAddr(t, "127.0.0.1")}
+	s := &shell{t: t, dir: gateway.TempDir(t), admin: gateway.FreeAddr(t), addr: gateway.FreeAddr(t)}
 	bin := filepath.Join(s.dir, "bin")
 	must(t, os.Mkdir(bin, 0o700))
 	must(t, os.Symlink(gateway.Binary(t), filepath.Join(bin, "osa-gateway")))

@@ -252,14 +252,12 @@ func certified(t *testing.T, addr, name string) {
 	}
 }
 
-// freePort is a port that nobody listens on.
+// freePort is a port of a gateway's host that nobody listens on.
 func freePort(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	_, port, err := net.SplitHostPort(gateway.FreeAddr(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
 	return port
 }

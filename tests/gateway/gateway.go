@@ -72,7 +72,7 @@ func New(t testing.TB, opt Options) *Gateway {
 		g.Credentials = NewCredentials(t)
 	}
 	g.must(os.WriteFile(g.KeysPath(), g.keysFile, 0o600))
-	g.Addr = freeAddr(t)
+	g.Addr = FreeAddr(t)
 	host, _, err := net.SplitHostPort(g.Addr)
 	g.must(err)
 	g.Client = newClient(t, "http://"+g.Addr, g.Credentials)
@@ -205,11 +205,12 @@ func (g *Gateway) Setenv(name, value string) { g.env[name] = value }
 // as its last arguments and becomes it (exec); none takes that back.
 func (g *Gateway) StartThrough(command ...string) { g.through = command }
 
-// freeAddr finds an address that stays free while the gateway is down between
+// FreeAddr finds an address that stays free while the gateway is down between
 // two starts. Its port is below those that the system gives to outgoing
 // connections. Caddys share ports with each other, so where the system has more
-// than one loopback address, every test process has its own.
-func freeAddr(t testing.TB) string {
+// than one loopback address, every test process has its own. No address is given
+// out twice.
+func FreeAddr(t testing.TB) string {
 	t.Helper()
 	pid := os.Getpid()
 	host := fmt.Sprintf("127.%d.%d.%d", 1+pid>>16&0x3f, pid>>8&0xff, pid&0xff)

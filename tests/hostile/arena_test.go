@@ -84,8 +84,7 @@ func newArena(t *testing.T, s settings) *arena {
 		const main = "\t\t\tsecret main {env.OSA_WEBHOOK_SHARED_SECRET}\n"
 		return gateway.Replace(t, text, main, main+secrets.String())
 	}})
-	host, _, _ := net.SplitHostPort(a.Addr)
-	a.tlsAddr = freePort(t, host)
+	a.tlsAddr = gateway.FreeAddr(t)
 	a.Setenv("OSA_ADDRESS", "http://"+a.Addr+", https://"+a.tlsAddr)
 	a.StartThrough("/bin/sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, descriptors))
 	a.Start()
@@ -135,17 +134,6 @@ func slowOPAL(t *testing.T) (url string) {
 		opal.Close()
 	})
 	return opal.URL
-}
-
-// freePort finds a port for the second listener.
-func freePort(t *testing.T, host string) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // needDescriptors raises this process's own limit: attackers hold connections.

@@ -48,6 +48,19 @@ func (w *worker) dialH2(ctx context.Context, window uint32) (*h2, func(), bool) 
 	return h, done, true
 }
 
+// overH2 connects as dialH2 does, has do use the connection while its frames are
+// read, and returns when both are over.
+func (w *worker) overH2(ctx context.Context, window uint32, do func(h *h2, ended <-chan struct{})) {
+	h, done, ok := w.dialH2(ctx, window)
+	if !ok {
+		return
+	}
+	ended := h.drain(ctx, w)
+	do(h, ended)
+	done()
+	<-ended
+}
+
 // drain reads frames and counts answers until the connection ends.
 func (h *h2) drain(ctx context.Context, w *worker) (ended chan struct{}) {
 	ended = make(chan struct{})
@@ -91,23 +104,17 @@ func (h *h2) request(w *worker, method, path string, end bool, more ...string) (
 
 // h2ResetFlood opens streams only to reset them.
 func h2ResetFlood(ctx context.Context, w *worker) {
-	h, done, ok := w.dialH2(ctx, 1<<20)
-	if !ok {
-		return
-	}
-	defer done()
-	ended := h.drain(ctx, w)
-	for n := range 5000 {
-		id, err := h.request(w, "POST", w.path(), false)
-		if err == nil {
-			err = h.WriteRSTStream(id, http2.ErrCodeCancel)
+	w.overH2(ctx, 1<<20, func(h *h2, _ <-chan struct{}) {
+		for n := range 5000 {
+			id, err := h.request(w, "POST", w.path(), false)
+			if err == nil {
+				err = h.WriteRSTStream(id, http2.ErrCodeCancel)
+			}
+			if err != nil || n%100 == 99 && !pause(ctx, 50*time.Millisecond) {
+				break
+			}
 		}
-		if err != nil || n%100 == 99 && !pause(ctx, 50*time.Millisecond) {
-			break
-		}
-	}
-	done()
-	<-ended
+	})
 }
 
 // h2SettingsFlood has the gateway acknowledge and answer.
@@ -135,83 +142,65 @@ func h2SettingsFlood(ctx context.Context, w *worker) {
 
 // h2Continuation sends a header that does not end.
 func h2Continuation(ctx context.Context, w *worker) {
-	h, done, ok := w.dialH2(ctx, 1<<20)
-	if !ok {
-		return
-	}
-	defer done()
-	ended := h.drain(ctx, w)
-	h.AllowIllegalWrites = true
-	for _, f := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", w.tlsAddr}, {":path", "/api/health"}} {
-		_ = h.enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
-	}
-	err := h.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: h.buf.Bytes()})
-	for n := 0; err == nil && n < 2000; n++ {
-		h.buf.Reset()
-		_ = h.enc.WriteField(hpack.HeaderField{Name: "x-more", Value: strings.Repeat("a", 4000), Sensitive: true})
-		w.mark.sent.Add(int64(h.buf.Len()))
-		err = h.WriteContinuation(1, false, h.buf.Bytes())
-		if n%20 == 19 && !pause(ctx, 20*time.Millisecond) {
-			break
+	w.overH2(ctx, 1<<20, func(h *h2, _ <-chan struct{}) {
+		h.AllowIllegalWrites = true
+		for _, f := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", w.tlsAddr}, {":path", "/api/health"}} {
+			_ = h.enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
 		}
-	}
-	done()
-	<-ended
+		err := h.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: h.buf.Bytes()})
+		for n := 0; err == nil && n < 2000; n++ {
+			h.buf.Reset()
+			_ = h.enc.WriteField(hpack.HeaderField{Name: "x-more", Value: strings.Repeat("a", 4000), Sensitive: true})
+			w.mark.sent.Add(int64(h.buf.Len()))
+			err = h.WriteContinuation(1, false, h.buf.Bytes())
+			if n%20 == 19 && !pause(ctx, 20*time.Millisecond) {
+				break
+			}
+		}
+	})
 }
 
 // h2HalfBody has as many streams as it may, each with half a body.
 func h2HalfBody(ctx context.Context, w *worker) {
-	h, done, ok := w.dialH2(ctx, 1<<20)
-	if !ok {
-		return
-	}
-	defer done()
-	ended := h.drain(ctx, w)
-	var ids []uint32
-	for range 200 {
-		id, err := h.request(w, "POST", w.path(), false, "content-length", "9000000", "x-osa-signature", w.badSignature())
-		if err != nil {
-			break
-		}
-		ids = append(ids, id)
-		_ = h.WriteData(id, false, make([]byte, 4096))
-	}
-	for on := true; on; {
-		select {
-		case <-ended:
-			return
-		case <-ctx.Done():
-			on = false
-		case <-time.After(time.Second):
-		}
-		for _, id := range ids {
-			if h.WriteData(id, false, []byte{'a'}) != nil {
-				on = false
+	w.overH2(ctx, 1<<20, func(h *h2, ended <-chan struct{}) {
+		var ids []uint32
+		for range 200 {
+			id, err := h.request(w, "POST", w.path(), false, "content-length", "9000000", "x-osa-signature", w.badSignature())
+			if err != nil {
 				break
 			}
+			ids = append(ids, id)
+			_ = h.WriteData(id, false, make([]byte, 4096))
 		}
-	}
-	done()
-	<-ended
+		for on := true; on; {
+			select {
+			case <-ended:
+				return
+			case <-ctx.Done():
+				on = false
+			case <-time.After(time.Second):
+			}
+			for _, id := range ids {
+				if h.WriteData(id, false, []byte{'a'}) != nil {
+					on = false
+					break
+				}
+			}
+		}
+	})
 }
 
 // h2NoWindow asks for answers and leaves no room for them.
 func h2NoWindow(ctx context.Context, w *worker) {
-	h, done, ok := w.dialH2(ctx, 0)
-	if !ok {
-		return
-	}
-	defer done()
-	ended := h.drain(ctx, w)
-	for range 200 {
-		if _, err := h.request(w, "GET", []string{"/metrics", "/api/health", "/nowhere", gateway.WebhookPath}[w.rng.IntN(4)], true); err != nil {
-			break
+	w.overH2(ctx, 0, func(h *h2, ended <-chan struct{}) {
+		for range 200 {
+			if _, err := h.request(w, "GET", []string{"/metrics", "/api/health", "/nowhere", gateway.WebhookPath}[w.rng.IntN(4)], true); err != nil {
+				break
+			}
 		}
-	}
-	select {
-	case <-ended:
-	case <-ctx.Done():
-		done()
-		<-ended
-	}
+		select {
+		case <-ended:
+		case <-ctx.Done():
+		}
+	})
 }

@@ -1,9 +1,9 @@
 //go:build linux
 
 // Package hostile runs the real gateway with several tenants, as production has
-// it, while one tenant sends the largest legal value in every field and a
-// stranger without credentials tries every slow trick at once. The other tenants
-// must not notice: their webhooks are taken, their lists and streams are whole.
+// it. One tenant sends the largest legal value in every field. A stranger without
+// credentials tries every slow trick at once. The other tenants must not notice:
+// their webhooks are taken, their lists and streams are whole.
 //
 // Every trick has a name and can be run alone:
 //

@@ -1,0 +1,27 @@
+package network_test
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/osa-edge/osa-gateway/internal/network"
+)
+
+func TestOf(t *testing.T) {
+	for in, want := range map[string]string{
+		"192.0.2.7":                "192.0.2.7",
+		"::ffff:192.0.2.7":         "192.0.2.7",
+		"2001:db8:1:2:3:4:5:6":     "2001:db8:1:2::",
+		"2001:db8:1:2:ffff::":      "2001:db8:1:2::",
+		"fe80::1%eth0":             "fe80::",
+		"::1":                      "::",
+		"2001:db8:1:2:3:4:5:6%en0": "2001:db8:1:2::",
+	} {
+		if got := network.Of(netip.MustParseAddr(in)); got != netip.MustParseAddr(want) {
+			t.Errorf("%s counts for %s, want %s", in, got, want)
+		}
+	}
+	if got := network.Of(netip.Addr{}); got.IsValid() {
+		t.Errorf("no address counts for %s", got)
+	}
+}
