@@ -37,9 +37,11 @@ func writeUntilKilled(dir string) {
 				n++
 				value := make([]byte, 8+n*797%20_000)
 				binary.BigEndian.PutUint64(value, n)
-				if version, err = d.PutDocument(ctx, storage.Document{Collection: "c", Key: key, Value: value, Version: version}); err != nil {
+				stored, err := d.PutDocument(ctx, storage.Document{Collection: "c", Key: key, Value: value, Version: version})
+				if err != nil {
 					panic(err)
 				}
+				version = stored
 				out.Lock()
 				fmt.Println(w, n)
 				out.Unlock()
