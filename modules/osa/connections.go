@@ -4,7 +4,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
@@ -59,19 +58,18 @@ func (a *App) boundConnections() {
 	bounds.of = append(bounds.of, a)
 	conns().SetLimit(limit)
 
-	log := caddy.Log().Named("osa")
 	fields := append([]zap.Field{zap.Int("max_connections", limit), zap.String("limited_by", by)}, d.Fields()...)
-	log.Info("connections are bounded", fields...)
+	a.log.Info("connections are bounded", fields...)
 	const raise = "raise the hard limit: LimitNOFILE= of a systemd unit, --ulimit nofile= of a container, ulimit -n of a shell"
 	switch {
 	case !d.Enough():
-		log.Warn("the process may have fewer file descriptors than the store and itself may need: webhooks can be refused; "+raise,
+		a.log.Warn("the process may have fewer file descriptors than the store and itself may need: webhooks can be refused; "+raise,
 			append(fields, zap.Int("descriptors_needed", descriptors.Needed(fewConnections)))...)
 	case a.MaxConnections > limit:
-		log.Warn("max_connections is more than the file descriptors of the process allow; "+raise,
+		a.log.Warn("max_connections is more than the file descriptors of the process allow; "+raise,
 			append(fields, zap.Int("configured", a.MaxConnections), zap.Int("descriptors_needed", descriptors.Needed(a.MaxConnections)))...)
 	case a.MaxConnections == 0 && by == "descriptors" && limit < fewConnections:
-		log.Warn("the file descriptors of the process allow few connections; "+raise,
+		a.log.Warn("the file descriptors of the process allow few connections; "+raise,
 			append(fields, zap.Int("descriptors_needed", descriptors.Needed(fewConnections)))...)
 	}
 }
