@@ -53,12 +53,12 @@ func TestBulkReadsTakeTurns(t *testing.T) {
 		t.Errorf("600 frames hold %d bytes", room.Held())
 	}
 	// No room for another of that size beside it: nothing of it is kept.
-	room.Take(1<<20 - room.Held())
+	room.Release("another", -(1<<20 - room.Held()))
 	if _, _, err := w.hub.History(t.Context(), f, 600); !errors.Is(err, eventlog.ErrOverloaded) {
 		t.Errorf("without room: %v", err)
 	}
-	room.Release(1<<20 - int64(sizeOf(frames)))
-	w.hub.Written(frames)
+	room.Release("another", 1<<20-int64(sizeOf(frames)))
+	w.hub.Written("", frames)
 	if room.Held() != 0 {
 		t.Errorf("%d bytes held", room.Held())
 	}

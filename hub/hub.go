@@ -51,9 +51,9 @@ type Limiter interface {
 
 // Room is memory, in bytes, of which there is only so much.
 type Room interface {
-	// Take reports whether there is room for n more bytes.
-	Take(n int64) bool
-	Release(n int64)
+	// Take reports whether there is room for n more bytes of an owner's.
+	Take(owner string, n int64) bool
+	Release(owner string, n int64)
 }
 
 // Hub fans out the log.

@@ -94,7 +94,7 @@ func (h *Hub) History(ctx context.Context, f event.Filter, n int) (frames [][]by
 		q.Limit = min(left, historyEvents)
 		page, newest, next, err := h.historyPage(ctx, q)
 		if err != nil {
-			h.Written(frames)
+			h.Written(f.WorkspaceID, frames)
 			return nil, 0, err
 		}
 		// What came since the head was noted was committed in its order.
@@ -128,19 +128,20 @@ func (h *Hub) historyPage(ctx context.Context, q storage.Query) (frames [][]byte
 		frames = append(frames, AppendEvent(make([]byte, 0, 512), e))
 		size += int64(cap(frames[len(frames)-1]))
 	}
-	if h.opt.Answers != nil && size > 0 && !h.opt.Answers.Take(size) {
+	if h.opt.Answers != nil && size > 0 && !h.opt.Answers.Take(q.Filter.WorkspaceID, size) {
 		return nil, 0, 0, fmt.Errorf("%w: no memory for a history", eventlog.ErrOverloaded)
 	}
 	return frames, newest, page.Next, nil
 }
 
-// Written gives back the room of frames that History returned.
-func (h *Hub) Written(history [][]byte) {
+// Written gives back the room of frames that History returned, by a filter of that
+// workspace.
+func (h *Hub) Written(workspace string, history [][]byte) {
 	var size int64
 	for _, f := range history {
 		size += int64(cap(f))
 	}
 	if h.opt.Answers != nil {
-		h.opt.Answers.Release(size)
+		h.opt.Answers.Release(workspace, size)
 	}
 }

@@ -152,15 +152,64 @@ func TestShares(t *testing.T) {
 
 func TestRoom(t *testing.T) {
 	r := memory.NewRoom(100)
-	if !r.Take(1000) || r.Take(1) || r.Held() != 1000 {
+	if !r.Take("a", 1000) || r.Take("a", 1) || r.Take("b", 1) || r.Held() != 1000 {
 		t.Error("the first takes whatever it needs, the second not")
 	}
-	r.Release(1000)
-	if !r.Take(60) || r.Take(41) || !r.Take(40) || r.Held() != 100 {
-		t.Errorf("%d held", r.Held())
+	r.Release("a", 1000)
+	if !r.Take("a", 60) || r.Take("a", 30) || !r.Take("a", 27) || r.Take("a", 1) {
+		t.Errorf("one owner has %d", r.Held())
 	}
-	r.Release(100)
+	if !r.Take("b", 10) || r.Take("b", 2) || !r.Take("c", 2) {
+		t.Errorf("%d held: others find no room", r.Held())
+	}
+	r.Release("a", 87)
+	r.Release("b", 10)
+	r.Release("c", 2)
 	if r.Held() != 0 {
 		t.Errorf("%d held", r.Held())
 	}
+}
+
+// What is too large to share the room leaves it to others.
+func TestRoomLarge(t *testing.T) {
+	r := memory.NewRoom(100)
+	release, ok := r.TakeLarge("a", 1000)
+	if _, again := r.TakeLarge("b", 51); !ok || again || !r.Take("b", 80) {
+		t.Error("one at a time is beside the room")
+	}
+	release()
+	r.Release("b", 80)
+	if release, ok = r.TakeLarge("a", 50); !ok || r.Held() != 50 {
+		t.Error("half of the room")
+	}
+	if release(); r.Held() != 0 {
+		t.Errorf("%d held", r.Held())
+	}
+}
+
+// Whatever owners do, what is held is what they have not given back, and nobody but
+// the first goes beyond the room.
+func TestRoomModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := memory.NewRoom(1000)
+		has := map[string]int64{}
+		for range rapid.IntRange(0, 40).Draw(t, "steps") {
+			owner := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "owner")
+			n := rapid.Int64Range(1, 600).Draw(t, "n")
+			if rapid.Bool().Draw(t, "take") {
+				first := r.Held() == 0
+				if r.Take(owner, n) {
+					has[owner] += n
+				} else if first {
+					t.Fatal("the first was refused")
+				}
+			} else if n = min(n, has[owner]); n > 0 {
+				r.Release(owner, n)
+				has[owner] -= n
+			}
+			if sum := has["a"] + has["b"] + has["c"]; sum != r.Held() || sum > 1000 {
+				t.Fatalf("%d held, want %d", r.Held(), sum)
+			}
+		}
+	})
 }

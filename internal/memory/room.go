@@ -1,28 +1,73 @@
 package memory
 
-import "sync/atomic"
+import "sync"
 
-// Room is a share of the budget that is taken and given back.
+// Room is a share of the budget that owners take parts of and give back.
+//
+// An owner may hold seven times what it leaves free: alone that is nearly
+// everything, and yet whoever comes next finds room at once.
 type Room struct {
 	size int64
-	held atomic.Int64
+
+	mu     sync.Mutex
+	held   int64
+	owners map[string]int64
+	alone  int64 // what one has that is too large to share the room
 }
 
-// NewRoom returns an empty room of size bytes.
-func NewRoom(size int64) *Room { return &Room{size: size} }
+// leaves is how many times what it leaves free an owner may hold.
+const leaves = 7
 
-// Take takes n bytes and reports whether there was room for them. Who comes first
-// gets whatever it is, so that nothing is too large for ever.
-func (r *Room) Take(n int64) bool {
-	if held := r.held.Add(n); held > r.size && held > n {
-		r.held.Add(-n)
+// NewRoom returns an empty room of size bytes.
+func NewRoom(size int64) *Room { return &Room{size: size, owners: make(map[string]int64)} }
+
+// Take takes n bytes for an owner and reports whether there was room for them. Who
+// comes first gets whatever it is, so that nothing is too large for ever.
+func (r *Room) Take(owner string, n int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	free := r.size - r.held - n
+	if r.held > 0 && (free < 0 || r.owners[owner]+n > leaves*free) {
 		return false
 	}
+	r.held += n
+	r.owners[owner] += n
 	return true
 }
 
-// Release gives n bytes back.
-func (r *Room) Release(n int64) { r.held.Add(-n) }
+// Release gives back n bytes of an owner's.
+func (r *Room) Release(owner string, n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held -= n
+	if r.owners[owner] -= n; r.owners[owner] == 0 {
+		delete(r.owners, owner)
+	}
+}
+
+// TakeLarge is Take for what may be larger than all the room. More than half of it
+// is taken beside the room, by one at a time, so that everything else finds its own.
+// release gives it back.
+func (r *Room) TakeLarge(owner string, n int64) (release func(), ok bool) {
+	if n <= r.size/2 {
+		return func() { r.Release(owner, n) }, r.Take(owner, n)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.alone > 0 {
+		return nil, false
+	}
+	r.alone = n
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.alone = 0
+	}, true
+}
 
 // Held is how many bytes are taken.
-func (r *Room) Held() int64 { return r.held.Load() }
+func (r *Room) Held() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.held + r.alone
+}

@@ -68,14 +68,14 @@ func (h *Handler) event(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return err
 	}
 	defer done()
-	e, held, err := h.read(ctx, log, seq, ws)
+	e, release, err := h.read(ctx, log, seq, ws)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return missing
 	case err != nil:
 		return h.listFailed(r, err)
 	}
-	defer osa.Answers().Release(held)
+	defer release()
 	record, err := encode(e)
 	if err != nil {
 		return osa.Internal(err).Handler()
@@ -95,34 +95,34 @@ const recordBytes = 64 << 10
 // read reads an event of the workspace with its body, and takes room for twice
 // that: its body, and the answer. An event that is not the workspace's is
 // storage.ErrNotFound, and its body is not read.
-func (h *Handler) read(ctx context.Context, log *eventlog.Log, seq uint64, ws string) (e *event.Event, held int64, err error) {
-	release, err := h.app.Turn(ctx, ws)
+func (h *Handler) read(ctx context.Context, log *eventlog.Log, seq uint64, ws string) (e *event.Event, release func(), err error) {
+	end, err := h.app.Turn(ctx, ws)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
-	defer release()
+	defer end()
 	found, err := log.Read(ctx, seq-1, 1)
 	switch {
 	case err != nil:
-		return nil, 0, err
+		return nil, nil, err
 	case len(found) == 0 || found[0].Seq != seq:
 		// What is damaged is left out there, and is not missing.
 		if _, err := log.Get(ctx, seq); err != nil {
-			return nil, 0, err
+			return nil, nil, err
 		}
-		return nil, 0, storage.ErrNotFound
+		return nil, nil, storage.ErrNotFound
 	case ws != "" && found[0].WorkspaceID != ws:
-		return nil, 0, storage.ErrNotFound
+		return nil, nil, storage.ErrNotFound
 	}
-	held = 2*int64(found[0].Size) + recordBytes
-	if !osa.Answers().Take(held) {
-		return nil, 0, errAnswers
+	release, ok := osa.Answers().TakeLarge(ws, 2*int64(found[0].Size)+recordBytes)
+	if !ok {
+		return nil, nil, errAnswers
 	}
 	if e, err = log.Get(ctx, seq); err != nil {
-		osa.Answers().Release(held)
-		return nil, 0, err
+		release()
+		return nil, nil, err
 	}
-	return e, held, nil
+	return e, release, nil
 }
 
 // clip shortens what is repeated to the client.

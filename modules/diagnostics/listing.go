@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/osa-edge/osa-gateway/event"
@@ -88,7 +87,7 @@ func (rd *reader) next(ctx context.Context) (more bool, err error) {
 		events++
 	}
 	if grown := int64(cap(encoded)) - rd.held; grown > 0 {
-		if !osa.Answers().Take(grown) {
+		if !osa.Answers().Take(rd.ws, grown) {
 			return false, errAnswers
 		}
 		rd.held += grown
@@ -111,7 +110,7 @@ func (rd *reader) sent() {
 
 // close lets go of the buffer.
 func (rd *reader) close() {
-	osa.Answers().Release(rd.held)
+	osa.Answers().Release(rd.ws, rd.held)
 	rd.encoded, rd.held = nil, 0
 }
 
@@ -128,7 +127,7 @@ func (rd *reader) cursor() string {
 func (h *Handler) sendList(w http.ResponseWriter, r *http.Request, log *eventlog.Log, l listing, tail []byte) error {
 	rd := newReader(h.app, log, l)
 	defer rd.close()
-	out := timely{w: w, ctrl: http.NewResponseController(w)}
+	out := osa.NewAnswer(w)
 	rd.encoded = append(rd.encoded, `{"events":[`...)
 	for more := true; more; {
 		var err error
@@ -141,9 +140,9 @@ func (h *Handler) sendList(w http.ResponseWriter, r *http.Request, log *eventlog
 			more = false
 		}
 		if more && len(rd.encoded) >= wholeBytes {
-			out.begin(-1)
-			if out.write(rd.encoded) != nil {
-				return nil // the reader has left, or takes nothing
+			out.Begin(http.StatusOK, -1)
+			if _, err := out.Write(rd.encoded); err != nil {
+				return nil //nolint:nilerr // the reader has left, or takes nothing
 			}
 			rd.sent()
 		}
@@ -152,9 +151,9 @@ func (h *Handler) sendList(w http.ResponseWriter, r *http.Request, log *eventlog
 	rd.encoded = append(rd.encoded, rd.cursor()...)
 	rd.encoded = append(rd.encoded, tail...)
 	rd.encoded = append(rd.encoded, '}')
-	out.begin(len(rd.encoded))
-	_ = out.write(rd.encoded)
-	out.end()
+	out.Begin(http.StatusOK, len(rd.encoded))
+	_, _ = out.Write(rd.encoded)
+	out.End()
 	return nil
 }
 
@@ -164,52 +163,4 @@ func (h *Handler) listFailed(r *http.Request, err error) error {
 		return osa.Unavailable("Too much is being read from the event log", time.Second).Because(err).Handler()
 	}
 	return logFailed(r, err)
-}
-
-// writeTimeout is how long a reader of an answer may take nothing of it.
-const writeTimeout = 10 * time.Second
-
-// writeBytes is what a reader has to take within writeTimeout.
-const writeBytes = 32 << 10
-
-// timely writes an answer whose reader has a deadline for each part of it.
-type timely struct {
-	w     http.ResponseWriter
-	ctrl  *http.ResponseController
-	begun bool
-}
-
-// begin writes the header, once; length is that of the answer, or -1.
-func (t *timely) begin(length int) {
-	if t.begun {
-		return
-	}
-	t.begun = true
-	h := t.w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	if length >= 0 {
-		h.Set("Content-Length", strconv.Itoa(length))
-	}
-	t.w.WriteHeader(http.StatusOK)
-}
-
-func (t *timely) write(b []byte) error {
-	for len(b) > 0 {
-		n := min(len(b), writeBytes)
-		if err := t.ctrl.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-			return err
-		}
-		if _, err := t.w.Write(b[:n]); err != nil {
-			return err
-		}
-		b = b[n:]
-	}
-	return nil
-}
-
-// end lifts the deadline: the connection may have other requests to come.
-func (t *timely) end() {
-	_ = t.ctrl.Flush()
-	_ = t.ctrl.SetWriteDeadline(time.Time{})
 }

@@ -50,13 +50,13 @@ func TestListWithoutMemory(t *testing.T) {
 	g := osatest.New(t, nil)
 	fill(t, g)
 	events, one := view(g, t, "events"), view(g, t, "event")
-	osa.Answers().Take(1 << 50)
+	osa.Answers().Take("", 1<<50)
 	for target, get := range map[string]func(string, ...func(*http.Request)) osatest.Response{"/?limit=5": events, "/evt_1": one} {
 		if r := get(target, acme); r.Status() != 503 || r.Problem.Header.Get("Retry-After") == "" {
 			t.Errorf("%s: %d, %v", target, r.Status(), r.Err)
 		}
 	}
-	osa.Answers().Release(1 << 50)
+	osa.Answers().Release("", 1<<50)
 	if l := decode[list](t, events("/?limit=5", acme)); len(l.Events) != 5 {
 		t.Errorf("%d events", len(l.Events))
 	}
@@ -70,7 +70,7 @@ func TestListWithoutMemory(t *testing.T) {
 	if err := osatest.ServeTo(h, w, httptest.NewRequest(http.MethodGet, "/?limit=300", nil), acme); err != nil {
 		t.Fatal(err)
 	}
-	osa.Answers().Release(w.took)
+	osa.Answers().Release("another", w.took)
 	var l list
 	if err := json.Unmarshal(w.Body.Bytes(), &l); err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func (w *meanWriter) Write(b []byte) (int, error) {
 	if w.took == 0 {
 		w.took = 1 << 50
 		// Room in which nothing more fits is not to be taken while it is held.
-		osa.Answers().Release(-w.took)
+		osa.Answers().Release("another", -w.took)
 	}
 	return w.ResponseRecorder.Write(b)
 }

@@ -101,6 +101,7 @@ func (g *Guard) Validate() error {
 
 func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
 	osa.SetRequest(r, identify(w.Header(), r.Header), correlate(w.Header(), r.Header), time.Now())
+	g.noteForwarded(r)
 	gw := &writer{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
 	defer gw.finishBody()
 	defer g.finish(gw, r, &err)

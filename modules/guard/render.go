@@ -51,11 +51,9 @@ func write(w http.ResponseWriter, r *http.Request, p *osa.Problem, requestID str
 	}
 	h := w.Header()
 	h["Content-Type"] = []string{contentType}
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	h["Vary"] = append(h["Vary"], "Accept")
-	w.WriteHeader(p.Status)
-	_, err = w.Write(body) // of which net/http sends nothing in answer to HEAD
-	return err
+	osa.WriteJSON(w, p.Status, body) // of which net/http sends nothing in answer to HEAD
+	return nil
 }
 
 // object is a JSON object whose members keep the order in which they came. Of

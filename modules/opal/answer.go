@@ -180,8 +180,6 @@ func writeJSON(w http.ResponseWriter, v any) error {
 	if err != nil {
 		return osa.Internal(err).Handler()
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	_, err = w.Write(append(body, '\n'))
-	return err
+	osa.WriteJSON(w, http.StatusOK, append(body, '\n'))
+	return nil
 }

@@ -37,12 +37,12 @@ type backupWriter struct {
 
 // newBackupWriter begins the first turn; close it.
 func newBackupWriter(ctx context.Context, w http.ResponseWriter, bulk *fair.Limiter) (*backupWriter, error) {
-	if !Answers().Take(backupChunk) {
+	if !Answers().Take(backupKey, backupChunk) {
 		return nil, errAnswers
 	}
 	b := &backupWriter{ctx: ctx, w: w, c: http.NewResponseController(w), bulk: bulk}
 	if err := b.turn(); err != nil {
-		Answers().Release(backupChunk)
+		Answers().Release(backupKey, backupChunk)
 		return nil, err
 	}
 	b.buf = make([]byte, 0, backupChunk)
@@ -102,6 +102,6 @@ func (b *backupWriter) end() {
 // requests to come.
 func (b *backupWriter) close() {
 	b.end()
-	Answers().Release(backupChunk)
+	Answers().Release(backupKey, backupChunk)
 	_ = b.c.SetWriteDeadline(time.Time{})
 }

@@ -85,11 +85,11 @@ func TestBackupWriterRefuses(t *testing.T) {
 	if _, err := newBackupWriter(ctx, client, bulk); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	Answers().Take(1 << 50)
+	Answers().Take("", 1<<50)
 	if _, err := newBackupWriter(t.Context(), client, bulk); !errors.Is(err, errAnswers) {
 		t.Error(err)
 	}
-	Answers().Release(1 << 50)
+	Answers().Release("", 1<<50)
 	if Answers().Held() != 0 {
 		t.Errorf("%d bytes held", Answers().Held())
 	}

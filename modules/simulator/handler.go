@@ -127,9 +127,6 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	if err != nil {
 		return osa.Internal(err).Handler()
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, err = w.Write(append(body, '\n'))
-	return err
+	osa.WriteJSON(w, status, append(body, '\n'))
+	return nil
 }

@@ -162,7 +162,7 @@ func (s *stream) begin(ctx context.Context, p *params) ([][]byte, error) {
 			return nil, err
 		}
 		first, after, s.history = append(first, frames...), through, len(frames)
-		s.written = func() { s.hub.Written(frames) }
+		s.written = func() { s.hub.Written(p.filter.WorkspaceID, frames) }
 	}
 	s.position.Store(after)
 	s.woken = make(chan struct{}, 1)
