@@ -324,32 +324,6 @@ func TestRefused(t *testing.T) {
 	must(t, db.Close())
 }
 
-// TestDamage: no table ends early without a word.
-func TestDamage(t *testing.T) {
-	whole := unpack(t, "restored.tar.gz")
-	tables, err := filepath.Glob(filepath.Join(whole, "*.sst"))
-	must(t, err)
-	if len(tables) == 0 {
-		t.Fatal("there are no tables")
-	}
-	for _, table := range tables {
-		b, err := os.ReadFile(table)
-		must(t, err)
-		for _, at := range []int{10, len(b) / 3, len(b) / 2} {
-			rotten := bytes.Clone(b)
-			rotten[at] ^= 1
-			must(t, os.WriteFile(table, rotten, 0o600))
-			s, err := Open(whole, nil)
-			if err == nil {
-				must(t, s.Close())
-			}
-			wantErr(t, err, storage.ErrDamaged)
-		}
-		must(t, os.WriteFile(table, b, 0o600))
-	}
-	check(t, whole, readManifest(t).Restored)
-}
-
 // TestDamagedBlock: a block is checked beside the table that holds it.
 func TestDamagedBlock(t *testing.T) {
 	m := readManifest(t)
