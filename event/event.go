@@ -8,6 +8,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"time"
+
+	"github.com/osa-edge/osa-gateway/internal/sensitive"
 )
 
 // SourceGateway is the source of events that the gateway itself makes, such as
@@ -125,13 +127,13 @@ type record struct {
 }
 
 // MarshalJSON writes the record without its payload: CONTRACT §4's fields, with
-// null for what the event does not have.
+// null for what the event does not have. The error's text shows no credentials.
 func (e *Event) MarshalJSON() ([]byte, error) {
 	r := record{
 		ID: FormatID(e.Seq), Seq: e.Seq, ReceivedAt: e.ReceivedAt.UTC().Truncate(time.Microsecond),
 		WorkspaceID: e.WorkspaceID, Source: e.Source, EventType: orNull(e.Type), Kind: e.Kind,
 		WorkflowID: e.WorkflowID, WorkflowName: orNull(e.WorkflowName), AgentID: orNull(e.AgentID),
-		Status: orNull(string(e.Status)), Severity: orNull(e.Severity), ErrorMessage: orNull(e.ErrorMessage),
+		Status: orNull(string(e.Status)), Severity: orNull(e.Severity), ErrorMessage: orNull(sensitive.Text(e.ErrorMessage, sensitive.Masked)),
 		CorrelationID: orNull(e.CorrelationID), DedupHash: e.DedupKey.String(),
 		PayloadMismatch: e.PayloadMismatch, Size: e.Size,
 		ProcessingTimeMS: Milliseconds(e.ProcessingTime),

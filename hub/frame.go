@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/internal/sensitive"
 )
 
 // Names of events that speak of the stream itself. They carry nothing of the log.
@@ -65,7 +66,7 @@ func agentStatus(o *object, e *event.Event) {
 	o.bool("results_available", d.ResultsAvailable)
 	o.float("confidence_score", d.ConfidenceScore)
 	o.float("progress_percentage", d.ProgressPercentage)
-	o.stringOrNull("error_message", e.ErrorMessage)
+	o.free("error_message", e.ErrorMessage)
 	common(o, e)
 }
 
@@ -84,7 +85,7 @@ func workflowProgress(o *object, e *event.Event) {
 	o.stringOrNull("estimated_completion", d.EstimatedCompletion)
 	o.float("execution_time_ms", d.ExecutionTimeMS)
 	o.bool("results_available", d.ResultsAvailable)
-	o.stringOrNull("error_message", e.ErrorMessage)
+	o.free("error_message", e.ErrorMessage)
 	common(o, e)
 }
 
@@ -112,10 +113,10 @@ func errorNotification(o *object, e *event.Event) {
 	o.stringOrNull("workflow_name", e.WorkflowName)
 	o.stringOrNull("agent_id", e.AgentID)
 	o.stringOrNull("error_type", d.ErrorType)
-	o.stringOrNull("message", e.ErrorMessage)
+	o.free("message", e.ErrorMessage)
 	o.string("severity", severity(e))
 	o.strings("affected_agents", d.AffectedAgents)
-	o.stringOrNull("recovery_action", d.RecoveryAction)
+	o.free("recovery_action", d.RecoveryAction)
 	common(o, e)
 }
 
@@ -125,12 +126,12 @@ func healthAlert(o *object, e *event.Event) {
 	o.stringOrNull("agent_id", e.AgentID)
 	o.stringOrNull("alert_type", d.ErrorType)
 	o.string("severity", severity(e))
-	o.stringOrNull("message", e.ErrorMessage)
+	o.free("message", e.ErrorMessage)
 	action := e.Priority() >= event.PriorityHigh
 	o.bool("action_required", &action)
 	var steps []string
 	if d.RecoveryAction != "" {
-		steps = []string{d.RecoveryAction}
+		steps = []string{sensitive.Text(d.RecoveryAction, sensitive.Masked)}
 	}
 	o.strings("resolution_steps", steps)
 	common(o, e)
@@ -173,6 +174,10 @@ func processed(o *object, e *event.Event) {
 	}
 	o.close()
 }
+
+// free writes text that somebody wrote freely. What looks like a credential in it
+// is masked.
+func (o *object) free(name, v string) { o.stringOrNull(name, sensitive.Text(v, sensitive.Masked)) }
 
 func (o *object) id(name string, seq uint64) {
 	o.key(name)

@@ -70,22 +70,17 @@ func (c *scanner) value(from int) int {
 		return from
 	}
 	s := c.s
-	end := from
-	percent := false
-	for end < len(s) && s[end] != '&' && s[end] != ';' {
-		percent = percent || s[end] == '%'
-		end++
-		if end-from > 1<<10 && !percent {
-			return from
+	end, percent := from, false
+	for ; end < len(s) && (percent || end-from < longestJudged); end++ {
+		if s[end] == '&' || s[end] == ';' {
+			break
 		}
+		percent = percent || s[end] == '%'
 	}
 	if percent && c.encoded(from, end) {
 		return c.take(from, end)
 	}
-	if next := c.component(from); next > from {
-		return next
-	}
-	return from
+	return c.component(from)
 }
 
 // nameBefore is the name that ends before i.

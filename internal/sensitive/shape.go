@@ -22,24 +22,20 @@ var shapes = [...]struct {
 // ownKey is how the gateway's own keys begin, unless configured otherwise.
 const ownKey = "opal_prod_"
 
-// shape is where the credential ends that begins at i, or 0.
-func (c *scanner) shape(i int) int {
-	s := c.s
+// ownKeyEnd is where the gateway's own key ends that begins at i, or 0.
+func ownKeyEnd(s string, i int) int {
+	if i < 0 || len(s)-i < len(ownKey)+4 || !strings.EqualFold(s[i:i+len(ownKey)], ownKey) {
+		return 0
+	}
+	if end := tokenEnd(s, i+len(ownKey)); end > i+len(ownKey)+3 {
+		return end
+	}
+	return 0
+}
+
+// shape is where the credential ends that begins with the word at i, or 0.
+func shape(s string, i int) int {
 	rest := s[i:]
-	switch rest[0] {
-	case 'o', 'O':
-		if len(rest) > len(ownKey)+3 && strings.EqualFold(rest[:len(ownKey)], ownKey) {
-			if end := tokenEnd(s, i+len(ownKey)); end > i+len(ownKey)+3 {
-				return end
-			}
-		}
-		return 0
-	case 'e':
-		return c.jwt(i)
-	}
-	if i > 0 && wordByte(s[i-1]) {
-		return 0
-	}
 	switch rest[0] {
 	case 'A':
 		if end := awsKey(rest); end > 0 {
@@ -53,9 +49,12 @@ func (c *scanner) shape(i int) int {
 			}
 		}
 	}
+	if len(rest) < 10 {
+		return 0
+	}
 	for k := range shapes {
 		begin := shapes[k].begin
-		if begin[0] != rest[0] || !strings.HasPrefix(rest, begin) {
+		if begin[0] != rest[0] || begin[1] != rest[1] || !strings.HasPrefix(rest, begin) {
 			continue
 		}
 		if end := tokenEnd(s, i+len(begin)); end >= i+len(begin)+shapes[k].least {
@@ -79,7 +78,7 @@ func tokenEnd(s string, i int) int {
 // jwt is where the token of three or more parts ends (RFC 7519).
 func (c *scanner) jwt(i int) int {
 	s := c.s
-	if i < c.noJWT || !strings.HasPrefix(s[i:], "eyJ") {
+	if i < 0 || i < c.noJWT || !strings.HasPrefix(s[i:], "eyJ") {
 		return 0
 	}
 	end := i
@@ -131,7 +130,7 @@ func schemeWord(v string) bool {
 
 // scheme is the credential after `Bearer` or `Basic` at i.
 func scheme(s string, i int) (from, end int) {
-	if s[i]|0x20 != 'b' || i > 0 && wordByte(s[i-1]) {
+	if s[i]|0x20 != 'b' {
 		return 0, 0
 	}
 	rest := s[i:]

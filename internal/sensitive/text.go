@@ -151,10 +151,10 @@ func (c *scanner) result() string {
 	return string(append(c.out, c.s[c.kept:]...))
 }
 
-// The bytes at which something may begin or be decided.
+// What a byte may begin or decide.
 const (
-	plain = iota
-	letter
+	plain  = iota
+	letter // begins a word that may be a credential
 	digit
 	equals
 	colon
@@ -165,8 +165,11 @@ const (
 )
 
 var classes = func() (t [256]uint8) {
-	for _, b := range []byte("oObBgGxXaAeEsSrRwWnNpPdDhH") {
+	for _, b := range []byte("bBh") {
 		t[b] = letter
+	}
+	for _, shape := range shapes {
+		t[shape.begin[0]] = letter
 	}
 	for b := '0'; b <= '9'; b++ {
 		t[b] = digit
@@ -177,111 +180,160 @@ var classes = func() (t [256]uint8) {
 
 func (c *scanner) scan() {
 	s := c.s
+	i := 0
 	if c.uri {
-		c.component(0)
+		i = c.component(0)
 	}
-	for i := 0; i < len(s) && (!c.probe || !c.found); {
-		next := i + 1
-		switch classes[s[i]] {
-		case plain:
+	for i < len(s) {
+		if wordBytes[s[i]] {
+			i = c.word(i)
+		} else if class := classes[s[i]]; class != plain {
+			i = max(c.decide(i, class), i+1)
+		} else {
 			i++
-			continue
-		case letter:
-			if end := c.shape(i); end > 0 {
-				next = c.take(i, end)
-			} else if from, end := scheme(s, i); end > 0 {
-				next = c.take(from, end)
-			}
-		case digit:
-			if i == 0 || !wordByte(s[i-1]) && s[i-1] != '.' {
-				end, card := number(s, i)
-				if card {
-					c.take(i, end)
-				}
-				next = end
-			}
-		case equals:
-			next = c.pair(i, true)
-		case colon:
-			if strings.HasPrefix(s[i:], "://") {
-				next = c.authority(i + 3)
-				break
-			}
-			next = c.pair(i, false)
-		case at:
-			if c.uri {
-				c.user(i)
-			}
-		case dash:
-			if strings.HasPrefix(s[i:], "-----BEGIN ") {
-				next = c.pem(i)
-			}
-		case slash:
-			if c.uri {
-				next = c.component(i + 1)
-			}
-		case question:
-			if c.uri {
-				if !c.query && malformed(s[i+1:]) {
-					next = c.take(i+1, len(s))
-					break
-				}
-				c.query = true
-				next = c.component(i + 1)
-			}
 		}
-		i = max(next, i+1)
+		if c.probe && c.found {
+			return
+		}
 	}
 }
+
+// word looks at the word, or the rest of one, that begins at i, and returns where to
+// go on.
+func (c *scanner) word(i int) int {
+	s := c.s
+	if class := classes[s[i]]; class != plain && (i == 0 || !wordBytes[s[i-1]]) {
+		switch class {
+		case letter:
+			if end := shape(s, i); end > 0 {
+				return c.take(i, end)
+			}
+			if from, end := scheme(s, i); end > 0 {
+				return c.take(from, end)
+			}
+		case digit:
+			if i == 0 || s[i-1] != '.' {
+				if end, card := number(s, i); card {
+					return c.take(i, end)
+				}
+			}
+		}
+	}
+	for ; i < len(s) && wordBytes[s[i]]; i++ {
+		// The gateway's own keys and JWTs are found within words as well.
+		switch s[i] {
+		case '_':
+			if end := ownKeyEnd(s, i-4); end > 0 {
+				return c.take(i-4, end)
+			}
+		case 'J':
+			if end := c.jwt(i - 2); end > 0 {
+				return c.take(i-2, end)
+			}
+		}
+	}
+	return i
+}
+
+// decide looks at what the punctuation at i divides, and returns where to go on.
+func (c *scanner) decide(i int, class uint8) int {
+	s := c.s
+	switch class {
+	case equals:
+		return c.pair(i, true)
+	case colon:
+		if strings.HasPrefix(s[i:], "://") {
+			return c.authority(i + 3)
+		}
+		return c.pair(i, false)
+	case at:
+		if c.uri {
+			c.user(i)
+		}
+	case dash:
+		if strings.HasPrefix(s[i:], "-----BEGIN ") {
+			return c.pem(i)
+		}
+	case slash:
+		if c.uri {
+			return c.component(i + 1)
+		}
+	case question:
+		if c.uri {
+			if !c.query && malformed(s[i+1:]) {
+				return c.take(i+1, len(s))
+			}
+			c.query = true
+			return c.component(i + 1)
+		}
+	}
+	return i + 1
+}
+
+// How the parts of an address are told apart.
+const (
+	within = iota
+	ends
+	separates // a name and its value
+	escapes
+)
+
+var parts = [256]uint8{'/': ends, '?': ends, '&': ends, ';': ends, '#': ends, '=': separates, ':': separates, '%': escapes}
+
+// longestJudged is up to which length the parts of an address are judged as a whole,
+// if they have no escapes. Longer ones are judged as they come.
+const longestJudged = 1 << 10
 
 // component looks at the part of an address that begins at i and returns where to
 // go on: behind it where it is hidden, else at i.
 func (c *scanner) component(i int) int {
 	s := c.s
-	end, upper, lower, digits, percent := i, 0, 0, 0, false
-	name := -1
-	for ; end < len(s); end++ {
-		b := s[end]
-		if b == '/' || b == '?' || b == '&' || b == ';' || b == '#' {
+	end, percent := i, false
+	for ; end < len(s) && (percent || end-i < longestJudged); end++ {
+		kind := parts[s[end]]
+		if kind == ends {
 			break
 		}
-		switch {
-		case b == '=' || b == ':':
-			name = end
-		case b == '%':
-			percent = true
+		if kind == separates { // pair decides
+			return i
+		}
+		percent = percent || kind == escapes
+	}
+	part := s[i:end]
+	if percent && c.encoded(i, end) {
+		return c.take(i, end)
+	}
+	if len(part) >= 32 && random(part) {
+		return c.take(i, end)
+	}
+	// /token/abc123
+	if end < len(s) && s[end] == '/' && Name(part) {
+		from := end + 1
+		to := indexAny(s, from, "/?#")
+		if telling(s[from:to]) {
+			return c.take(from, to)
+		}
+	}
+	return i
+}
+
+// random reports whether a long part of an address looks like nothing that people
+// or programs name by hand.
+func random(part string) bool {
+	upper, lower, digits := 0, 0, 0
+	for i := range len(part) {
+		switch b := part[i]; {
 		case b >= 'A' && b <= 'Z':
 			upper++
 		case b >= 'a' && b <= 'z':
 			lower++
 		case b >= '0' && b <= '9':
 			digits++
-		}
-		if end-i > 1<<10 && !percent { // long parts are judged as they come
-			return i
-		}
-	}
-	if name >= 0 { // pair decides
-		return i
-	}
-	part := s[i:end]
-	if percent && c.encoded(i, end) {
-		return c.take(i, end)
-	}
-	// Nothing that people or programs name by hand looks like this.
-	if len(part) >= 32 && upper > 2 && lower > 2 && digits > 2 && !strings.ContainsAny(part, ".,:%() ") {
-		return c.take(i, end)
-	}
-	// /token/abc123
-	if end < len(s) && s[end] == '/' && len(part) > 2 && Name(part) {
-		from := end + 1
-		to := indexAny(s, from, "/?#")
-		if telling(s[from:to]) {
-			c.take(from, to)
-			return to
+		case b != '-' && b != '_':
+			return false
 		}
 	}
-	return i
+	return upper > 2 && lower > 2 && digits > 2
 }
 
 // encoded reports whether s[from:to] hides something behind its encoding.
@@ -310,9 +362,15 @@ func indexAny(s string, i int, bytes string) int {
 	return len(s)
 }
 
-func wordByte(b byte) bool {
-	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '_'
-}
+// wordBytes are letters, digits and the underscore.
+var wordBytes = func() (t [256]bool) {
+	for b := range t {
+		t[b] = b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '_'
+	}
+	return t
+}()
+
+func wordByte(b byte) bool { return wordBytes[b] }
 
 func tokenByte(b byte) bool {
 	return wordByte(b) || b == '-' || b == '.' || b == '~' || b == '+' || b == '=' || b == '%'

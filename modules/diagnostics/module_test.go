@@ -251,7 +251,7 @@ func TestEvent(t *testing.T) {
 	g := osatest.New(t, nil)
 	log := g.Log()
 	get := view(g, t, "event")
-	body := `{"workflow_id":"wf_1","n":1e400,"n":-0.10,"s":"\ud800","data":{"api_key":"sk-1","nested":[{"Password":{"a":1}}]},"html":"<&>"}`
+	body := `{"workflow_id":"wf_1","n":1e400,"n":-0.10,"s":"\ud800","data":{"api_key":"sk-1","nested":[{"Password":{"a":1,"b":"c"}}]},"html":"<&>"}`
 	put(t, log, event.Event{Type: "custom", Body: []byte(body)})
 	put(t, log, event.Event{WorkspaceID: "globex"})
 	put(t, log, event.Event{Source: event.SourceGateway, Body: []byte("token=abc")})
@@ -266,7 +266,7 @@ func TestEvent(t *testing.T) {
 	if got.ID != "evt_1" || got.EventType != "custom" || got.Size != len(body) {
 		t.Errorf("%+v", got)
 	}
-	want := `,"payload":{"workflow_id":"wf_1","n":1e400,"n":-0.10,"s":"\ud800","data":{"api_key":"***","nested":[{"Password":{"a":1}}]},"html":"<&>"}}`
+	want := `,"payload":{"workflow_id":"wf_1","n":1e400,"n":-0.10,"s":"\ud800","data":{"api_key":"***","nested":[{"Password":{"a":1,"b":"***"}}]},"html":"<&>"}}`
 	if !strings.HasSuffix(r.Body.String(), want) {
 		t.Errorf("%s", r.Body)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/osa-edge/osa-gateway/internal/sensitive"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
@@ -78,7 +79,8 @@ func newReport(run *Run) report {
 		rep.Agents = map[string]AgentStatus{}
 	}
 	if run.Reason != "" {
-		rep.ErrorMessage = &run.Reason
+		reason := sensitive.Text(run.Reason, sensitive.Masked)
+		rep.ErrorMessage = &reason
 	}
 	return rep
 }

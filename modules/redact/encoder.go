@@ -2,6 +2,7 @@
 package redact
 
 import (
+	"bytes"
 	"encoding/json"
 	"sync"
 
@@ -92,14 +93,15 @@ func address(key string) bool {
 	return false
 }
 
-func key(k string) string { return sensitive.Text(k, redacted) }
-
-func text(s string) string {
-	if sensitive.LooksLikeURI(s) {
-		return sensitive.URI(s, redacted)
+// key is what may be shown of a key. Shorter ones hold no credential.
+func key(k string) string {
+	if len(k) < 14 {
+		return k
 	}
-	return sensitive.Text(s, redacted)
+	return sensitive.Text(k, redacted)
 }
+
+func text(s string) string { return value(s, false) }
 
 // stringOf is what may be shown of the string under the key.
 func stringOf(key, s string) string {
@@ -109,18 +111,26 @@ func stringOf(key, s string) string {
 	if sensitive.Name(key) {
 		return redacted
 	}
-	if address(key) {
+	return value(s, address(key))
+}
+
+// value is what may be shown of a string under a key that is no secret's.
+func value(s string, address bool) string {
+	if address || sensitive.LooksLikeURI(s) {
 		return sensitive.URI(s, redacted)
 	}
-	return text(s)
+	return sensitive.Text(s, redacted)
 }
 
 // reflected is what may be shown of a value that encodes itself as JSON.
 func reflected(key string, v any) any {
-	raw, err := json.Marshal(v)
-	if err != nil {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
 		return redacted
 	}
+	raw := bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 	if sensitive.Name(key) {
 		raw = sensitive.AppendAllMasked(nil, raw, redacted)
 	} else {

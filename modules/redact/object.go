@@ -1,8 +1,10 @@
 package redact
 
 import (
+	"slices"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/osa-edge/osa-gateway/internal/sensitive"
@@ -12,7 +14,33 @@ import (
 type object struct{ zapcore.ObjectEncoder }
 
 func (o object) AddArray(k string, v zapcore.ArrayMarshaler) error {
+	if headers, ok := v.(caddyhttp.LoggableStringArray); ok {
+		return o.ObjectEncoder.AddArray(key(k), stringsOf(k, headers, v))
+	}
 	return o.ObjectEncoder.AddArray(key(k), elements{v, k, sensitive.Name(k)})
+}
+
+// stringsOf is what may be shown of the values of a header: whole itself, where
+// that is all.
+func stringsOf(k string, values caddyhttp.LoggableStringArray, whole zapcore.ArrayMarshaler) zapcore.ArrayMarshaler {
+	secret, address := sensitive.Name(k), address(k)
+	var out caddyhttp.LoggableStringArray
+	for i, v := range values {
+		shown := redacted
+		if !secret {
+			shown = value(v, address)
+		}
+		if shown != v && out == nil {
+			out = slices.Clone(values)
+		}
+		if out != nil {
+			out[i] = shown
+		}
+	}
+	if out == nil {
+		return whole
+	}
+	return out
 }
 
 func (o object) AddObject(k string, v zapcore.ObjectMarshaler) error {

@@ -5,7 +5,9 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/tests/gateway"
 )
 
@@ -59,5 +61,42 @@ func TestCredentialsNeverReachALog(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestEveryWayOutMasks: what a sender wrote into an error's text shows no credential
+// in a list, on its own, in last-webhook or on a stream.
+func TestEveryWayOutMasks(t *testing.T) {
+	g := gateway.Start(t, gateway.Options{})
+	stream := g.MustOpen("")
+	defer stream.Close()
+	secret := "hunter2" + gateway.RandomText()
+	var last gateway.Answer
+	for _, text := range []string{"401 for Bearer " + secret, "GET https://u:" + secret + "@h/x", "refused: api_key=" + secret, `{\"token\":\"` + secret + `\"}`} {
+		for _, kind := range []string{"error_notification", "agent_status_update", "workflow_completion"} {
+			last = g.MustPost([]byte(`{"workflow_id":"w","agent_id":"a","event_type":"` + kind + `","status":"failed","error_message":"` + text + `","recovery_action":"` + text +
+				`","session_id":"` + secret + `","headers":[{"name":"X-Api-Key","value":"` + secret + `"}],"timestamp":"2026-01-01T00:00:00Z","n":"` + gateway.RandomText() + `"}`))
+		}
+	}
+	seq, err := event.ParseID(last.WebhookID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.WaitSeq(seq, 30*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range stream.Messages() {
+		if strings.Contains(m.Data, secret) {
+			t.Errorf("the stream shows it: %s", strings.ReplaceAll(m.Data, secret, "<SECRET>"))
+		}
+	}
+	for _, path := range []string{"/api/webhook-events", "/api/webhook-events/" + last.WebhookID, "/api/diagnostics/last-webhook"} {
+		r := g.Get(path)
+		if r.Status != 200 || !strings.Contains(string(r.Body), "401 for Bearer ***") && path == "/api/webhook-events" {
+			t.Errorf("%s: %d %s", path, r.Status, g.Redact(string(r.Body)))
+		}
+		if strings.Contains(string(r.Body), secret) {
+			t.Errorf("%s shows it: %s", path, strings.ReplaceAll(string(r.Body), secret, "<SECRET>"))
+		}
 	}
 }
