@@ -154,6 +154,7 @@ func LookupPriority(s string) (Priority, bool) {
 	return PriorityMedium, false
 }
 
+// String returns the name that filters and JSON use.
 func (p Priority) String() string {
 	switch p {
 	case PriorityLow:

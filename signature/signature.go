@@ -44,4 +44,5 @@ const (
 	NoMatchingSignature Reason = "no_matching_signature"
 )
 
+// Error implements error. The text is for the log.
 func (r Reason) Error() string { return "signature refused: " + string(r) }

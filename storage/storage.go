@@ -280,6 +280,7 @@ type DamageError struct {
 	Err   error
 }
 
+// Error names the events and the file that holds them.
 func (e *DamageError) Error() string {
 	return fmt.Sprintf("%v: events %d to %d in %s: %v", ErrDamaged, e.First, e.Last, e.Where, e.Err)
 }
@@ -295,6 +296,7 @@ type RebuildError struct {
 	Done, Total uint64
 }
 
+// Error names what is rebuilt and how far it is.
 func (e *RebuildError) Error() string {
 	return fmt.Sprintf("%v: %s, %d of %d events", ErrRebuilding, e.Part, e.Done, e.Total)
 }

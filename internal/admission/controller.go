@@ -42,6 +42,7 @@ const (
 	classes
 )
 
+// String returns the value of the metrics' label class.
 func (c Class) String() string {
 	return [classes]string{"unverified", "authenticated"}[c]
 }

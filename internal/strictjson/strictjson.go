@@ -36,6 +36,7 @@ type Error struct {
 	Reason Reason
 }
 
+// Error names the member and says what is wrong with it.
 func (e *Error) Error() string {
 	if e.Path == "" {
 		return "the JSON text " + string(e.Reason)

@@ -105,6 +105,8 @@ const (
 	challengeScope   = challenge + `, error="insufficient_scope", scope="`
 )
 
+// ServeHTTP calls the next handler if the request carries a valid credential with
+// the required permissions. It answers 401 or 403 otherwise.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	credential, err := bearer(r.Header)
 	if err != nil {

@@ -59,6 +59,7 @@ func (e *Error) Provision(ctx caddy.Context) error {
 
 var errNoError = errors.New("osa_error was reached without an error; it belongs into handle_errors")
 
+// ServeHTTP writes the error of the request as the response.
 func (e *Error) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	err, ok := r.Context().Value(caddyhttp.ErrorCtxKey).(error)
 	if !ok {

@@ -99,6 +99,8 @@ func (g *Guard) Validate() error {
 	return nil
 }
 
+// ServeHTTP gives the request its ids, checks size and type of the body by the
+// headers, and bounds what later handlers read of it.
 func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
 	osa.SetRequest(r, identify(w.Header(), r.Header), correlate(w.Header(), r.Header), time.Now())
 	g.noteForwarded(r)

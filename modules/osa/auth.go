@@ -55,6 +55,7 @@ const (
 	RefusedRevoked Refusal = "revoked"
 )
 
+// Error implements error. The text is for the log.
 func (r Refusal) Error() string { return "credential refused: " + string(r) }
 
 // providerName is the key of a provider's name in its context.

@@ -51,6 +51,7 @@ type Problem struct {
 	Err error
 }
 
+// Error returns the text for the log, with the reason.
 func (p *Problem) Error() string {
 	if p.Err != nil {
 		return p.Code + ": " + p.Err.Error()
@@ -58,6 +59,7 @@ func (p *Problem) Error() string {
 	return p.Code + ": " + p.Message
 }
 
+// Unwrap returns the reason.
 func (p *Problem) Unwrap() error { return p.Err }
 
 // Handler wraps the problem as the error that a Caddy handler returns.

@@ -145,6 +145,8 @@ var methods = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
 }
 
+// ServeHTTP calls the next handler if the signature of the body is valid. It
+// answers 401 otherwise.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if slices.Contains(h.UnsignedMethods, r.Method) {
 		osa.SetVerified(r, h.unsigned)

@@ -36,9 +36,11 @@ func (r *Result) Median(figure func(Round) float64) float64 {
 	return m
 }
 
-// PerSecond and CPU are figures of a round.
+// PerSecond returns the requests a second of a round.
 func PerSecond(r Round) float64 { return r.PerSecond }
-func CPU(r Round) float64       { return r.CPU }
+
+// CPU returns the CPU time of a request in a round.
+func CPU(r Round) float64 { return r.CPU }
 
 // Ratio is one server's median by another's: of requests a second, and of what a
 // microsecond of CPU does.
