@@ -25,7 +25,7 @@ type directive struct {
 	parse  httpcaddyfile.UnmarshalHandlerFunc
 }
 
-// directives is the order of CONTRACT §2.6: request id, size and content type →
+// directives is the order of docs/api.md §2.6: request id, size and content type →
 // authentication → permission → limit → work. Within a `route` block the order
 // is the one written.
 var directives = []directive{

@@ -20,7 +20,7 @@ const (
 )
 
 // keyPermissions are those of a first key: all but administering and looking
-// into other workspaces (CONTRACT §2.14).
+// into other workspaces (docs/api.md §2.14).
 func keyPermissions() []string {
 	return slices.DeleteFunc(slices.Clone(osa.Permissions), func(p string) bool {
 		return p == osa.PermAdmin || p == osa.PermAllWorkspaces

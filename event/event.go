@@ -126,7 +126,7 @@ type record struct {
 	ProcessingTimeMS float64   `json:"processing_time_ms"`
 }
 
-// MarshalJSON writes the record without its payload: CONTRACT §4's fields, with
+// MarshalJSON writes the record without its payload: docs/api.md §4's fields, with
 // null for what the event does not have. The error's text shows no credentials.
 func (e *Event) MarshalJSON() ([]byte, error) {
 	r := record{

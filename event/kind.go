@@ -6,7 +6,7 @@ import "strings"
 // sender calls an event is kept, and mapped to one of these.
 type Kind string
 
-// The kinds (CONTRACT §2.17).
+// The kinds (docs/api.md §2.17).
 const (
 	KindAgentStatus        Kind = "agent_status"
 	KindWorkflowStarted    Kind = "workflow_started"
@@ -85,7 +85,7 @@ func kindsOfStreamName(name string) []Kind {
 // Status is a normalised status.
 type Status string
 
-// The statuses (CONTRACT §2.17).
+// The statuses (docs/api.md §2.17).
 const (
 	StatusIdle      Status = "idle"
 	StatusStarting  Status = "starting"
@@ -133,7 +133,7 @@ const (
 )
 
 // ParsePriority maps a severity to its priority. `urgent` equals `critical`; an
-// empty or unknown one is medium (CONTRACT §5).
+// empty or unknown one is medium (docs/api.md §5).
 func ParsePriority(s string) Priority {
 	p, _ := LookupPriority(s)
 	return p

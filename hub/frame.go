@@ -19,7 +19,7 @@ const (
 )
 
 // AppendEvent appends the event as a client sees it (WHATWG HTML §9.2.6,
-// CONTRACT §5): id, name and one line of JSON. What a member's event does not
+// docs/api.md §5): id, name and one line of JSON. What a member's event does not
 // have is null, so that every event of one name has the same members.
 func AppendEvent(dst []byte, e *event.Event) []byte {
 	dst = append(dst, "id: "...)

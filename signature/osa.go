@@ -31,7 +31,7 @@ const (
 	maxTimestampDigits = 18 // as many as always fit into an int64
 )
 
-// OSA is the gateway's own scheme (CONTRACT §2.3):
+// OSA is the gateway's own scheme (docs/api.md §2.3):
 //
 //	X-OSA-Signature: t=<unix seconds>,v1=<hex>
 //

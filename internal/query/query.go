@@ -1,6 +1,6 @@
 // Package query reads the query string of a request. Every endpoint that takes
 // parameters reads them here, so that a name has one meaning everywhere
-// (CONTRACT §2.29):
+// (docs/api.md §2.29):
 //
 //   - A repeated name is a list: any of its values.
 //   - Values of a known vocabulary (types, statuses, sources) may also be separated

@@ -1,4 +1,4 @@
-// Package strictjson decodes JSON into Go values by the rules of CONTRACT §2.30:
+// Package strictjson decodes JSON into Go values by the rules of docs/api.md §2.30:
 // a member's name matches a field exactly, byte for byte, and no name may be given
 // twice in one object.
 //

@@ -18,10 +18,10 @@ import (
 
 func init() { caddy.RegisterModule(new(Handler)) }
 
-// Handler looks at credentials with providers that the app osa has. The first one,
-// in the order named, that claims a credential by its shape decides on it (CONTRACT
-// §2.5): unlike Caddy's own authentication, a credential that fails is never tried
-// elsewhere.
+// Handler checks credentials with providers of the app osa. The first provider, in
+// the order named, that recognises the shape of a credential decides on it
+// (docs/api.md §2.5). Unlike Caddy's own authentication, a credential that one
+// provider refuses is not offered to another.
 type Handler struct {
 	// Providers are the names of providers in the app's `auth`.
 	Providers []string `json:"providers,omitempty"`

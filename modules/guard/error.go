@@ -16,8 +16,8 @@ import (
 
 func init() { caddy.RegisterModule(new(Error)) }
 
-// Error writes the error that a handler returned, in the one shape of CONTRACT
-// §3. It belongs into handle_errors.
+// Error writes the error that a handler returned, in the shape of docs/api.md §3.
+// It belongs into handle_errors.
 type Error struct {
 	// SupportContact is told to the client of an internal error; default null.
 	SupportContact string `json:"support_contact,omitempty"`

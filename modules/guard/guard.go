@@ -20,7 +20,7 @@ import (
 
 func init() { caddy.RegisterModule(new(Guard)) }
 
-// Guard is the first handler in the chain (CONTRACT §2.6): request id, size and
+// Guard is the first handler in the chain (docs/api.md §2.6): request id, size and
 // content type, before anybody is asked who they are. It looks at headers only:
 // the body is read by those that follow, once they know or need to know who sent
 // it.

@@ -74,7 +74,7 @@ func (m mediaTypes) judge(h http.Header) verdict {
 	case m.accept(s):
 		return accepted
 	case strings.EqualFold(s, formType) && hasBearer(h) && m.accept("application/json"):
-		return form // CONTRACT §2.26
+		return form // docs/api.md §2.26
 	}
 	return refused
 }

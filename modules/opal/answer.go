@@ -33,7 +33,7 @@ type syncDetails struct {
 }
 
 // report is a run as clients see it: the union of both documents' answers
-// (CONTRACT §2.8), and when the run began and will be given up.
+// (docs/api.md §2.8), and when the run began and will be given up.
 type report struct {
 	SyncID             string      `json:"sync_id"`
 	CorrelationID      string      `json:"correlation_id"`

@@ -8,7 +8,7 @@ import (
 	"github.com/osa-edge/osa-gateway/event"
 )
 
-// trigger is what OPAL is sent (CONTRACT §2.20).
+// trigger is what OPAL is sent (docs/api.md §2.20).
 type trigger struct {
 	WorkflowName  string                     `json:"workflow_name"`
 	WorkflowID    string                     `json:"workflow_id"`

@@ -29,7 +29,7 @@ const (
 var ErrOtherWorkflow = errors.New("only " + WorkflowName + " is permitted")
 
 // Request is the body of a Force Sync: every field of both documents, each of
-// them optional, null being the same as absent (CONTRACT §2.8).
+// them optional, null being the same as absent (docs/api.md §2.8).
 //
 //	sync_scope         text, sent on to OPAL
 //	client_context     object, sent on to OPAL
@@ -126,7 +126,7 @@ func (p *requestParser) agents(req *Request) {
 			p.refuse(fmt.Sprintf("agent_filter[%d]", i), "must be 1 to %d characters without control characters", maxIDLen)
 		}
 	}
-	// Agent ids compare without case (CONTRACT §6).
+	// Agent ids compare without case (docs/api.md §6).
 	var unique []string
 	for _, id := range req.AgentFilter {
 		if !containsFold(unique, id) {

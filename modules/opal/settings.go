@@ -14,7 +14,7 @@ import (
 const WorkflowName = "strategy_workflow"
 
 // Agents are the agents that strategy_workflow runs unless OPAL says otherwise
-// (CONTRACT §6).
+// (docs/api.md §6).
 var Agents = []string{
 	"experiment_blueprinter", "audience_suggester", "content_review",
 	"roadmap_generator", "integration_health", "personalization_idea_generator",
@@ -22,7 +22,7 @@ var Agents = []string{
 }
 
 // Settings are what Force Sync must know, with placeholders expanded. They may be
-// wrong: only Force Sync needs them, and it reports what is wrong (CONTRACT §2.22).
+// wrong: only Force Sync needs them, and it reports what is wrong (docs/api.md §2.22).
 type Settings struct {
 	WebhookURL  string
 	AuthKey     string

@@ -9,7 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// The permissions (CONTRACT §2.14).
+// The permissions (docs/api.md §2.14).
 const (
 	PermEventsRead    = "events:read"
 	PermEventsReplay  = "events:replay"

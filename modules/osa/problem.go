@@ -14,7 +14,7 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// The error codes that clients see (CONTRACT §3).
+// The error codes that clients see (docs/api.md §3).
 const (
 	CodeValidationFailed = "validation_failed"
 	CodeUnauthenticated  = "authentication_failed"

@@ -11,7 +11,7 @@ import (
 // WorkflowName is the one workflow that the simulator runs.
 const WorkflowName = "strategy_workflow"
 
-// agent is one of the workflow's agents (CONTRACT §6) with what it could find.
+// agent is one of the workflow's agents (docs/api.md §6) with what it could find.
 type agent struct {
 	id       string
 	phase    int

@@ -10,7 +10,7 @@ import (
 // Bounds of what can be asked for.
 const (
 	// maxConfigured keeps a workflow that nothing was said of under 20 s
-	// (CONTRACT §2.23).
+	// (docs/api.md §2.23).
 	maxConfigured = 20 * time.Second
 	maxDuration   = time.Hour
 	maxSlow       = 100

@@ -18,7 +18,7 @@ import (
 
 const maxIDLen = 256
 
-// trigger is what Force Sync sends (CONTRACT §2.20).
+// trigger is what Force Sync sends (docs/api.md §2.20).
 type trigger struct {
 	WorkflowName  *string         `json:"workflow_name"`
 	WorkflowID    *string         `json:"workflow_id"`
