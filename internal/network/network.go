@@ -1,14 +1,18 @@
-// Package network tells whom an address counts for.
+// Package network answers two questions about addresses: which address a client is
+// counted under, and whether a host is this machine.
 package network
 
-import "net/netip"
+import (
+	"net/netip"
+	"strings"
+)
 
-// hostBits are the bits of an IPv6 address that its network has given out; a host
-// may choose the rest.
-const hostBits = 64
+// prefixBits is the length of the prefix that an IPv6 network assigns. A host chooses
+// the other bits itself.
+const prefixBits = 64
 
-// Of is whom an address counts for: an IPv4 address for itself, an IPv6 address,
-// whatever its zone, for the first of its /64. It is zero for no address.
+// Of returns the address that a client is counted under. It is the address itself for
+// IPv4, and the first address of its /64 for IPv6. It is zero for the zero address.
 func Of(addr netip.Addr) netip.Addr {
 	if addr = addr.Unmap(); !addr.Is6() {
 		return addr
@@ -16,7 +20,17 @@ func Of(addr netip.Addr) netip.Addr {
 	return Prefix(addr).Addr()
 }
 
-// Prefix is the network of an IPv6 address.
+// Prefix returns the /64 that an IPv6 address belongs to.
 func Prefix(addr netip.Addr) netip.Prefix {
-	return netip.PrefixFrom(addr.WithZone(""), hostBits).Masked()
+	return netip.PrefixFrom(addr.WithZone(""), prefixBits).Masked()
+}
+
+// IsLoopback reports whether a host, as it stands in a URL, is a loopback address or
+// localhost.
+func IsLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
 }

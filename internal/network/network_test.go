@@ -25,3 +25,14 @@ func TestOf(t *testing.T) {
 		t.Errorf("no address counts for %s", got)
 	}
 }
+
+func TestIsLoopback(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "LOCALHOST": true, "127.0.0.1": true, "127.9.9.9": true, "::1": true, "::ffff:127.0.0.1": true,
+		"": false, "localhost.example.com": false, "10.0.0.1": false, "::2": false, "[::1]": false, "0.0.0.0": false,
+	} {
+		if got := network.IsLoopback(host); got != want {
+			t.Errorf("%q: %v", host, got)
+		}
+	}
+}

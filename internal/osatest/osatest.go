@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/memstore"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 	"github.com/osa-edge/osa-gateway/storage"
@@ -198,7 +199,7 @@ func (g *Gateway) Counter(name string, labels ...string) float64 {
 type Response struct {
 	*httptest.ResponseRecorder
 	// Problem is nil unless the handler returned an error that is one.
-	Problem *osa.Problem
+	Problem *httperror.Error
 	Err     error
 }
 

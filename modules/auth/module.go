@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
@@ -93,7 +94,7 @@ func (h *Handler) Validate() error {
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return osa.AllProblems(h.ctx, fmt.Errorf("osa_auth: %w", err))
+		return osa.ConfigErrors(h.ctx, fmt.Errorf("osa_auth: %w", err))
 	}
 	return nil
 }
@@ -161,17 +162,17 @@ func (h *Handler) providerOf(credential string) (first osa.AuthProvider) {
 func (h *Handler) refuse(r *http.Request, method string, err error) error {
 	reason, ok := errors.AsType[Reason](err)
 	if !ok {
-		return osa.Internal(err).Handler()
+		return httperror.Internal(err).HandlerError()
 	}
 	h.note(r, method, reason, "")
-	problem := osa.Unauthenticated(challengeInvalid, h.methods...)
+	problem := httperror.Unauthenticated(challengeInvalid, h.methods...)
 	if reason == Missing || reason == NotBearer {
-		problem = osa.Unauthenticated(challenge, h.methods...)
+		problem = httperror.Unauthenticated(challenge, h.methods...)
 	}
 	if reason == Missing && inQuery(r.URL.RawQuery) {
 		problem.Message = "Credentials are not taken from the query; send them in the header Authorization, as Bearer"
 	}
-	return problem.Because(err).Handler()
+	return problem.WithCause(err).HandlerError()
 }
 
 // deny answers a known caller who lacks a permission.
@@ -181,9 +182,9 @@ func (h *Handler) deny(r *http.Request, p *osa.Principal) error {
 	if current == nil {
 		current = []string{}
 	}
-	problem := osa.AccessDenied(h.Require, current).Because(LacksPermission)
+	problem := httperror.AccessDenied(h.Require, current).WithCause(LacksPermission)
 	problem.Header = http.Header{"Www-Authenticate": {challengeScope + strings.Join(h.Require, " ") + `"`}}
-	return problem.Handler()
+	return problem.HandlerError()
 }
 
 func (h *Handler) note(r *http.Request, method string, reason Reason, id string) {

@@ -8,7 +8,9 @@ import (
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/query"
+	"github.com/osa-edge/osa-gateway/internal/response"
 	"github.com/osa-edge/osa-gateway/internal/sensitive"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 	"github.com/osa-edge/osa-gateway/storage"
@@ -39,7 +41,7 @@ func (h *Handler) list(ctx context.Context, r *http.Request, limit int) (l listi
 	}
 	l, bad := parseListing(r.URL.RawQuery, limit)
 	if len(bad) > 0 {
-		return listing{}, nil, nil, osa.ValidationFailed(bad...).Handler()
+		return listing{}, nil, nil, httperror.ValidationFailed(bad...).HandlerError()
 	}
 	l.filter.WorkspaceID = ws
 	log, done, err = h.app.Log(ctx)
@@ -53,12 +55,12 @@ func (h *Handler) event(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return err
 	}
 	if bad := query.Parse(r.URL.RawQuery).Invalid(); len(bad) > 0 {
-		return osa.ValidationFailed(bad...).Handler()
+		return httperror.ValidationFailed(bad...).HandlerError()
 	}
 	id := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
 	// An event of another workspace does not exist, and is not to be told from
 	// one that never did.
-	missing := osa.NotFound("event", clip(id)).Handler()
+	missing := httperror.NotFound("event", clip(id)).HandlerError()
 	seq, err := event.ParseID(id)
 	if err != nil {
 		return missing
@@ -76,9 +78,9 @@ func (h *Handler) event(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return h.listFailed(r, err)
 	}
 	defer release()
-	record, err := encode(e)
+	record, err := response.Encode(e)
 	if err != nil {
-		return osa.Internal(err).Handler()
+		return httperror.Internal(err).HandlerError()
 	}
 	body := make([]byte, 0, len(record)+len(e.Body)+64)
 	body = append(body, record[:len(record)-1]...)
@@ -86,7 +88,8 @@ func (h *Handler) event(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	body = sensitive.AppendMasked(body, e.Body, sensitive.Masked)
 	body = append(body, '}')
 	e.Body = nil
-	return answerJSON(w, body)
+	response.Write(w, http.StatusOK, body)
+	return nil
 }
 
 // recordBytes is more than an event takes without its body.

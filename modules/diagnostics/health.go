@@ -10,6 +10,8 @@ import (
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/internal/httperror"
+	"github.com/osa-edge/osa-gateway/internal/response"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 	"github.com/osa-edge/osa-gateway/storage"
 )
@@ -62,9 +64,9 @@ func (h *Handler) lastWebhook(ctx context.Context, w http.ResponseWriter, r *htt
 	if err != nil {
 		return h.listFailed(r, err)
 	}
-	health, err := encode(assess(sample, writable(log) == nil).with(components()))
+	health, err := response.Encode(assess(sample, writable(log) == nil).with(components()))
 	if err != nil {
-		return osa.Internal(err).Handler()
+		return httperror.Internal(err).HandlerError()
 	}
 	return h.sendList(w, r, log, l, append([]byte(`,"system_health":`), health...))
 }
@@ -182,7 +184,7 @@ func (h *Handler) health(ctx context.Context, w http.ResponseWriter, r *http.Req
 	if len(wrong) > 0 {
 		out.Status, out.Message = degraded, strings.Join(wrong, "; ")
 	}
-	return answer(w, out)
+	return response.JSON(w, http.StatusOK, out)
 }
 
 // complaints are what is wrong with a log that goes on nevertheless.

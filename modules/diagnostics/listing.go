@@ -9,6 +9,8 @@ import (
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/eventlog"
 	"github.com/osa-edge/osa-gateway/internal/fair"
+	"github.com/osa-edge/osa-gateway/internal/httperror"
+	"github.com/osa-edge/osa-gateway/internal/response"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 	"github.com/osa-edge/osa-gateway/storage"
 )
@@ -76,7 +78,7 @@ func (rd *reader) next(ctx context.Context) (more bool, err error) {
 	before, events := len(rd.encoded), rd.events
 	encoded := rd.encoded
 	for _, e := range page.Events {
-		record, err := encode(e)
+		record, err := response.Encode(e)
 		if err != nil {
 			return false, err
 		}
@@ -127,7 +129,7 @@ func (rd *reader) cursor() string {
 func (h *Handler) sendList(w http.ResponseWriter, r *http.Request, log *eventlog.Log, l listing, tail []byte) error {
 	rd := newReader(h.app, log, l)
 	defer rd.close()
-	out := osa.NewAnswer(w)
+	out := response.NewWriter(w)
 	rd.encoded = append(rd.encoded, `{"events":[`...)
 	for more := true; more; {
 		var err error
@@ -160,7 +162,7 @@ func (h *Handler) sendList(w http.ResponseWriter, r *http.Request, log *eventlog
 // listFailed is what a client sees of a list that could not begin.
 func (h *Handler) listFailed(r *http.Request, err error) error {
 	if errors.Is(err, errAnswers) || errors.Is(err, fair.ErrFull) {
-		return osa.Unavailable("Too much is being read from the event log", time.Second).Because(err).Handler()
+		return httperror.Unavailable("Too much is being read from the event log", time.Second).WithCause(err).HandlerError()
 	}
 	return logFailed(r, err)
 }

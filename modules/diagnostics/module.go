@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
@@ -65,7 +66,7 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 }
 
 // Validate names everything that is wrong at once.
-func (h *Handler) Validate() error { return osa.AllProblems(h.ctx, h.validate()) }
+func (h *Handler) Validate() error { return osa.ConfigErrors(h.ctx, h.validate()) }
 
 func (h *Handler) validate() error {
 	var errs []error
@@ -78,7 +79,7 @@ func (h *Handler) validate() error {
 	case h.View == "health":
 		errs = append(errs, errors.New("osa_diagnostics health: anonymous_workspace has no meaning: health is open and shows no workspace"))
 	case !osa.ValidWorkspace(h.anonymous):
-		errs = append(errs, fmt.Errorf("osa_diagnostics %s: %w", h.View, osa.WorkspaceProblem("anonymous_workspace", h.AnonymousWorkspace)))
+		errs = append(errs, fmt.Errorf("osa_diagnostics %s: %w", h.View, osa.InvalidWorkspace("anonymous_workspace", h.AnonymousWorkspace)))
 	}
 	return errors.Join(errs...)
 }
@@ -86,11 +87,11 @@ func (h *Handler) validate() error {
 // ServeHTTP answers GET and HEAD.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return (&osa.Problem{
-			Status: http.StatusMethodNotAllowed, Code: osa.CodeMethodNotAllowed,
+		return (&httperror.Error{
+			Status: http.StatusMethodNotAllowed, Code: httperror.CodeMethodNotAllowed,
 			Message: "This endpoint answers to GET and HEAD",
 			Header:  http.Header{"Allow": {"GET, HEAD"}},
-		}).Handler()
+		}).HandlerError()
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
@@ -105,13 +106,13 @@ func (h *Handler) workspace(r *http.Request) (string, error) {
 		if h.anonymous != "" {
 			return h.anonymous, nil
 		}
-		return "", osa.Unauthenticated(`Bearer realm="osa"`, "api_key", "jwt").
-			Because(errors.New("no principal: osa_auth must come before osa_diagnostics")).Handler()
+		return "", httperror.Unauthenticated(`Bearer realm="osa"`, "api_key", "jwt").
+			WithCause(errors.New("no principal: osa_auth must come before osa_diagnostics")).HandlerError()
 	}
 	ws := p.Workspace()
 	if ws == "" && !p.Has(osa.PermAllWorkspaces) {
 		// Without a workspace a filter would select all of them.
-		return "", osa.AccessDenied([]string{osa.PermAllWorkspaces}, p.Permissions).Handler()
+		return "", httperror.AccessDenied([]string{osa.PermAllWorkspaces}, p.Permissions).HandlerError()
 	}
 	return ws, nil
 }
@@ -125,13 +126,13 @@ func logFailed(r *http.Request, err error) error {
 	case r.Context().Err() != nil:
 		return caddyhttp.Error(statusClientClosed, err)
 	case errors.Is(err, context.DeadlineExceeded):
-		p := &osa.Problem{
-			Status: http.StatusGatewayTimeout, Code: osa.CodeTimeout, Message: "Reading the event log took too long",
+		p := &httperror.Error{
+			Status: http.StatusGatewayTimeout, Code: httperror.CodeTimeout, Message: "Reading the event log took too long",
 			Members: map[string]any{"timeout_details": map[string]any{"timeout_ms": readTimeout.Milliseconds()}}, Err: err,
 		}
-		return p.Handler()
+		return p.HandlerError()
 	}
-	return osa.LogProblem(err).Handler()
+	return osa.EventLogError(err).HandlerError()
 }
 
 // Interface guards

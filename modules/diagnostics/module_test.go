@@ -16,6 +16,7 @@ import (
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/memstore"
 	"github.com/osa-edge/osa-gateway/internal/osatest"
 	_ "github.com/osa-edge/osa-gateway/modules/diagnostics"
@@ -215,7 +216,7 @@ func TestRefusals(t *testing.T) {
 	fill(t, g)
 	for _, name := range []string{"events", "last_webhook", "event"} {
 		r := view(g, t, name)("/?limit=0&unheard=of", acme)
-		if r.Status() != http.StatusBadRequest || r.Problem.Code != osa.CodeValidationFailed || len(r.Problem.Members["details"].([]osa.Invalid)) != 2 {
+		if r.Status() != http.StatusBadRequest || r.Problem.Code != httperror.CodeValidationFailed || len(r.Problem.Members["details"].([]httperror.Invalid)) != 2 {
 			t.Errorf("%s with bad parameters: %d %+v", name, r.Status(), r.Problem)
 		}
 		// Who is not known hears nothing of what else is wrong.

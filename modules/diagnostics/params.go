@@ -2,8 +2,8 @@ package diagnostics
 
 import (
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/query"
-	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
 const maxLimit = 1000
@@ -19,7 +19,7 @@ type listing struct {
 
 // parseListing reads the parameters of a list: which events, in which order, and
 // from where on.
-func parseListing(raw string, defaultLimit int) (listing, []osa.Invalid) {
+func parseListing(raw string, defaultLimit int) (listing, []httperror.Invalid) {
 	p := query.Parse(raw)
 	l := listing{filter: p.Filter(), limit: defaultLimit}
 	// What the gateway made itself is listed only by its source.

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 )
 
 // bound refuses what the headers say is too large or of another type, and leaves to
@@ -39,14 +39,14 @@ func (g *Guard) bound(r *http.Request, w *writer) error {
 }
 
 func (g *Guard) unsupported() error {
-	p := &osa.Problem{
-		Status: http.StatusUnsupportedMediaType, Code: osa.CodeUnsupportedMedia,
+	p := &httperror.Error{
+		Status: http.StatusUnsupportedMediaType, Code: httperror.CodeUnsupportedMedia,
 		Message: "The request body has a content type or encoding that this route does not accept",
 		Members: map[string]any{"accepted_content_types": g.ContentTypes, "accepted_encodings": []string{"identity"}},
 		// RFC 9110 §15.5.16: both name what would have been accepted.
 		Header: http.Header{"Accept": {strings.Join(g.ContentTypes, ", ")}, "Accept-Encoding": {"identity"}},
 	}
-	return p.Handler()
+	return p.HandlerError()
 }
 
 // isJSONObject reports whether a form body is what curl -d '{…}' sends.

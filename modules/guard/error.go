@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
@@ -54,7 +55,7 @@ func (e *Error) Provision(ctx caddy.Context) error {
 	if e.ServiceName == "" {
 		e.ServiceName = "upstream"
 	}
-	return osa.AllProblems(ctx, errors.Join(errs...))
+	return osa.ConfigErrors(ctx, errors.Join(errs...))
 }
 
 var errNoError = errors.New("osa_error was reached without an error; it belongs into handle_errors")
@@ -110,7 +111,7 @@ const (
 
 // report logs what the client is not told. What an upstream or an overload did
 // is not a fault of ours.
-func (e *Error) report(p *osa.Problem, err error, requestID string, r *http.Request) {
+func (e *Error) report(p *httperror.Error, err error, requestID string, r *http.Request) {
 	level, log := zapcore.ErrorLevel, e.log
 	switch p.Status {
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:

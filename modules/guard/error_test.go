@@ -17,7 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/osa-edge/osa-gateway/internal/chaintest"
-	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 )
 
 const failing = `
@@ -147,31 +147,31 @@ func TestProblemsAreShownAsTheyAre(t *testing.T) {
 		header string
 	}{
 		{
-			"validation", osa.ValidationFailed(osa.Invalid{Field: "a<b>&c", Message: "no"}).Handler(), 400, "validation_failed",
+			"validation", httperror.ValidationFailed(httperror.Invalid{Field: "a<b>&c", Message: "no"}).HandlerError(), 400, "validation_failed",
 			map[string]any{"details": []any{map[string]any{"field": "a<b>&c", "message": "no"}}}, "",
 		},
 		{
-			"unauthenticated", osa.Unauthenticated(`Bearer realm="osa", error="invalid_token"`, "jwt").Handler(), 401, "authentication_failed",
+			"unauthenticated", httperror.Unauthenticated(`Bearer realm="osa", error="invalid_token"`, "jwt").HandlerError(), 401, "authentication_failed",
 			map[string]any{"auth_methods": []any{"jwt"}}, `Bearer realm="osa", error="invalid_token"`,
 		},
 		{
-			"denied", osa.AccessDenied([]string{"admin"}, []string{"events:read"}).Handler(), 403, "access_denied",
+			"denied", httperror.AccessDenied([]string{"admin"}, []string{"events:read"}).HandlerError(), 403, "access_denied",
 			map[string]any{"required_permissions": []any{"admin"}, "current_permissions": []any{"events:read"}}, "",
 		},
 		{
-			"not found", osa.NotFound("event", "evt_1").Handler(), 404, "resource_not_found",
+			"not found", httperror.NotFound("event", "evt_1").HandlerError(), 404, "resource_not_found",
 			map[string]any{"resource_type": "event", "resource_id": "evt_1"}, "",
 		},
 		{
-			"unavailable", osa.Unavailable("Later", 1500*time.Millisecond).Handler(), 503, "service_unavailable",
+			"unavailable", httperror.Unavailable("Later", 1500*time.Millisecond).HandlerError(), 503, "service_unavailable",
 			map[string]any{"message": "Later", "maintenance": nil}, "2",
 		},
 		{
-			"a code of its own", (&osa.Problem{Status: 500, Code: "Configuration Error", Message: "m", Members: map[string]any{"details": "x", "error": "y"}}).Handler(),
+			"a code of its own", (&httperror.Error{Status: 500, Code: "Configuration Error", Message: "m", Members: map[string]any{"details": "x", "error": "y"}}).HandlerError(),
 			500, "Configuration Error", map[string]any{"details": "x"}, "",
 		},
 		{
-			"wrapped once more", fmt.Errorf("outer: %w", caddyhttp.Error(400, osa.NotFound("event", "e"))), 404, "resource_not_found", nil, "",
+			"wrapped once more", fmt.Errorf("outer: %w", caddyhttp.Error(400, httperror.NotFound("event", "e"))), 404, "resource_not_found", nil, "",
 		},
 		{"too large for Caddy", caddyhttp.Error(500, &http.MaxBytesError{Limit: 7}), 413, "payload_too_large", map[string]any{"max_bytes": 7.0}, ""},
 		{"no handler error", errors.New("bare"), 500, "internal_server_error", map[string]any{"support_contact": "help@example.com"}, ""},
@@ -203,7 +203,7 @@ func TestProblemsAreShownAsTheyAre(t *testing.T) {
 }
 
 func TestInternalErrorsAreLogged(t *testing.T) {
-	s, get := serve(t, osa.Internal(errors.New("what went wrong")).Handler())
+	s, get := serve(t, httperror.Internal(errors.New("what went wrong")).HandlerError())
 	r := get("/some/path?token=hidden", nil)
 	id, _ := decode(t, r.Body)["error_id"].(string)
 	var found map[string]any
@@ -223,7 +223,7 @@ func TestInternalErrorsAreLogged(t *testing.T) {
 
 // A flood of refusals must not become a flood of lines.
 func TestRefusalsAreLoggedInPart(t *testing.T) {
-	s, get := serve(t, osa.Unavailable("no room", time.Second).Handler())
+	s, get := serve(t, httperror.Unavailable("no room", time.Second).HandlerError())
 	const refusals = 200
 	for range refusals {
 		if r := get("/", nil); r.StatusCode != http.StatusServiceUnavailable {
@@ -237,7 +237,7 @@ func TestRefusalsAreLoggedInPart(t *testing.T) {
 }
 
 func TestProblemJSON(t *testing.T) {
-	_, get := serve(t, osa.NotFound("event", "evt_1").Handler())
+	_, get := serve(t, httperror.NotFound("event", "evt_1").HandlerError())
 	for accept, want := range map[string]bool{
 		"":         false,
 		"*/*":      false,

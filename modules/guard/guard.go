@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/memory"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
@@ -94,7 +95,7 @@ func (g *Guard) Validate() error {
 			g.MaxInflight, g.MaxBody))
 	}
 	if err := errors.Join(append(errs, g.typesErr)...); err != nil {
-		return osa.AllProblems(g.ctx, fmt.Errorf("osa_guard: %w", err))
+		return osa.ConfigErrors(g.ctx, fmt.Errorf("osa_guard: %w", err))
 	}
 	return nil
 }
@@ -124,7 +125,7 @@ func (g *Guard) finish(w *writer, r *http.Request, err *error) {
 		}
 		g.log.Error("handler panicked", zap.Any("panic", v), zap.String("request_id", osa.RequestID(r)),
 			zap.ByteString("stack", debug.Stack()))
-		*err = osa.Internal(fmt.Errorf("panic: %v", v)).Handler()
+		*err = httperror.Internal(fmt.Errorf("panic: %v", v)).HandlerError()
 	}
 	if *err != nil && w.committed {
 		caddyhttp.SetVar(r.Context(), varCommitted, true)

@@ -2,7 +2,6 @@ package guard
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -11,7 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/internal/httperror"
+	"github.com/osa-edge/osa-gateway/internal/response"
 )
 
 const (
@@ -21,7 +21,7 @@ const (
 
 // write sends the problem as {error, message, request_id, timestamp, members…},
 // to clients that ask for it with the members of RFC 9457 as well.
-func write(w http.ResponseWriter, r *http.Request, p *osa.Problem, requestID string) error {
+func write(w http.ResponseWriter, r *http.Request, p *httperror.Error, requestID string) error {
 	var o object
 	o.add("error", p.Code)
 	o.add("message", p.Message)
@@ -52,7 +52,7 @@ func write(w http.ResponseWriter, r *http.Request, p *osa.Problem, requestID str
 	h := w.Header()
 	h["Content-Type"] = []string{contentType}
 	h["Vary"] = append(h["Vary"], "Accept")
-	osa.WriteJSON(w, p.Status, body) // of which net/http sends nothing in answer to HEAD
+	response.Write(w, p.Status, body) // of which net/http sends nothing in answer to HEAD
 	return nil
 }
 
@@ -79,15 +79,13 @@ func (o *object) add(name string, value any) {
 	o.encode(value)
 }
 
-// encode leaves <, > and & as they are: this is never read as HTML.
 func (o *object) encode(value any) {
-	enc := json.NewEncoder(&o.buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(value); err != nil {
+	raw, err := response.Encode(value)
+	if err != nil {
 		o.err = fmt.Errorf("encoding member %q of an error: %w", o.names[len(o.names)-1], err)
 		return
 	}
-	o.buf.Truncate(o.buf.Len() - 1) // Encode ends with a newline
+	o.buf.Write(raw)
 }
 
 func (o *object) bytes() ([]byte, error) {

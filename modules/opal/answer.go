@@ -1,13 +1,12 @@
 package opal
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
 
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/sensitive"
-	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
 // internalWorkflow and externalOPAL are R's sync_details.
@@ -143,8 +142,8 @@ func newStatus(r Report) status {
 }
 
 // configurationError is R's answer to a POST that cannot be carried out.
-func configurationError(problems []string) *osa.Problem {
-	return &osa.Problem{
+func configurationError(problems []string) *httperror.Error {
+	return &httperror.Error{
 		Status: http.StatusInternalServerError, Code: "Configuration Error", Message: "Environment validation failed",
 		Members: map[string]any{"success": false, "details": problems},
 	}
@@ -153,9 +152,9 @@ func configurationError(problems []string) *osa.Problem {
 // notAccepted is the 502 of a run that OPAL did not accept. Where the answer was
 // lost the run goes on: OPAL may have taken it, and a request sent again by
 // whoever gets this joins the run rather than triggering a second one.
-func notAccepted(run *Run, err error) *osa.Problem {
-	p := &osa.Problem{
-		Status: http.StatusBadGateway, Code: osa.CodeUpstream, Err: err,
+func notAccepted(run *Run, err error) *httperror.Error {
+	p := &httperror.Error{
+		Status: http.StatusBadGateway, Code: httperror.CodeUpstream, Err: err,
 		Members: map[string]any{
 			"success": false, "service_name": "OPAL Platform",
 			"sync_id": run.SyncID, "correlation_id": run.CorrelationID,
@@ -175,13 +174,4 @@ func notAccepted(run *Run, err error) *osa.Problem {
 		suggest("Follow the run with GET on this path: it goes on if callbacks come", "Send the request with force_restart to start another run")
 	}
 	return p
-}
-
-func writeJSON(w http.ResponseWriter, v any) error {
-	body, err := json.Marshal(v)
-	if err != nil {
-		return osa.Internal(err).Handler()
-	}
-	osa.WriteJSON(w, http.StatusOK, append(body, '\n'))
-	return nil
 }

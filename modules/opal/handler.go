@@ -9,6 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/internal/httperror"
+	"github.com/osa-edge/osa-gateway/internal/response"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 	"github.com/osa-edge/osa-gateway/storage"
 )
@@ -22,11 +24,11 @@ func (s *Sync) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Han
 	case http.MethodPost:
 		return s.post(w, r)
 	}
-	p := &osa.Problem{
-		Status: http.StatusMethodNotAllowed, Code: osa.CodeMethodNotAllowed,
+	p := &httperror.Error{
+		Status: http.StatusMethodNotAllowed, Code: httperror.CodeMethodNotAllowed,
 		Message: "This path answers GET and POST", Header: http.Header{"Allow": {"GET, HEAD, POST"}},
 	}
-	return p.Handler()
+	return p.HandlerError()
 }
 
 func (s *Sync) get(w http.ResponseWriter, r *http.Request) error {
@@ -42,7 +44,7 @@ func (s *Sync) get(w http.ResponseWriter, r *http.Request) error {
 			answer.RunError = "the event log is not available"
 		}
 	}
-	return writeJSON(w, answer)
+	return response.JSON(w, http.StatusOK, answer)
 }
 
 // viewTimeout bounds the look into the log: a GET has an answer without it.
@@ -71,10 +73,10 @@ func (s *Sync) mayUse(p *osa.Principal) bool {
 func (s *Sync) post(w http.ResponseWriter, r *http.Request) error {
 	principal := osa.PrincipalOf(r)
 	if principal == nil {
-		return osa.Unauthenticated(`Bearer realm="osa"`, "api_key", "jwt").Handler()
+		return httperror.Unauthenticated(`Bearer realm="osa"`, "api_key", "jwt").HandlerError()
 	}
 	if s.runner != nil && !s.mayUse(principal) {
-		return osa.AccessDenied([]string{osa.PermAllWorkspaces}, principal.Permissions).Handler()
+		return httperror.AccessDenied([]string{osa.PermAllWorkspaces}, principal.Permissions).HandlerError()
 	}
 	body, err := osa.Body(r)
 	if err != nil {
@@ -82,13 +84,13 @@ func (s *Sync) post(w http.ResponseWriter, r *http.Request) error {
 	}
 	req, invalid, err := ParseRequest(body)
 	if err != nil {
-		return otherWorkflow(err).Handler()
+		return otherWorkflow(err).HandlerError()
 	}
 	if len(invalid) > 0 {
-		return osa.ValidationFailed(invalid...).Handler()
+		return httperror.ValidationFailed(invalid...).HandlerError()
 	}
 	if rep := s.settings.Report(); !rep.Valid {
-		return configurationError(rep.Problems).Handler()
+		return configurationError(rep.Problems).HandlerError()
 	}
 	log, done, err := s.app.Log(r.Context())
 	if err != nil {
@@ -105,43 +107,43 @@ func (s *Sync) start(w http.ResponseWriter, r *http.Request, log *eventlog.Log, 
 	d, err := s.runner.Start(r.Context(), log, o)
 	switch {
 	case errors.Is(err, errStopped):
-		return osa.Unavailable("The gateway is changing its configuration", time.Second).Because(err).Handler()
+		return httperror.Unavailable("The gateway is changing its configuration", time.Second).WithCause(err).HandlerError()
 	case errors.Is(err, context.DeadlineExceeded):
-		return osa.Unavailable("The event log did not answer in time", 2*time.Second).Because(err).Handler()
+		return httperror.Unavailable("The event log did not answer in time", 2*time.Second).WithCause(err).HandlerError()
 	case err != nil:
-		return osa.LogProblem(err).Handler()
+		return osa.EventLogError(err).HandlerError()
 	case d.Nothing:
-		return writeJSON(w, newAnswer(&d.Run, true, "Nothing to retry: every agent of the last run completed"))
+		return response.JSON(w, http.StatusOK, newAnswer(&d.Run, true, "Nothing to retry: every agent of the last run completed"))
 	case d.Joined:
-		return writeJSON(w, newAnswer(&d.Run, true, "A force sync is already in progress; this request joined it"))
+		return response.JSON(w, http.StatusOK, newAnswer(&d.Run, true, "A force sync is already in progress; this request joined it"))
 	}
 	silence := time.NewTimer(time.Duration(s.AnswerAfter))
 	defer silence.Stop()
 	select {
 	case <-d.Called():
 	case <-silence.C:
-		return writeJSON(w, newAnswer(&d.Run, false, started(&d.Run)))
+		return response.JSON(w, http.StatusOK, newAnswer(&d.Run, false, started(&d.Run)))
 	case <-r.Context().Done():
 		return r.Context().Err() // nobody is left to be answered; the run goes on
 	}
 	run, err, replaced := d.Delivered()
 	switch {
 	case replaced:
-		p := &osa.Problem{
-			Status: http.StatusConflict, Code: osa.CodeConflict, Err: err,
+		p := &httperror.Error{
+			Status: http.StatusConflict, Code: httperror.CodeConflict, Err: err,
 			Message: "The run was replaced by a forced restart",
 			Members: map[string]any{"success": false, "sync_id": run.SyncID, "correlation_id": run.CorrelationID},
 		}
-		return p.Handler()
+		return p.HandlerError()
 	case err != nil:
-		return notAccepted(&run, err).Handler()
+		return notAccepted(&run, err).HandlerError()
 	}
-	return writeJSON(w, newAnswer(&run, false, started(&run)))
+	return response.JSON(w, http.StatusOK, newAnswer(&run, false, started(&run)))
 }
 
-func otherWorkflow(err error) *osa.Problem {
-	return &osa.Problem{
-		Status: http.StatusForbidden, Code: osa.CodeAccessDenied, Err: err,
+func otherWorkflow(err error) *httperror.Error {
+	return &httperror.Error{
+		Status: http.StatusForbidden, Code: httperror.CodeAccessDenied, Err: err,
 		Message: "ONLY " + WorkflowName + " is permitted",
 		Members: map[string]any{"allowed_workflow": WorkflowName},
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/memstore"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 	"github.com/osa-edge/osa-gateway/storage"
@@ -156,7 +157,7 @@ var testPrincipal = &osa.Principal{
 type reply struct {
 	status  int
 	body    map[string]any
-	problem *osa.Problem
+	problem *httperror.Error
 	raw     string
 }
 

@@ -194,7 +194,7 @@ func (s *Sync) Validate() error {
 		errs = append(errs, fmt.Errorf("%s is %q; it must be a path that begins with /", osa.DescribeSetting("callback_path", s.CallbackPath), path))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return osa.AllProblems(s.ctx, fmt.Errorf("osa_sync: %w", err))
+		return osa.ConfigErrors(s.ctx, fmt.Errorf("osa_sync: %w", err))
 	}
 	return nil
 }

@@ -12,8 +12,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/strictjson"
-	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
 // Bounds of a request's fields.
@@ -57,7 +57,7 @@ type Request struct {
 
 // ParseRequest reads a body; an empty one is a request without fields. It lists
 // everything that is wrong. ErrOtherWorkflow comes with an otherwise valid body.
-func ParseRequest(body []byte) (*Request, []osa.Invalid, error) {
+func ParseRequest(body []byte) (*Request, []httperror.Invalid, error) {
 	req := &Request{ClientContext: map[string]json.RawMessage{}, Metadata: map[string]json.RawMessage{}}
 	if len(bytes.TrimSpace(body)) == 0 {
 		return req, nil, nil
@@ -65,10 +65,10 @@ func ParseRequest(body []byte) (*Request, []osa.Invalid, error) {
 	var fields map[string]json.RawMessage
 	err := strictjson.Unmarshal(body, &fields)
 	if e, ok := errors.AsType[*strictjson.Error](err); ok && e.Reason == strictjson.Repeated {
-		return nil, []osa.Invalid{{Field: e.Path, Message: string(e.Reason)}}, nil
+		return nil, []httperror.Invalid{{Field: e.Path, Message: string(e.Reason)}}, nil
 	}
 	if err != nil || fields == nil {
-		return nil, []osa.Invalid{{Field: "body", Message: "must be a JSON object"}}, nil //nolint:nilerr // said in words
+		return nil, []httperror.Invalid{{Field: "body", Message: "must be a JSON object"}}, nil //nolint:nilerr // said in words
 	}
 	p := requestParser{fields: fields}
 	var name string
@@ -83,7 +83,7 @@ func ParseRequest(body []byte) (*Request, []osa.Invalid, error) {
 	p.timeout(req)
 	p.rest(req)
 	if len(p.invalid) > 0 {
-		slices.SortFunc(p.invalid, func(a, b osa.Invalid) int { return strings.Compare(a.Field, b.Field) })
+		slices.SortFunc(p.invalid, func(a, b httperror.Invalid) int { return strings.Compare(a.Field, b.Field) })
 		return nil, p.invalid, nil
 	}
 	if name != "" && name != WorkflowName {
@@ -94,11 +94,11 @@ func ParseRequest(body []byte) (*Request, []osa.Invalid, error) {
 
 type requestParser struct {
 	fields  map[string]json.RawMessage
-	invalid []osa.Invalid
+	invalid []httperror.Invalid
 }
 
 func (p *requestParser) refuse(field, format string, args ...any) {
-	p.invalid = append(p.invalid, osa.Invalid{Field: field, Message: fmt.Sprintf(format, args...)})
+	p.invalid = append(p.invalid, httperror.Invalid{Field: field, Message: fmt.Sprintf(format, args...)})
 }
 
 // take reads a field into dst and removes it; null is the same as absent. It

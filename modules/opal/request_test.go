@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
@@ -102,11 +103,11 @@ func TestRefusals(t *testing.T) {
 		status int
 		code   string
 	}{
-		{"nobody", g.post("", as(nil)), 401, osa.CodeUnauthenticated},
-		{"another workspace", g.post("", as(foreign)), 403, osa.CodeAccessDenied},
-		{"another workflow", g.post(`{"workflow_name":"other"}`), 403, osa.CodeAccessDenied},
-		{"wrong types", g.post(`{"force_restart":1,"metadata":2}`), 400, osa.CodeValidationFailed},
-		{"another method", g.do("PUT", ""), 405, osa.CodeMethodNotAllowed},
+		{"nobody", g.post("", as(nil)), 401, httperror.CodeUnauthenticated},
+		{"another workspace", g.post("", as(foreign)), 403, httperror.CodeAccessDenied},
+		{"another workflow", g.post(`{"workflow_name":"other"}`), 403, httperror.CodeAccessDenied},
+		{"wrong types", g.post(`{"force_restart":1,"metadata":2}`), 400, httperror.CodeValidationFailed},
+		{"another method", g.do("PUT", ""), 405, httperror.CodeMethodNotAllowed},
 	}
 	for _, tt := range tests {
 		if tt.reply.status != tt.status || tt.reply.problem == nil || tt.reply.problem.Code != tt.code {

@@ -2,10 +2,10 @@ package opal
 
 import (
 	"fmt"
-	"net/netip"
 	"net/url"
 	"strings"
 
+	"github.com/osa-edge/osa-gateway/internal/network"
 	"github.com/osa-edge/osa-gateway/signature"
 )
 
@@ -97,7 +97,7 @@ func checkURL(raw string, secure bool) (host string, err error) {
 		return u.Host, fmt.Errorf("must not contain a fragment")
 	case strings.ContainsAny(u.Path, "<>{}"):
 		return u.Host, fmt.Errorf("still contains a placeholder")
-	case secure && u.Scheme != "https" && !isLoopback(u.Hostname()):
+	case secure && u.Scheme != "https" && !network.IsLoopback(u.Hostname()):
 		return u.Host, fmt.Errorf("must be https: the key would cross the network in the clear")
 	}
 	return u.Host, nil
@@ -130,12 +130,4 @@ func checkWorkspace(id string) error {
 		return fmt.Errorf("must be 1 to 256 characters without control characters")
 	}
 	return nil
-}
-
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/osa-edge/osa-gateway/eventlog"
 	"github.com/osa-edge/osa-gateway/hub"
 	"github.com/osa-edge/osa-gateway/internal/fair"
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/memory"
 	"github.com/osa-edge/osa-gateway/storage"
 )
@@ -218,7 +219,9 @@ func (a *App) OpenLog() (log *eventlog.Log, done func(), err error) {
 	return rt.Log, rt.done, nil
 }
 
-func notOpen() error { return Unavailable("The event log is not open yet", 2*time.Second).Handler() }
+func notOpen() error {
+	return httperror.Unavailable("The event log is not open yet", 2*time.Second).HandlerError()
+}
 
 // Hub returns the open hub, waiting for it no longer than OpenTimeout. Streams do
 // not keep it open: it sends them away when it closes.

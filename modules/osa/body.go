@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/osa-edge/osa-gateway/internal/admission"
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/memory"
 )
 
@@ -195,7 +196,7 @@ func ReleaseBody(r *http.Request) {
 	}
 	if !b.read || len(b.data) > admission.FirstBuffer { // smaller ones are not worth it
 		b.read = true
-		b.data, b.err = nil, Internal(errReleased).Handler()
+		b.data, b.err = nil, httperror.Internal(errReleased).HandlerError()
 		b.memory.Reset(nil)
 	}
 	b.admission.Release()
@@ -228,7 +229,7 @@ func (b *RequestBody) take(r *http.Request) ([]byte, error) {
 	case b.length > b.rules.maxBytes:
 		return nil, tooLarge(b.rules.maxBytes, nil)
 	case r.Body == io.ReadCloser(b) && b.passed.Load() > 0:
-		return nil, Internal(errTaken).Handler()
+		return nil, httperror.Internal(errTaken).HandlerError()
 	}
 	class, key := sender(r)
 	Admission().Begin(&b.admission, class, key, b.rules.limits[class], b)
@@ -307,26 +308,26 @@ func refused(err error) error {
 	case errors.Is(err, admission.ErrSlow):
 		return timedOut(err)
 	case errors.Is(err, admission.ErrFull), errors.Is(err, admission.ErrDisplaced):
-		return Unavailable("The gateway is holding too many request bodies", time.Second).Because(err).Handler()
+		return httperror.Unavailable("The gateway is holding too many request bodies", time.Second).WithCause(err).HandlerError()
 	}
 	return unreadable(err, 0)
 }
 
 func timedOut(err error) error {
-	p := &Problem{
-		Status: http.StatusRequestTimeout, Code: CodeRequestTimeout,
+	p := &httperror.Error{
+		Status: http.StatusRequestTimeout, Code: httperror.CodeRequestTimeout,
 		Message: "The request body did not arrive in time", Err: errors.Join(errNoBody, err),
 	}
-	return p.Handler()
+	return p.HandlerError()
 }
 
 func tooLarge(limit int64, err error) error {
-	p := &Problem{
-		Status: http.StatusRequestEntityTooLarge, Code: CodePayloadTooLarge,
+	p := &httperror.Error{
+		Status: http.StatusRequestEntityTooLarge, Code: httperror.CodePayloadTooLarge,
 		Message: "The request body is larger than this route accepts",
 		Members: map[string]any{"max_bytes": limit}, Err: err,
 	}
-	return p.Handler()
+	return p.HandlerError()
 }
 
 // BodyTooLarge is the answer to a body that is announced larger than the rules
@@ -349,8 +350,8 @@ func unreadable(err error, limit int64) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return timedOut(err)
 	}
-	return ValidationFailed(Invalid{Field: "body", Message: "the request body ended early or could not be read"}).
-		Because(errors.Join(errNoBody, err)).Handler()
+	return httperror.ValidationFailed(httperror.Invalid{Field: "body", Message: "the request body ended early or could not be read"}).
+		WithCause(errors.Join(errNoBody, err)).HandlerError()
 }
 
 // Interface guards

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -77,13 +78,13 @@ func (rt *Runtime) usable() error {
 	}
 	select {
 	case <-rt.opening.ready:
-		return Unavailable("The store could not be converted; the gateway's log says why", time.Minute).Because(rt.opening.err).Handler()
+		return httperror.Unavailable("The store could not be converted; the gateway's log says why", time.Minute).WithCause(rt.opening.err).HandlerError()
 	default:
 	}
 	progress := rt.opening.conversion.Progress()
-	p := Unavailable("The store of an older version is being converted", 5*time.Second).Because(&progress)
+	p := httperror.Unavailable("The store of an older version is being converted", 5*time.Second).WithCause(&progress)
 	p.Members = map[string]any{"details": rebuildDetails(&progress)}
-	return p.Handler()
+	return p.HandlerError()
 }
 
 // rebuildDetails is what a client hears of the progress.

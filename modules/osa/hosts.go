@@ -8,6 +8,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 )
 
 // healthPath answers to any host: load balancers ask by address.
@@ -139,13 +141,13 @@ func (m noSuchHost) MatchWithError(r *http.Request) (bool, error) {
 	}
 	caddyhttp.SetVar(r.Context(), varMisdirected, true)
 	m.enter(r)
-	return false, misdirected(r).Handler()
+	return false, misdirected(r).HandlerError()
 }
 
 // misdirected is the 421. A body is not read: HTTP/1 ends the connection instead.
-func misdirected(r *http.Request) *Problem {
-	p := &Problem{
-		Status: http.StatusMisdirectedRequest, Code: CodeMisdirected,
+func misdirected(r *http.Request) *httperror.Error {
+	p := &httperror.Error{
+		Status: http.StatusMisdirectedRequest, Code: httperror.CodeMisdirected,
 		Message: "This gateway does not serve the host that the request names",
 	}
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {

@@ -130,7 +130,7 @@ func TestOpenLogKeepsNoConfiguration(t *testing.T) {
 	}
 }
 
-func TestLogProblem(t *testing.T) {
+func TestEventLogError(t *testing.T) {
 	for _, tc := range []struct {
 		err     error
 		status  int
@@ -146,7 +146,7 @@ func TestLogProblem(t *testing.T) {
 		{context.Canceled, http.StatusInternalServerError, "", nil},
 		{&storage.DamageError{Err: errors.New("x")}, http.StatusInternalServerError, "", nil},
 	} {
-		p := LogProblem(tc.err)
+		p := EventLogError(tc.err)
 		if p.Status != tc.status || p.Header.Get("Retry-After") != tc.retry || !reflect.DeepEqual(p.Members["details"], tc.details) {
 			t.Errorf("%v: %+v", tc.err, p)
 		}

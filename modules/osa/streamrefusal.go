@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/osa-edge/osa-gateway/hub"
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 )
 
 // Why a stream is refused for now: the reason of its stream_end.
@@ -29,7 +30,7 @@ const typeEventStream = "text/event-stream"
 // It answers with 200, `retry` and a stream_end, and returns true. It returns
 // false, and has done nothing, for every other client and for every problem that
 // is neither a 429 nor a 503. reason "" follows from the status.
-func RefuseStream(w http.ResponseWriter, r *http.Request, p *Problem, reason string) bool {
+func RefuseStream(w http.ResponseWriter, r *http.Request, p *httperror.Error, reason string) bool {
 	switch {
 	case p.Status != http.StatusTooManyRequests && p.Status != http.StatusServiceUnavailable, !wantsStreamOnly(r):
 		return false
@@ -65,7 +66,7 @@ func SetStreamHeader(h http.Header) {
 
 // streamWait is the problem's Retry-After and up to half of it again, so that
 // those who are refused together do not come back together.
-func streamWait(p *Problem) time.Duration {
+func streamWait(p *httperror.Error) time.Duration {
 	wait := time.Second
 	if seconds, err := strconv.Atoi(p.Header.Get("Retry-After")); err == nil && seconds > 0 {
 		wait = time.Duration(seconds) * time.Second

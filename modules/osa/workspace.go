@@ -30,8 +30,8 @@ func ValidWorkspace(id string) bool {
 	return id != "" && len(id) <= maxWorkspace && !strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
-// WorkspaceProblem says that a setting does not name a workspace. value is as it
+// InvalidWorkspace says that a setting does not name a workspace. value is as it
 // was configured, before placeholders were expanded.
-func WorkspaceProblem(name, value string) error {
+func InvalidWorkspace(name, value string) error {
 	return fmt.Errorf("%s does not name a workspace: it must be 1 to %d bytes without control characters", DescribeSetting(name, value), maxWorkspace)
 }

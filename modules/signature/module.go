@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 	"github.com/osa-edge/osa-gateway/signature"
 )
@@ -70,11 +71,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.ctx, h.log = ctx, ctx.Logger()
 	osa.UseServer(ctx)
 	if h.SchemeRaw == nil {
-		return osa.AllProblems(ctx, errors.New("osa_signature: no scheme is named; osa is the gateway's own"))
+		return osa.ConfigErrors(ctx, errors.New("osa_signature: no scheme is named; osa is the gateway's own"))
 	}
 	mod, err := ctx.LoadModule(h, "SchemeRaw")
 	if err != nil {
-		return osa.AllProblems(ctx, fmt.Errorf("osa_signature: loading the scheme: %w", err))
+		return osa.ConfigErrors(ctx, fmt.Errorf("osa_signature: loading the scheme: %w", err))
 	}
 	scheme, ok := mod.(signature.Scheme)
 	if !ok {
@@ -136,7 +137,7 @@ func (h *Handler) Validate() error {
 		}
 	}
 	if len(problems) > 0 {
-		return osa.AllProblems(h.ctx, fmt.Errorf("osa_signature: %w", errors.Join(problems...)))
+		return osa.ConfigErrors(h.ctx, fmt.Errorf("osa_signature: %w", errors.Join(problems...)))
 	}
 	return nil
 }
@@ -186,7 +187,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 func (h *Handler) refuse(r *http.Request, err error) error {
 	reason, ok := errors.AsType[signature.Reason](err)
 	if !ok {
-		return osa.Internal(err).Handler()
+		return httperror.Internal(err).HandlerError()
 	}
 	rejectedTotal.WithLabelValues(h.scheme.Name(), string(reason)).Inc()
 	if c := h.log.Check(zap.InfoLevel, "webhook signature refused"); c != nil {
@@ -194,7 +195,7 @@ func (h *Handler) refuse(r *http.Request, err error) error {
 		c.Write(zap.String("scheme", h.scheme.Name()), zap.String("reason", string(reason)),
 			zap.String("path", r.URL.Path), zap.String("client_ip", clientIP), zap.String("request_id", osa.RequestID(r)))
 	}
-	return osa.Unauthenticated(h.challenge, "hmac").Because(err).Handler()
+	return httperror.Unauthenticated(h.challenge, "hmac").WithCause(err).HandlerError()
 }
 
 // Interface guards

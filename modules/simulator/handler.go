@@ -3,7 +3,6 @@ package simulator
 import (
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -11,6 +10,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/osa-edge/osa-gateway/internal/httperror"
+	"github.com/osa-edge/osa-gateway/internal/response"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
@@ -45,15 +46,15 @@ type about struct {
 func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		return writeJSON(w, http.StatusOK, s.about())
+		return response.JSON(w, http.StatusOK, s.about())
 	case http.MethodPost:
 		return s.trigger(w, r)
 	}
-	p := &osa.Problem{
-		Status: http.StatusMethodNotAllowed, Code: osa.CodeMethodNotAllowed,
+	p := &httperror.Error{
+		Status: http.StatusMethodNotAllowed, Code: httperror.CodeMethodNotAllowed,
 		Message: "This path answers GET and POST", Header: http.Header{"Allow": {"GET, HEAD, POST"}},
 	}
-	return p.Handler()
+	return p.HandlerError()
 }
 
 func (s *Simulator) about() about {
@@ -77,33 +78,33 @@ func (s *Simulator) about() about {
 
 func (s *Simulator) trigger(w http.ResponseWriter, r *http.Request) error {
 	if !s.authorized(r) {
-		return osa.Unauthenticated(`Bearer realm="opal-simulator"`, "bearer").Handler()
+		return httperror.Unauthenticated(`Bearer realm="opal-simulator"`, "bearer").HandlerError()
 	}
 	body, err := osa.Body(r)
 	if err != nil {
 		return err
 	}
 	if len(body) > maxTrigger {
-		p := &osa.Problem{
-			Status: http.StatusRequestEntityTooLarge, Code: osa.CodePayloadTooLarge,
+		p := &httperror.Error{
+			Status: http.StatusRequestEntityTooLarge, Code: httperror.CodePayloadTooLarge,
 			Message: "The trigger is larger than the simulator accepts", Members: map[string]any{"max_bytes": maxTrigger},
 		}
-		return p.Handler()
+		return p.HandlerError()
 	}
 	spec, invalid := s.specOf(body, osa.CorrelationID(r))
 	if len(invalid) > 0 {
-		return osa.ValidationFailed(invalid...).Handler()
+		return httperror.ValidationFailed(invalid...).HandlerError()
 	}
 	running, err := s.runner.Start(spec, s.secret)
 	switch {
 	case errors.Is(err, errBusy):
-		return osa.Unavailable("The simulator runs as many workflows as it can", 5*time.Second).Because(err).Handler()
+		return httperror.Unavailable("The simulator runs as many workflows as it can", 5*time.Second).WithCause(err).HandlerError()
 	case errors.Is(err, errStopped):
-		return osa.Unavailable("The simulator is being stopped", time.Second).Because(err).Handler()
+		return httperror.Unavailable("The simulator is being stopped", time.Second).WithCause(err).HandlerError()
 	case err != nil:
-		return osa.Internal(err).Handler()
+		return httperror.Internal(err).HandlerError()
 	}
-	return writeJSON(w, http.StatusAccepted, accepted{
+	return response.JSON(w, http.StatusAccepted, accepted{
 		WorkflowID: running.WorkflowID, WorkflowName: WorkflowName, Status: "initiated",
 		AgentsScheduled: running.Agents, CorrelationID: running.CorrelationID,
 		EstimatedCompletion: running.StartedAt.Add(time.Duration(running.DurationMS) * time.Millisecond), Simulated: true,
@@ -120,13 +121,4 @@ func (s *Simulator) authorized(r *http.Request) bool {
 	scheme, key, ok := strings.Cut(values[0], " ")
 	sent, want := sha256.Sum256([]byte(key)), sha256.Sum256([]byte(s.key))
 	return ok && strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sent[:], want[:]) == 1
-}
-
-func writeJSON(w http.ResponseWriter, status int, v any) error {
-	body, err := json.Marshal(v)
-	if err != nil {
-		return osa.Internal(err).Handler()
-	}
-	osa.WriteJSON(w, status, append(body, '\n'))
-	return nil
 }

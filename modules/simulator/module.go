@@ -105,7 +105,7 @@ func (s *Simulator) setDefaults(repl *caddy.Replacer) {
 // Validate names everything that is wrong at once.
 func (s *Simulator) Validate() error {
 	if !s.development {
-		return osa.AllProblems(s.ctx, errors.New("osa_simulator stands in for OPAL and runs in development only: remove it, or set OSA_ENV=development"))
+		return osa.ConfigErrors(s.ctx, errors.New("osa_simulator stands in for OPAL and runs in development only: remove it, or set OSA_ENV=development"))
 	}
 	errs := []error{
 		signature.CheckSecret("auth_key (OPAL_STRATEGY_WORKFLOW_AUTH_KEY)", s.key),
@@ -116,7 +116,7 @@ func (s *Simulator) Validate() error {
 		errs = append(errs, fmt.Errorf("duration is %v; it must be under %v", d, maxConfigured))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return osa.AllProblems(s.ctx, fmt.Errorf("osa_simulator: %w", err))
+		return osa.ConfigErrors(s.ctx, fmt.Errorf("osa_simulator: %w", err))
 	}
 	return nil
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/osatest"
-	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
 func TestWorkflow(t *testing.T) {
@@ -245,7 +245,7 @@ func TestTriggerIsRefused(t *testing.T) {
 			t.Errorf("%s: answered %d", body, resp.Status())
 			continue
 		}
-		if details := resp.Problem.Members["details"].([]osa.Invalid); len(details) != 1 || details[0].Field != field {
+		if details := resp.Problem.Members["details"].([]httperror.Invalid); len(details) != 1 || details[0].Field != field {
 			t.Errorf("%s: refused for %v", body, details)
 		}
 	}

@@ -6,14 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/osa-edge/osa-gateway/internal/httperror"
+	"github.com/osa-edge/osa-gateway/internal/network"
 	"github.com/osa-edge/osa-gateway/internal/strictjson"
-	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
 const maxIDLen = 256
@@ -40,18 +40,18 @@ type perTrigger struct {
 }
 
 // specOf reads a trigger into the workflow to run.
-func (s *Simulator) specOf(body []byte, correlationID string) (Spec, []osa.Invalid) {
+func (s *Simulator) specOf(body []byte, correlationID string) (Spec, []httperror.Invalid) {
 	var t trigger
 	if err := strictjson.Unmarshal(body, &t); err != nil {
 		if wrong, ok := errors.AsType[*strictjson.Error](err); ok && wrong.Path != "" {
-			return Spec{}, []osa.Invalid{{Field: wrong.Path, Message: string(wrong.Reason)}}
+			return Spec{}, []httperror.Invalid{{Field: wrong.Path, Message: string(wrong.Reason)}}
 		}
-		return Spec{}, []osa.Invalid{{Field: "body", Message: "must be a JSON object"}}
+		return Spec{}, []httperror.Invalid{{Field: "body", Message: "must be a JSON object"}}
 	}
-	var invalid []osa.Invalid
+	var invalid []httperror.Invalid
 	refuse := func(field string, err error) {
 		if err != nil {
-			invalid = append(invalid, osa.Invalid{Field: field, Message: err.Error()})
+			invalid = append(invalid, httperror.Invalid{Field: field, Message: err.Error()})
 		}
 	}
 	spec := Spec{CallbackURL: t.CallbackURL, CorrelationID: correlationID, SyncScope: t.SyncScope, ClientContext: t.ClientContext}
@@ -121,18 +121,10 @@ func (s *Simulator) checkCallback(raw string) error {
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil {
 		return errors.New("must be an http or https URL without credentials")
 	}
-	if isLoopback(u.Hostname()) || (s.ownHost != "" && strings.EqualFold(u.Host, s.ownHost)) {
+	if network.IsLoopback(u.Hostname()) || (s.ownHost != "" && strings.EqualFold(u.Host, s.ownHost)) {
 		return nil
 	}
 	return errors.New("must be on this machine or on the gateway's own base URL")
-}
-
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
 }
 
 // checkHeaderText takes what can stand in a header and in an event.

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/osa-edge/osa-gateway/hub"
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/network"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
@@ -18,13 +19,13 @@ import (
 // ServeHTTP opens a stream, or refuses it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return (&osa.Problem{
-			Status: http.StatusMethodNotAllowed, Code: osa.CodeMethodNotAllowed, Message: "A stream is read with GET",
+		return (&httperror.Error{
+			Status: http.StatusMethodNotAllowed, Code: httperror.CodeMethodNotAllowed, Message: "A stream is read with GET",
 			Header: http.Header{"Allow": {"GET, HEAD"}},
-		}).Handler()
+		}).HandlerError()
 	}
 	err := h.open(w, r)
-	if p, ok := errors.AsType[*osa.Problem](err); ok {
+	if p, ok := errors.AsType[*httperror.Error](err); ok {
 		limit, reason := limitOf(p)
 		if limit == "" {
 			return err
@@ -42,7 +43,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 
 // limitOf names the limit at which a stream is refused for now; it is "" for any
 // other problem. reason is what the client is told; "" leaves it to the status.
-func limitOf(p *osa.Problem) (limit, reason string) {
+func limitOf(p *httperror.Error) (limit, reason string) {
 	switch {
 	case errors.Is(p, errTooMany):
 		return refusedTotal, osa.StreamTooMany
@@ -62,7 +63,7 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request) error {
 	}
 	p, invalid := parseParams(r.Header, r.URL.RawQuery, h.policy)
 	if len(invalid) > 0 {
-		return osa.ValidationFailed(invalid...).Handler()
+		return httperror.ValidationFailed(invalid...).HandlerError()
 	}
 	p.filter.WorkspaceID = workspace
 	if r.Method == http.MethodHead {
@@ -91,9 +92,9 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request) error {
 			return nil //nolint:nilerr // the client has left
 		}
 		if errors.Is(err, hub.ErrClosed) {
-			return osa.Unavailable("The event stream is being reopened", 2*time.Second).Handler()
+			return httperror.Unavailable("The event stream is being reopened", 2*time.Second).HandlerError()
 		}
-		return osa.LogProblem(err).Handler()
+		return osa.EventLogError(err).HandlerError()
 	}
 	return h.serve(w, r, s, first)
 }
@@ -103,12 +104,12 @@ func (h *Handler) reader(r *http.Request) (workspace, owner string, err error) {
 	if p := osa.PrincipalOf(r); p != nil {
 		workspace = p.Workspace()
 		if workspace == "" && !p.Has(osa.PermAllWorkspaces) {
-			return "", "", osa.AccessDenied([]string{osa.PermAllWorkspaces}, p.Permissions).Handler()
+			return "", "", httperror.AccessDenied([]string{osa.PermAllWorkspaces}, p.Permissions).HandlerError()
 		}
 		return workspace, p.Method + ":" + p.ID, nil
 	}
 	if h.anonymous == "" {
-		return "", "", osa.Unauthenticated("Bearer", "session", "api_key", "jwt").Handler()
+		return "", "", httperror.Unauthenticated("Bearer", "session", "api_key", "jwt").HandlerError()
 	}
 	if h.anonymous != "*" {
 		workspace = h.anonymous
@@ -132,11 +133,11 @@ func ownerOf(ip string) string {
 func refusal(err error) error {
 	switch {
 	case errors.Is(err, errLeaving):
-		return osa.Unavailable("The gateway is restarting", time.Second).Because(err).Handler()
+		return httperror.Unavailable("The gateway is restarting", time.Second).WithCause(err).HandlerError()
 	case errors.Is(err, errTooManyPrincipal):
-		return osa.Unavailable("Too many open streams for these credentials", 5*time.Second).Because(err).Handler()
+		return httperror.Unavailable("Too many open streams for these credentials", 5*time.Second).WithCause(err).HandlerError()
 	}
-	return osa.Unavailable("Too many open streams", 5*time.Second).Because(err).Handler()
+	return httperror.Unavailable("Too many open streams", 5*time.Second).WithCause(err).HandlerError()
 }
 
 // begin finds the stream's place in the log and subscribes. It returns what the

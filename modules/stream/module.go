@@ -149,10 +149,10 @@ func (h *Handler) Validate() error {
 		errs = append(errs, fmt.Errorf("on_slow is %q; it must be catch_up, latest or disconnect", h.OnSlow))
 	}
 	if h.Anonymous != "" && !osa.ValidWorkspace(h.anonymous) {
-		errs = append(errs, osa.WorkspaceProblem("anonymous", h.Anonymous))
+		errs = append(errs, osa.InvalidWorkspace("anonymous", h.Anonymous))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return osa.AllProblems(h.ctx, fmt.Errorf("osa_stream: %w", err))
+		return osa.ConfigErrors(h.ctx, fmt.Errorf("osa_stream: %w", err))
 	}
 	return nil
 }

@@ -8,9 +8,9 @@ import (
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/hub"
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/query"
 	"github.com/osa-edge/osa-gateway/internal/strictjson"
-	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
 // defaultHistory is how many events include_historical sends first.
@@ -46,7 +46,7 @@ var policies = map[string]hub.Policy{
 const lastEventID = "Last-Event-ID"
 
 // parseParams reads what the client asks for and everything that is wrong with it.
-func parseParams(header http.Header, raw string, policy hub.Policy) (params, []osa.Invalid) {
+func parseParams(header http.Header, raw string, policy hub.Policy) (params, []httperror.Invalid) {
 	q := query.Parse(raw)
 	fillFilter(q)
 	p := params{filter: q.Filter(), policy: policy}

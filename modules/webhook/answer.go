@@ -7,6 +7,7 @@ import (
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/internal/response"
 )
 
 // answer writes the API guide's WebhookProcessingResponse. It is put together by
@@ -34,22 +35,6 @@ func answer(w http.ResponseWriter, status int, result eventlog.Result, e *event.
 		buf = append(buf, '"')
 	}
 	buf = append(buf, `]}`...)
-	return writeJSON(w, status, buf)
-}
-
-func writeJSON(w http.ResponseWriter, status int, body []byte) error {
-	h := w.Header()
-	h["Content-Type"] = contentType
-	h["Cache-Control"] = noStore
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	w.WriteHeader(status)
-	// Who has left needs no answer.
-	_, _ = w.Write(body)
+	response.WriteSmall(w, status, buf)
 	return nil
 }
-
-// Values of headers, shared by all answers: net/http only reads them.
-var (
-	contentType = []string{"application/json"}
-	noStore     = []string{"no-store"}
-)

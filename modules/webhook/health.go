@@ -2,10 +2,10 @@ package webhook
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"time"
 
+	"github.com/osa-edge/osa-gateway/internal/response"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
@@ -61,9 +61,5 @@ func (h *Handler) health(w http.ResponseWriter, r *http.Request) error {
 	case answer.Signature.Required && answer.Signature.Scheme == nil:
 		answer.Status, answer.Message = "degraded", "no signature is checked here, so every event is refused"
 	}
-	body, err := json.Marshal(answer)
-	if err != nil {
-		return osa.Internal(err).Handler()
-	}
-	return writeJSON(w, http.StatusOK, body)
+	return response.JSON(w, http.StatusOK, answer)
 }

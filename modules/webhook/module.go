@@ -20,6 +20,7 @@ import (
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
@@ -88,7 +89,7 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,63}$`)
 
 // Validate names everything that is wrong at once.
-func (h *Handler) Validate() error { return osa.AllProblems(h.ctx, h.validate()) }
+func (h *Handler) Validate() error { return osa.ConfigErrors(h.ctx, h.validate()) }
 
 func (h *Handler) validate() error {
 	var errs []error
@@ -115,7 +116,7 @@ func (h *Handler) validate() error {
 		wrong("workflow_names must not be empty: every id begins with nothing")
 	}
 	if h.Unsigned != "" && !osa.ValidWorkspace(h.unsigned) {
-		wrong("%w", osa.WorkspaceProblem("unsigned", h.Unsigned))
+		wrong("%w", osa.InvalidWorkspace("unsigned", h.Unsigned))
 	}
 	if h.Unsigned != "" && !h.app.Development() {
 		wrong("unsigned is for development only (OSA_ENV=development): put osa_signature in front")
@@ -131,11 +132,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	case http.MethodGet, http.MethodHead:
 		return h.health(w, r)
 	}
-	return (&osa.Problem{
-		Status: http.StatusMethodNotAllowed, Code: osa.CodeMethodNotAllowed,
+	return (&httperror.Error{
+		Status: http.StatusMethodNotAllowed, Code: httperror.CodeMethodNotAllowed,
 		Message: "This endpoint answers to GET, HEAD and POST",
 		Header:  http.Header{"Allow": {strings.Join(methods, ", ")}},
-	}).Handler()
+	}).HandlerError()
 }
 
 func (h *Handler) receive(w http.ResponseWriter, r *http.Request) error {
@@ -143,8 +144,8 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) error {
 	workspace := h.workspace(r)
 	if workspace == "" {
 		h.reject(r, reasonUnsigned)
-		return osa.Unauthenticated(`HMAC realm="osa"`, "hmac").
-			Because(errors.New("no verified signature: osa_signature must come before osa_webhook")).Handler()
+		return httperror.Unauthenticated(`HMAC realm="osa"`, "hmac").
+			WithCause(errors.New("no verified signature: osa_signature must come before osa_webhook")).HandlerError()
 	}
 	log, done, err := h.app.Log(r.Context())
 	if err != nil {
@@ -164,7 +165,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) error {
 	defer osa.ReleaseBody(r)
 	if err := checkBody(body); err != nil {
 		h.reject(r, reasonOf(err))
-		return osa.ValidationFailed(osa.Invalid{Field: "body", Message: err.Error()}).Handler()
+		return httperror.ValidationFailed(httperror.Invalid{Field: "body", Message: err.Error()}).HandlerError()
 	}
 	e := &event.Event{
 		ReceivedAt:  received.UTC(), // keeps the monotonic reading
@@ -176,11 +177,11 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) error {
 	}
 	if bad := h.mapping.Map(body, e); len(bad) > 0 {
 		h.reject(r, reasonFields)
-		details := make([]osa.Invalid, len(bad))
+		details := make([]httperror.Invalid, len(bad))
 		for i, b := range bad {
-			details[i] = osa.Invalid(b)
+			details[i] = httperror.Invalid(b)
 		}
-		return osa.ValidationFailed(details...).Handler()
+		return httperror.ValidationFailed(details...).HandlerError()
 	}
 	if e.CorrelationID == "" {
 		e.CorrelationID = osa.CorrelationID(r)
@@ -197,7 +198,7 @@ func (h *Handler) Refuses() error {
 	defer done()
 	if err := log.Refuses(); err != nil {
 		h.metrics.rejected(reasonOf(err)).Inc()
-		return osa.LogProblem(err).Handler()
+		return osa.EventLogError(err).HandlerError()
 	}
 	return nil
 }
@@ -248,10 +249,10 @@ func (h *Handler) storeFailed(r *http.Request, err error) error {
 		// The disk hangs. A sender that is told 503 sends the event again, and if
 		// it was written after all, learns its id.
 		h.reject(r, reasonTimeout)
-		return osa.Unavailable("The event could not be confirmed in time; send it again", time.Second).Because(err).Handler()
+		return httperror.Unavailable("The event could not be confirmed in time; send it again", time.Second).WithCause(err).HandlerError()
 	}
 	h.reject(r, reasonOf(err))
-	return osa.LogProblem(err).Handler()
+	return osa.EventLogError(err).HandlerError()
 }
 
 // reject counts a request that left nothing in the log.

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/memstore"
 	"github.com/osa-edge/osa-gateway/internal/osatest"
 	"github.com/osa-edge/osa-gateway/modules/osa"
@@ -209,12 +210,12 @@ func TestRefusedBodies(t *testing.T) {
 	for _, tt := range tests {
 		before := g.Counter("osa_webhook_rejected_total", "source", "opal", "reason", tt.reason)
 		r := osatest.Serve(h, post(tt.body), signed("acme"))
-		if r.Status() != http.StatusBadRequest || r.Problem.Code != osa.CodeValidationFailed {
+		if r.Status() != http.StatusBadRequest || r.Problem.Code != httperror.CodeValidationFailed {
 			t.Errorf("%.40s: %d %v", tt.body, r.Status(), r.Err)
 			continue
 		}
 		var fields []string
-		for _, d := range r.Problem.Members["details"].([]osa.Invalid) {
+		for _, d := range r.Problem.Members["details"].([]httperror.Invalid) {
 			fields = append(fields, d.Field)
 		}
 		if !reflect.DeepEqual(fields, tt.fields) {

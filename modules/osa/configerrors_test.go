@@ -30,7 +30,7 @@ func (*needy) CaddyModule() caddy.ModuleInfo {
 func (n *needy) Provision(ctx caddy.Context) error {
 	n.ctx = ctx
 	if n.Early {
-		return osa.AllProblems(ctx, errors.New("osa_needy: cannot even begin"))
+		return osa.ConfigErrors(ctx, errors.New("osa_needy: cannot even begin"))
 	}
 	return nil
 }
@@ -43,14 +43,14 @@ func (n *needy) Validate() error {
 	if errs == nil {
 		return nil
 	}
-	return osa.AllProblems(n.ctx, errors.Join(append([]error{errors.New("osa_needy: it is in need")}, errs...)...))
+	return osa.ConfigErrors(n.ctx, errors.Join(append([]error{errors.New("osa_needy: it is in need")}, errs...)...))
 }
 
 func (*needy) ServeHTTP(_ http.ResponseWriter, _ *http.Request, _ caddyhttp.Handler) error {
 	return nil
 }
 
-func TestAllProblems(t *testing.T) {
+func TestConfigErrors(t *testing.T) {
 	const (
 		good   = `{"handler":"osa_needy"}`
 		first  = `{"handler":"osa_needy","lacks":["A","B"]}`

@@ -9,49 +9,50 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
 // codes and messages of the statuses that the API guide names; others are named
 // after their HTTP status text.
 var statuses = map[int]struct{ code, message string }{
-	http.StatusBadRequest:            {osa.CodeValidationFailed, "Request validation failed"},
-	http.StatusUnauthorized:          {osa.CodeUnauthenticated, "Invalid or missing authentication credentials"},
-	http.StatusForbidden:             {osa.CodeAccessDenied, "Insufficient permissions for this operation"},
-	http.StatusNotFound:              {osa.CodeNotFound, "The requested resource was not found"},
-	http.StatusMethodNotAllowed:      {osa.CodeMethodNotAllowed, "The resource does not support this method"},
-	http.StatusRequestTimeout:        {osa.CodeRequestTimeout, "The request did not arrive in time"},
-	http.StatusConflict:              {osa.CodeConflict, "The request conflicts with the state of the resource"},
-	http.StatusPreconditionFailed:    {osa.CodePrecondition, "The resource was changed meanwhile"},
-	http.StatusRequestEntityTooLarge: {osa.CodePayloadTooLarge, "The request body is larger than this route accepts"},
-	http.StatusUnsupportedMediaType:  {osa.CodeUnsupportedMedia, "The request body has a content type that this route does not accept"},
-	http.StatusMisdirectedRequest:    {osa.CodeMisdirected, "This gateway does not serve the host that the request names"},
-	http.StatusTooManyRequests:       {osa.CodeRateLimited, "Request rate limit exceeded"},
+	http.StatusBadRequest:            {httperror.CodeValidationFailed, "Request validation failed"},
+	http.StatusUnauthorized:          {httperror.CodeUnauthenticated, "Invalid or missing authentication credentials"},
+	http.StatusForbidden:             {httperror.CodeAccessDenied, "Insufficient permissions for this operation"},
+	http.StatusNotFound:              {httperror.CodeNotFound, "The requested resource was not found"},
+	http.StatusMethodNotAllowed:      {httperror.CodeMethodNotAllowed, "The resource does not support this method"},
+	http.StatusRequestTimeout:        {httperror.CodeRequestTimeout, "The request did not arrive in time"},
+	http.StatusConflict:              {httperror.CodeConflict, "The request conflicts with the state of the resource"},
+	http.StatusPreconditionFailed:    {httperror.CodePrecondition, "The resource was changed meanwhile"},
+	http.StatusRequestEntityTooLarge: {httperror.CodePayloadTooLarge, "The request body is larger than this route accepts"},
+	http.StatusUnsupportedMediaType:  {httperror.CodeUnsupportedMedia, "The request body has a content type that this route does not accept"},
+	http.StatusMisdirectedRequest:    {httperror.CodeMisdirected, "This gateway does not serve the host that the request names"},
+	http.StatusTooManyRequests:       {httperror.CodeRateLimited, "Request rate limit exceeded"},
 	499:                              {"client_closed_request", "The client closed the request"},
-	http.StatusInternalServerError:   {osa.CodeInternal, "An unexpected error occurred"},
-	http.StatusBadGateway:            {osa.CodeUpstream, "External service unavailable"},
-	http.StatusServiceUnavailable:    {osa.CodeUnavailable, "Service temporarily unavailable"},
-	http.StatusGatewayTimeout:        {osa.CodeTimeout, "Operation timed out"},
+	http.StatusInternalServerError:   {httperror.CodeInternal, "An unexpected error occurred"},
+	http.StatusBadGateway:            {httperror.CodeUpstream, "External service unavailable"},
+	http.StatusServiceUnavailable:    {httperror.CodeUnavailable, "Service temporarily unavailable"},
+	http.StatusGatewayTimeout:        {httperror.CodeTimeout, "Operation timed out"},
 }
 
 // problemOf finds what a handler meant to say. Of an error that is none of ours,
 // such as one of reverse_proxy, only the status is for the client: its text may
 // name upstream addresses.
-func problemOf(err error) osa.Problem {
-	if p, ok := errors.AsType[*osa.Problem](err); ok {
+func problemOf(err error) httperror.Error {
+	if p, ok := errors.AsType[*httperror.Error](err); ok {
 		return *p
 	}
 	if over, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return osa.Problem{Status: http.StatusRequestEntityTooLarge, Members: map[string]any{"max_bytes": over.Limit}}
+		return httperror.Error{Status: http.StatusRequestEntityTooLarge, Members: map[string]any{"max_bytes": over.Limit}}
 	}
 	if he, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
-		return osa.Problem{Status: he.StatusCode}
+		return httperror.Error{Status: he.StatusCode}
 	}
-	return osa.Problem{Status: http.StatusInternalServerError}
+	return httperror.Error{Status: http.StatusInternalServerError}
 }
 
 // complete adds what a problem of that status always has.
-func (e *Error) complete(p osa.Problem, r *http.Request) *osa.Problem {
+func (e *Error) complete(p httperror.Error, r *http.Request) *httperror.Error {
 	if p.Status < 400 || p.Status > 599 {
 		p.Status = http.StatusInternalServerError
 	}
@@ -103,7 +104,7 @@ func setDefault(h http.Header, name, value string) {
 func (e *Error) usual(m map[string]any, status int, r *http.Request) {
 	switch status {
 	case http.StatusBadRequest:
-		m["details"] = []osa.Invalid{}
+		m["details"] = []httperror.Invalid{}
 	case http.StatusUnauthorized:
 		m["auth_methods"] = []string{}
 	case http.StatusForbidden:

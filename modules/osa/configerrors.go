@@ -18,19 +18,19 @@ import (
 // handlerPrefix is what the names of this gateway's handlers begin with.
 const handlerPrefix = "osa_"
 
-// collecting marks the context in which AllProblems loads the other handlers.
+// collecting marks the context in which ConfigErrors loads the other handlers.
 type collecting struct{}
 
-// AllProblems adds to a handler's error what is wrong with every other handler
+// ConfigErrors adds to a handler's error what is wrong with every other handler
 // of this gateway. Caddy loads one module after the other and stops at the first
 // error, so that somebody who lacks five variables would need five starts to
 // hear of them. A handler calls it with what its Provision or Validate found:
 //
-//	func (h *Handler) Validate() error { return osa.AllProblems(h.ctx, h.validate()) }
+//	func (h *Handler) Validate() error { return osa.ConfigErrors(h.ctx, h.validate()) }
 //
 // No error costs nothing. After one, the configuration has failed, and the
 // handlers that Caddy has not come to yet are loaded only to hear what they say.
-func AllProblems(ctx caddy.Context, err error) error {
+func ConfigErrors(ctx caddy.Context, err error) error {
 	if err == nil || ctx.Context == nil || ctx.Value(collecting{}) != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func AllProblems(ctx caddy.Context, err error) error {
 	return fmt.Errorf("%d problems keep this gateway from starting:\n  - %s", len(c.problems), strings.Join(c.problems, "\n  - "))
 }
 
-// allProblems is AllProblems for the app. Caddy may come to it before it comes to
+// allProblems is ConfigErrors for the app. Caddy may come to it before it comes to
 // the handlers, which then say what is wrong with the app too.
 func (a *App) allProblems(err error) error {
 	a.problems = err
@@ -58,7 +58,7 @@ func (a *App) allProblems(err error) error {
 	err = fmt.Errorf("osa: %w", err)
 	if slices.ContainsFunc(a.ctx.Modules(), func(m caddy.Module) bool { _, ok := m.(*caddyhttp.App); return ok }) {
 		a.told = true
-		return AllProblems(a.ctx, err)
+		return ConfigErrors(a.ctx, err)
 	}
 	if _, others := a.ctx.App("http"); others != nil && a.told {
 		return others
