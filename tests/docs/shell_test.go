@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -66,6 +67,16 @@ func commands(text string) (lines []string) {
 	return lines
 }
 
+// adminAddr is a free address for Caddy's admin endpoint. Of the loopback addresses
+// Caddy allows 127.0.0.1 alone as a Host there.
+func adminAddr(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
 // shell is where commands are run.
 type shell struct {
 	t     *testing.T
@@ -87,7 +98,7 @@ func newShell(t *testing.T) *shell {
 	if err != nil {
 		t.Fatalf("the documentation uses curl: %v", err)
 	}
-	s := &shell{t: t, dir: gateway.TempDir(t), admin: gateway.FreeAddr(t), addr: gateway.FreeAddr(t)}
+	s := &shell{t: t, dir: gateway.TempDir(t), admin: adminAddr(t), addr: gateway.FreeAddr(t)}
 	bin := filepath.Join(s.dir, "bin")
 	must(t, os.Mkdir(bin, 0o700))
 	must(t, os.Symlink(gateway.Binary(t), filepath.Join(bin, "osa-gateway")))
