@@ -38,7 +38,7 @@ var directives = []directive{
 	// before whatever works.
 	{"osa_auth", "basicauth", auth.ParseCaddyfile},
 	{"osa_signature", "basicauth", signature.ParseCaddyfile},
-	// osa_rate_limit will stand here: it counts by who was verified.
+	{"osa_require", "basicauth", auth.ParseRequire},
 
 	// Handlers that answer stand where `respond` does: after `handle` and `route`,
 	// which choose among them, and after `error`, which refuses.

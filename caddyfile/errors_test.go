@@ -28,9 +28,16 @@ func TestSyntaxErrors(t *testing.T) {
 			{`osa_guard { content_types a/b; content_types c/d }`, `content_types was already given`},
 		},
 		"osa_auth": {
-			{`osa_auth key { key { prefix a; } }`, `unknown option "key" of osa_auth: want require; providers are configured in the global option`},
+			{`osa_auth key { key { prefix a; } }`, `unknown option "key" of osa_auth: want require or anonymous; providers are configured in the global option`},
 			{`osa_auth key { require }`, `wrong argument count`},
 			{`osa_auth key { require a; require b }`, `require was already given`},
+			{`osa_auth key { anonymous }`, `wrong argument count`},
+			{`osa_auth key { anonymous acme }`, `wrong argument count`},
+			{`osa_auth key { anonymous acme a; anonymous acme b }`, `anonymous was already given`},
+		},
+		"osa_require": {
+			{`osa_require`, `wrong argument count`},
+			{`osa_require events:read { bogus 1 }`, `unknown option "bogus" of osa_require: it has none`},
 		},
 		"osa_diagnostics": {
 			{`osa_diagnostics`, `wrong argument count`},

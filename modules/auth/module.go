@@ -1,5 +1,6 @@
-// Package auth is the directive osa_auth: it finds out who sent a request, by
-// the credential that its Authorization header bears, and whether they may.
+// Package auth has the directives osa_auth and osa_require: the first finds out who
+// sent a request, by the credential in its Authorization header, and the second
+// whether they hold a permission.
 package auth
 
 import (
@@ -11,7 +12,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
 	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/modules/osa"
@@ -28,9 +28,11 @@ type Handler struct {
 	Providers []string `json:"providers,omitempty"`
 	// Require are permissions, all of which the caller must hold.
 	Require []string `json:"require,omitempty"`
+	// Anonymous lets requests in that show no credential. Without it they are
+	// refused, unless an osa_auth before this one has let them in.
+	Anonymous *Anonymous `json:"anonymous,omitempty"`
 
 	ctx       caddy.Context
-	log       *zap.Logger
 	app       *osa.App
 	providers []osa.AuthProvider
 	// choosers are the providers, where several of one method are named.
@@ -45,9 +47,12 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision finds the providers.
 func (h *Handler) Provision(ctx caddy.Context) (err error) {
-	h.ctx, h.log = ctx, ctx.Logger()
+	h.ctx = ctx
 	if h.app, err = osa.Of(ctx); err != nil {
 		return err
+	}
+	if h.Anonymous != nil {
+		h.Anonymous.provision()
 	}
 	several := false
 	for _, name := range h.Providers {
@@ -66,7 +71,7 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 	if !several {
 		h.choosers = nil
 	}
-	return osa.RegisterCollectors(ctx, rejectedTotal)
+	return nil
 }
 
 // Validate names everything that is wrong at once.
@@ -77,7 +82,7 @@ func (h *Handler) Validate() error {
 	if len(known) == 0 {
 		there = "the app has none: configure some in the global option, `osa { auth { … } }`"
 	}
-	if len(h.Providers) == 0 {
+	if len(h.Providers) == 0 && h.Anonymous == nil {
 		errs = append(errs, fmt.Errorf("no provider is named, so that nobody could get in; %s", there))
 	}
 	for i, name := range h.Providers {
@@ -89,9 +94,12 @@ func (h *Handler) Validate() error {
 		}
 	}
 	for _, p := range h.Require {
-		if !knownPermission(p) || strings.HasSuffix(p, "*") && p != osa.PermAllWorkspaces {
+		if !requirable(p) {
 			errs = append(errs, fmt.Errorf("require: unknown permission %q; there are %s", p, strings.Join(osa.Permissions, ", ")))
 		}
+	}
+	if h.Anonymous != nil {
+		errs = append(errs, h.Anonymous.validate())
 	}
 	if err := errors.Join(errs...); err != nil {
 		return osa.ConfigErrors(h.ctx, fmt.Errorf("osa_auth: %w", err))
@@ -99,18 +107,19 @@ func (h *Handler) Validate() error {
 	return nil
 }
 
-// RFC 6750 §3.1: who showed no credential at all is not told of an error.
-const (
-	challenge        = `Bearer realm="osa"`
-	challengeInvalid = challenge + `, error="invalid_token"`
-	challengeScope   = challenge + `, error="insufficient_scope", scope="`
-)
-
-// ServeHTTP calls the next handler if the request carries a valid credential with
-// the required permissions. It answers 401 or 403 otherwise.
+// ServeHTTP calls the next handler if the request carries a valid credential, or
+// none where that is let in. It answers 401 otherwise.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	credential, err := bearer(r.Header)
-	if err != nil {
+	switch {
+	case errors.Is(err, Missing) && h.Anonymous != nil:
+		osa.SetPrincipal(r, osa.NewAnonymous(r, h.Anonymous.workspace, h.Anonymous.Permissions))
+		return next.ServeHTTP(w, r)
+	case errors.Is(err, Missing) && osa.PrincipalOf(r) != nil:
+		return next.ServeHTTP(w, r) // let in by an osa_auth before this one
+	case !errors.Is(err, Missing) && len(h.providers) == 0:
+		return next.ServeHTTP(w, r) // a credential is for an osa_auth after this one
+	case err != nil:
 		return h.refuse(r, "", err)
 	}
 	p := h.providerOf(credential)
@@ -121,13 +130,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if err != nil {
 		return h.refuse(r, p.Method(), err)
 	}
-	for _, permission := range h.Require {
-		if !principal.Has(permission) {
-			return h.deny(r, principal)
-		}
-	}
 	osa.SetPrincipal(r, principal)
-	osa.SetRequired(r, &h.Require)
+	if _, err := osa.Require(r, h.Require...); err != nil {
+		return err
+	}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Set("http.auth.user.id", principal.ID) // for the access log
 	}
@@ -164,39 +170,15 @@ func (h *Handler) refuse(r *http.Request, method string, err error) error {
 	if !ok {
 		return httperror.Internal(err).HandlerError()
 	}
-	h.note(r, method, reason, "")
-	problem := httperror.Unauthenticated(challengeInvalid, h.methods...)
+	osa.NoteRefusal(r, method, reason, "")
+	problem := httperror.Unauthenticated(osa.ChallengeInvalid, h.methods...)
 	if reason == Missing || reason == NotBearer {
-		problem = httperror.Unauthenticated(challenge, h.methods...)
+		problem = httperror.Unauthenticated(osa.Challenge, h.methods...)
 	}
 	if reason == Missing && inQuery(r.URL.RawQuery) {
 		problem.Message = "Credentials are not taken from the query; send them in the header Authorization, as Bearer"
 	}
 	return problem.WithCause(err).HandlerError()
-}
-
-// deny answers a known caller who lacks a permission.
-func (h *Handler) deny(r *http.Request, p *osa.Principal) error {
-	h.note(r, p.Method, LacksPermission, p.ID)
-	current := p.Permissions
-	if current == nil {
-		current = []string{}
-	}
-	problem := httperror.AccessDenied(h.Require, current).WithCause(LacksPermission)
-	problem.Header = http.Header{"Www-Authenticate": {challengeScope + strings.Join(h.Require, " ") + `"`}}
-	return problem.HandlerError()
-}
-
-func (h *Handler) note(r *http.Request, method string, reason Reason, id string) {
-	if method == "" {
-		method = "none"
-	}
-	rejectedTotal.WithLabelValues(method, string(reason)).Inc()
-	if c := h.log.Check(zap.InfoLevel, "access refused"); c != nil {
-		clientIP, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-		c.Write(zap.String("method", method), zap.String("reason", string(reason)), zap.String("principal", id),
-			zap.String("path", r.URL.Path), zap.String("client_ip", clientIP), zap.String("request_id", osa.RequestID(r)))
-	}
 }
 
 // Interface guards

@@ -20,11 +20,11 @@ type Reason = osa.Refusal
 
 // The reasons.
 const (
-	Missing         Reason = "missing"
+	Missing                = osa.RefusedMissing
 	MultipleHeaders Reason = "multiple_headers"
 	NotBearer       Reason = "not_bearer"
 	Malformed       Reason = "malformed"
-	Unrecognized    Reason = "unrecognized"
+	Unrecognized           = osa.RefusedUnrecognized
 	UnknownKey      Reason = "unknown_key"
 	BadAlgorithm    Reason = "bad_algorithm"
 	BadSignature    Reason = "bad_signature"
@@ -34,7 +34,6 @@ const (
 	NotYetValid     Reason = "not_yet_valid"
 	Expired                = osa.RefusedExpired
 	Revoked                = osa.RefusedRevoked
-	LacksPermission Reason = "lacks_permission"
 )
 
 // validity is how long a credential holds.

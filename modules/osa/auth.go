@@ -51,8 +51,11 @@ type Refusal string
 
 // Refusals that mean something to others than the provider.
 const (
-	RefusedExpired Refusal = "expired"
-	RefusedRevoked Refusal = "revoked"
+	RefusedExpired         Refusal = "expired"
+	RefusedRevoked         Refusal = "revoked"
+	RefusedMissing         Refusal = "missing"
+	RefusedUnrecognized    Refusal = "unrecognized"
+	RefusedLacksPermission Refusal = "lacks_permission"
 )
 
 // Error implements error. The text is for the log.

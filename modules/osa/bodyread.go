@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
 	"github.com/osa-edge/osa-gateway/internal/admission"
 )
 
@@ -23,11 +21,10 @@ var buffers admission.Buffers
 // sender is whose share the body counts against: the caller's, or where none is
 // known yet, that of the client's address.
 func sender(r *http.Request) (admission.Class, admission.Key) {
-	if p := PrincipalOf(r); p != nil {
+	if p := PrincipalOf(r); p != nil && !p.Anonymous() {
 		return admission.Authenticated, admission.Key{Method: p.Method, Name: p.ID}
 	}
-	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	if addr, err := netip.ParseAddr(address); err == nil {
+	if addr, err := netip.ParseAddr(clientIP(r)); err == nil {
 		return admission.Unverified, admission.AddrKey(addr)
 	}
 	if addr, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {

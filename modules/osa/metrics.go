@@ -54,7 +54,7 @@ func histogram(name, help string, buckets []float64) prometheus.Histogram {
 func registerMetrics(ctx caddy.Context) error {
 	return RegisterCollectors(ctx,
 		metrics.committed, metrics.duplicates, metrics.mismatched, metrics.projected, metrics.pruned, metrics.aside, metrics.reopened,
-		metrics.refused, metrics.batch, metrics.wait, metrics.commit, metrics.project, metrics.queued, metrics.lag, usage, credentialFiles{}, connectionMetrics{})
+		metrics.refused, metrics.batch, metrics.wait, metrics.commit, metrics.project, metrics.queued, metrics.lag, usage, accessRefused, credentialFiles{}, connectionMetrics{})
 }
 
 // RegisterCollectors registers process-wide collectors with the registry of this

@@ -32,7 +32,7 @@ type Principal struct {
 	// ID names the principal without revealing the credential: a key's id, a
 	// token's subject. Limits and the audit log go by Method and ID.
 	ID string
-	// Method is how: "api_key", "jwt".
+	// Method is how: "api_key", "jwt", "anonymous".
 	Method string
 	// WorkspaceID is the workspace that it belongs to.
 	WorkspaceID string
@@ -105,18 +105,18 @@ func PrincipalOf(r *http.Request) *Principal {
 	return p
 }
 
-// SetRequired is called by osa_auth with the permissions that it asked for.
-func SetRequired(r *http.Request, permissions *[]string) {
-	caddyhttp.SetVar(r.Context(), varRequired, permissions)
-}
-
-// RequiredOf returns the permissions that the request had to have. What goes on
+// RequiredOf returns the permissions that Require has asked for so far. What goes on
 // after the request is answered needs them further on; see StandingOf.
 func RequiredOf(r *http.Request) []string {
-	if p, ok := caddyhttp.GetVar(r.Context(), varRequired).(*[]string); ok {
-		return *p
+	p, _ := caddyhttp.GetVar(r.Context(), varRequired).([]string)
+	return p
+}
+
+func addRequired(r *http.Request, permissions []string) {
+	if before := RequiredOf(r); len(before) > 0 {
+		permissions = append(slices.Clip(before), permissions...)
 	}
-	return nil
+	caddyhttp.SetVar(r.Context(), varRequired, permissions)
 }
 
 // SetVerified is called by osa_signature.

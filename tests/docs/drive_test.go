@@ -156,14 +156,18 @@ func (p *probe) credentials() (good [][]string, bad map[string]int) {
 	if h == nil {
 		return [][]string{nil}, nil
 	}
+	required := slices.Clone(h.Require)
+	if r := p.has("osa_require"); r != nil {
+		required = append(required, r.Permissions...)
+	}
 	good = append(good, []string{"Authorization", "Bearer " + p.Key})
 	bad = map[string]int{"": http.StatusUnauthorized, "opal_prod_" + gateway.RandomText(): http.StatusUnauthorized}
-	if len(h.Require) > 0 {
+	if len(required) > 0 {
 		bad[p.NoKey] = http.StatusForbidden
 	}
 	for _, provider := range h.Providers {
 		if provider == "jwt" {
-			claims := gateway.Claims(strings.Join(h.Require, " "))
+			claims := gateway.Claims(strings.Join(required, " "))
 			good = append(good, []string{"Authorization", "Bearer " + p.Token(claims)})
 			bad[p.ConfusedToken(claims)] = http.StatusUnauthorized
 		}

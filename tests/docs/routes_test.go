@@ -23,8 +23,11 @@ type handler struct {
 	Unsigned []string `json:"unsigned_methods"`
 
 	// of osa_auth
-	Require   []string `json:"require"`
-	Providers []string `json:"providers"`
+	Require   []string  `json:"require"`
+	Providers []string  `json:"providers"`
+	Anonymous *struct{} `json:"anonymous"`
+
+	Permissions []string `json:"permissions"` // of osa_require
 
 	View         string          `json:"view"`     // of osa_diagnostics
 	MaxBody      int64           `json:"max_body"` // of osa_guard
@@ -69,7 +72,7 @@ func (l leaf) has(name string) *handler {
 }
 
 // middleware pass requests on.
-var middleware = []string{"osa_guard", "osa_auth", "osa_signature", "headers", "encode", "vars", "request_body", "log_append"}
+var middleware = []string{"osa_guard", "osa_auth", "osa_require", "osa_signature", "headers", "encode", "vars", "request_body", "log_append"}
 
 // leaves are all of the snippet's.
 func (r *running) leaves(t *testing.T) (all []leaf) {
