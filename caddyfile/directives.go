@@ -8,7 +8,7 @@ import (
 	"github.com/osa-edge/osa-gateway/modules/auth"
 	"github.com/osa-edge/osa-gateway/modules/diagnostics"
 	"github.com/osa-edge/osa-gateway/modules/guard"
-	"github.com/osa-edge/osa-gateway/modules/opal"
+	opalsync "github.com/osa-edge/osa-gateway/modules/opal/sync"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 	_ "github.com/osa-edge/osa-gateway/modules/redact" // the log encoder osa_redact
 	"github.com/osa-edge/osa-gateway/modules/signature"
@@ -45,7 +45,7 @@ var directives = []directive{
 	{"osa_webhook", "respond", webhook.ParseCaddyfile},
 	{"osa_diagnostics", "respond", diagnostics.ParseCaddyfile},
 	{"osa_stream", "respond", stream.ParseCaddyfile},
-	{"osa_sync", "respond", opal.ParseCaddyfile},
+	{"osa_sync", "respond", opalsync.ParseCaddyfile},
 	{"osa_simulator", "respond", simulator.ParseCaddyfile},
 	// In handle_errors, after everything that may want to answer an error itself.
 	{"osa_error", "respond", guard.ParseError},

@@ -107,11 +107,10 @@ func TestSyntaxErrors(t *testing.T) {
 		"osa_sync": {
 			{`osa_sync now then`, `wrong argument count`},
 			{`osa_sync { bogus 1 }`, `unknown option "bogus" of osa_sync`},
-			{`osa_sync { webhook_url }`, `wrong argument count`},
-			{`osa_sync { webhook_url a b }`, `wrong argument count`},
-			{`osa_sync { base_url a; base_url b }`, `base_url was already given`},
+			{`osa_sync { answer_after }`, `wrong argument count`},
+			{`osa_sync { answer_after 1s 2s }`, `wrong argument count`},
+			{`osa_sync { answer_after 1s; answer_after 2s }`, `answer_after was already given`},
 			{`osa_sync { answer_after soon }`, `answer_after: `},
-			{`osa_sync { run_timeout soon }`, `run_timeout: `},
 		},
 		"osa_error": {
 			{`osa_error x y`, `wrong argument count`},
@@ -167,6 +166,13 @@ func TestGlobalOptionErrors(t *testing.T) {
 		{`osa { auth { jwt { bogus 1 } } }`, `unknown option "bogus" of jwt`},
 		{`osa { auth { jwt { public_key } } }`, `wrong argument count`},
 		{`osa { auth { jwt { issuer a; issuer b } } }`, `issuer was already given`},
+		{`osa { base_url a; base_url b }`, `base_url was already given`},
+		{`osa { opal x { } }`, `wrong argument count`},
+		{`osa { opal { bogus 1 } }`, `unknown option "bogus" of opal`},
+		{`osa { opal { webhook_url } }`, `wrong argument count`},
+		{`osa { opal { webhook_url a b } }`, `wrong argument count`},
+		{`osa { opal { workspace a; workspace b } }`, `workspace was already given`},
+		{`osa { opal { run_timeout soon } }`, `run_timeout: `},
 		{`osa { }; osa { }`, `the osa option was already given`},
 	} {
 		wantError(t, "{\n"+lines(tt.in)+"\n}\n:80\n", tt.in, tt.want)

@@ -1,5 +1,5 @@
 // Package httperror holds the errors that clients of the gateway see: an HTTP
-// status, a code, a message and the members that go with them (CONTRACT §3). Handlers
+// status, a code, a message and the members that go with them (docs/api.md §3). Handlers
 // return them; the directive osa_error writes them.
 package httperror
 
@@ -14,7 +14,7 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/query"
 )
 
-// The error codes that clients see (CONTRACT §3).
+// The error codes that clients see (docs/api.md §3).
 const (
 	CodeValidationFailed = "validation_failed"
 	CodeUnauthenticated  = "authentication_failed"

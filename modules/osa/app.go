@@ -60,6 +60,11 @@ type App struct {
 	// Environment is `production` or `development`; default is the environment
 	// variable OSA_ENV, then NODE_ENV, then production.
 	Environment string `json:"environment,omitempty"`
+	// BaseURLConfig is the URL by which OPAL and clients reach the gateway; default
+	// {env.BASE_URL}.
+	BaseURLConfig string `json:"base_url,omitempty"`
+	// OPALConfig is where the OPAL platform is.
+	OPALConfig *OPAL `json:"opal,omitempty"`
 	// AuthRaw are the ways in, by names that routes use: modules in the namespace
 	// osa.auth, such as `key` and `jwt`. A module's name is in its `provider`.
 	AuthRaw map[string]json.RawMessage `json:"auth,omitempty" caddy:"namespace=osa.auth inline_key=provider"`
@@ -69,6 +74,9 @@ type App struct {
 	// problems are all that Validate found, and told whether they were reported.
 	problems error
 	told     bool
+
+	baseURL string
+	opal    OPAL
 
 	connections int // that are allowed
 
@@ -153,6 +161,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the storage engine: %w", err)
 	}
 	a.engine = engine.(Engine)
+	a.provisionOPAL(caddy.NewReplacer())
 	a.loadAuth(ctx)
 	return registerMetrics(ctx)
 }
@@ -188,7 +197,7 @@ func (a *App) Validate() error {
 	if a.Environment != Production && a.Environment != Development {
 		errs = append(errs, fmt.Errorf("environment is %q; it must be %q or %q (set OSA_ENV)", a.Environment, Production, Development))
 	}
-	return a.allProblems(errors.Join(append(errs, a.authProblems)...))
+	return a.allProblems(errors.Join(append(errs, a.validateOPAL(), a.authProblems)...))
 }
 
 // Development reports whether the gateway runs in development.

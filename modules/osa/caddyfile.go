@@ -34,6 +34,14 @@ func ParseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    open_timeout    <duration>
 //	    max_connections <number>
 //	    environment     production|development
+//	    base_url        <url>
+//	    opal {
+//	        webhook_url   <url>
+//	        auth_key      <key>
+//	        workspace     <id>
+//	        callback_path <path>
+//	        run_timeout   <duration>
+//	    }
 //	    auth {
 //	        <provider> [<name>] {
 //	            <provider's options>
@@ -58,7 +66,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 		seen[name] = true
 		if unmarshal, ok := map[string]func(*caddyfile.Dispenser) error{
-			"storage": a.unmarshalStorage, "auth": a.unmarshalAuth,
+			"storage": a.unmarshalStorage, "auth": a.unmarshalAuth, "opal": a.unmarshalOPAL,
 		}[name]; ok {
 			if err := unmarshal(d); err != nil {
 				return err
@@ -125,8 +133,10 @@ func (a *App) unmarshalValue(d *caddyfile.Dispenser, name, value string) error {
 		a.QueueBytes = int64(n)
 	case "environment":
 		a.Environment = value
+	case "base_url":
+		a.BaseURLConfig = value
 	default:
-		return d.Errf("unknown option %q of osa: want storage, retention, queue_events, queue_bytes, open_timeout, max_connections, environment or auth", name)
+		return d.Errf("unknown option %q of osa: want storage, retention, queue_events, queue_bytes, open_timeout, max_connections, environment, base_url, opal or auth", name)
 	}
 	return nil
 }

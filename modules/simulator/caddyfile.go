@@ -24,7 +24,6 @@ func ParseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	osa_simulator {
 //	    auth_key {env.OPAL_STRATEGY_WORKFLOW_AUTH_KEY}   # what triggers must bear
 //	    secret   {env.OSA_WEBHOOK_SHARED_SECRET}         # signs the callbacks
-//	    base_url {env.BASE_URL}     # where callbacks may go, besides this machine
 //	    duration 6s                 # of a whole workflow, under 20s
 //
 //	    slow    <factor>            # multiplies the duration
@@ -74,9 +73,9 @@ func (s *Simulator) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		}
 		s.Fail = args
 		return nil
-	case "auth_key", "secret", "base_url", "duration", "slow", "repeat", "drop", "seed":
+	case "auth_key", "secret", "duration", "slow", "repeat", "drop", "seed":
 	default:
-		return d.Errf("unknown option %q of osa_simulator: want auth_key, secret, base_url, duration, slow, fail, repeat, reorder, drop, own_ids or seed", name)
+		return d.Errf("unknown option %q of osa_simulator: want auth_key, secret, duration, slow, fail, repeat, reorder, drop, own_ids or seed", name)
 	}
 	if len(args) != 1 {
 		return d.ArgErr()
@@ -88,8 +87,6 @@ func (s *Simulator) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		s.AuthKey = value
 	case "secret":
 		s.Secret = value
-	case "base_url":
-		s.BaseURL = value
 	case "duration":
 		var duration time.Duration
 		duration, err = caddy.ParseDuration(value)

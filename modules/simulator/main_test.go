@@ -108,12 +108,12 @@ type sim struct {
 func newSim(t *testing.T, change ...func(map[string]any)) *sim {
 	t.Helper()
 	config := map[string]any{
-		"auth_key": testKey, "secret": testSecret, "base_url": "http://gateway.test:3000", "duration": caddy.Duration(30 * time.Millisecond),
+		"auth_key": testKey, "secret": testSecret, "duration": caddy.Duration(30 * time.Millisecond),
 	}
 	for _, f := range change {
 		f(config)
 	}
-	gateway := osatest.New(t, map[string]any{"environment": "development"})
+	gateway := osatest.New(t, map[string]any{"environment": "development", "base_url": "http://gateway.test:3000"})
 	return &sim{gateway.MustLoad("http.handlers.osa_simulator", config).(*Simulator), t}
 }
 

@@ -21,28 +21,23 @@ func init() { caddy.RegisterModule(new(Simulator)) }
 
 // Defaults of Simulator.
 const (
-	DefaultAuthKey  = "{env.OPAL_STRATEGY_WORKFLOW_AUTH_KEY}"
 	DefaultSecret   = "{env.OSA_WEBHOOK_SHARED_SECRET}"
-	DefaultBaseURL  = "{env.BASE_URL}"
 	DefaultDuration = 6 * time.Second
 )
 
-// Simulator is a stand-in for OPAL. It is refused outside of development.
+// Simulator takes the place of OPAL. It runs in development only.
 type Simulator struct {
-	// AuthKey is the bearer key that triggers must have; default
-	// {env.OPAL_STRATEGY_WORKFLOW_AUTH_KEY}.
+	// AuthKey is the bearer key that triggers must have; default is the auth_key of
+	// opal in the osa app.
 	AuthKey string `json:"auth_key,omitempty"`
-	// Secret signs the callbacks; default {env.OSA_WEBHOOK_SHARED_SECRET}.
+	// Secret signs the webhooks; default {env.OSA_WEBHOOK_SHARED_SECRET}.
 	Secret string `json:"secret,omitempty"`
-	// BaseURL is the gateway's own; besides this machine, callbacks go there
-	// only. Default {env.BASE_URL}.
-	BaseURL string `json:"base_url,omitempty"`
-	// Duration of a whole workflow, under 20 s; default 6s.
+	// Duration is how long a workflow takes, under 20 s; default 6s.
 	Duration caddy.Duration `json:"duration,omitempty"`
 	Faults
 
 	key, secret string
-	ownHost     string
+	baseHost    string // of the gateway
 	ctx         caddy.Context
 	development bool
 	joined      bool
@@ -74,7 +69,7 @@ func (s *Simulator) Provision(ctx caddy.Context) error {
 		return err
 	}
 	s.development = app.Development()
-	s.setDefaults(caddy.NewReplacer())
+	s.setDefaults(caddy.NewReplacer(), app)
 	value, _, err := runners.LoadOrNew(runnerKey, func() (caddy.Destructor, error) {
 		return NewRunner(caddy.Log().Named("osa.simulator")), nil
 	})
@@ -85,17 +80,16 @@ func (s *Simulator) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-func (s *Simulator) setDefaults(repl *caddy.Replacer) {
-	value := func(field *string, fallback string) string {
-		if *field == "" {
-			*field = fallback
-		}
-		return strings.TrimSpace(repl.ReplaceAll(*field, ""))
+func (s *Simulator) setDefaults(repl *caddy.Replacer, app *osa.App) {
+	if s.Secret == "" {
+		s.Secret = DefaultSecret
 	}
-	s.key = value(&s.AuthKey, DefaultAuthKey)
-	s.secret = value(&s.Secret, DefaultSecret)
-	if u, err := url.Parse(value(&s.BaseURL, DefaultBaseURL)); err == nil {
-		s.ownHost = u.Host
+	s.secret = strings.TrimSpace(repl.ReplaceAll(s.Secret, ""))
+	if s.key = strings.TrimSpace(repl.ReplaceAll(s.AuthKey, "")); s.AuthKey == "" {
+		s.key = app.OPAL().AuthKey
+	}
+	if u, err := url.Parse(app.BaseURL()); err == nil {
+		s.baseHost = u.Host
 	}
 	if s.Duration == 0 {
 		s.Duration = caddy.Duration(DefaultDuration)

@@ -355,7 +355,6 @@ func TestUnmarshalCaddyfile(t *testing.T) {
 		{`osa_simulator {
 			auth_key {env.KEY}
 			secret {env.SECRET}
-			base_url http://localhost:3000
 			duration 3s
 			slow 1.5
 			fail geo_audit content_review
@@ -364,7 +363,7 @@ func TestUnmarshalCaddyfile(t *testing.T) {
 			drop 12.5
 			own_ids
 			seed 7
-		}`, `{"auth_key":"{env.KEY}","secret":"{env.SECRET}","base_url":"http://localhost:3000","duration":3000000000,"slow":1.5,"fail":["geo_audit","content_review"],"repeat":2,"reorder":true,"drop":12.5,"own_ids":true,"seed":7}`, ``},
+		}`, `{"auth_key":"{env.KEY}","secret":"{env.SECRET}","duration":3000000000,"slow":1.5,"fail":["geo_audit","content_review"],"repeat":2,"reorder":true,"drop":12.5,"own_ids":true,"seed":7}`, ``},
 		{`osa_simulator now`, ``, "wrong argument count"},
 		{"osa_simulator {\n secret\n}", ``, "wrong argument count"},
 		{"osa_simulator {\n secret a b\n}", ``, "wrong argument count"},

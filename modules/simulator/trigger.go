@@ -114,14 +114,14 @@ func selectAgents(filter []string) ([]string, error) {
 	return ids, nil
 }
 
-// checkCallback lets callbacks go to this machine and to the gateway itself only:
-// whoever can trigger must not have the simulator call anybody else.
+// checkCallback accepts callback URLs on this machine and on the gateway's base URL
+// only. Otherwise a trigger could have the simulator call any host.
 func (s *Simulator) checkCallback(raw string) error {
 	u, err := url.Parse(raw)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil {
 		return errors.New("must be an http or https URL without credentials")
 	}
-	if network.IsLoopback(u.Hostname()) || (s.ownHost != "" && strings.EqualFold(u.Host, s.ownHost)) {
+	if network.IsLoopback(u.Hostname()) || (s.baseHost != "" && strings.EqualFold(u.Host, s.baseHost)) {
 		return nil
 	}
 	return errors.New("must be on this machine or on the gateway's own base URL")

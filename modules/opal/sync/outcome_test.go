@@ -1,4 +1,4 @@
-package opal
+package sync
 
 import (
 	"encoding/json"
@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/osa-edge/osa-gateway/modules/opal/client"
 )
 
 func hangUp(w http.ResponseWriter, _ *http.Request) {
@@ -36,7 +38,7 @@ func TestOutcomes(t *testing.T) {
 		opal     http.HandlerFunc // nil: nobody listens
 		status   int
 		phase    Phase
-		delivery Delivery
+		delivery client.Delivery
 		triggers int
 		retries  float64
 		alias    string
@@ -44,12 +46,12 @@ func TestOutcomes(t *testing.T) {
 	}{
 		{
 			name: "accepted at once", opal: accept("strategy_workflow_456"),
-			status: 200, phase: PhaseInitiated, delivery: DeliveryAccepted, triggers: 1, alias: "strategy_workflow_456",
+			status: 200, phase: PhaseInitiated, delivery: client.Accepted, triggers: 1, alias: "strategy_workflow_456",
 			logged: "workflow_started:running",
 		},
 		{
 			name: "accepted without a word", opal: status(204),
-			status: 200, phase: PhaseInitiated, delivery: DeliveryAccepted, triggers: 1,
+			status: 200, phase: PhaseInitiated, delivery: client.Accepted, triggers: 1,
 			logged: "workflow_started:running",
 		},
 		{
@@ -57,30 +59,30 @@ func TestOutcomes(t *testing.T) {
 			opal: func(w http.ResponseWriter, _ *http.Request) {
 				io.WriteString(w, `{"workflow_id":7,"agents_scheduled":"all"}`)
 			},
-			status: 200, phase: PhaseInitiated, delivery: DeliveryAccepted, triggers: 1,
+			status: 200, phase: PhaseInitiated, delivery: client.Accepted, triggers: 1,
 			logged: "workflow_started:running",
 		},
 		{
 			name: "accepted with a huge answer",
 			opal: func(w http.ResponseWriter, _ *http.Request) {
 				io.WriteString(w, `{"workflow_id":"big","pad":"`)
-				io.WriteString(w, strings.Repeat("x", 2*maxAnswer)+`"}`)
+				io.WriteString(w, strings.Repeat("x", 2<<20)+`"}`)
 			},
-			status: 200, phase: PhaseInitiated, delivery: DeliveryAccepted, triggers: 1,
+			status: 200, phase: PhaseInitiated, delivery: client.Accepted, triggers: 1,
 			logged: "workflow_started:running",
 		},
 		{
-			name: "nobody listens", status: 502, phase: PhaseFailed, delivery: DeliveryUnreachable, retries: 2,
+			name: "nobody listens", status: 502, phase: PhaseFailed, delivery: client.Unreachable, retries: 2,
 			logged: "workflow_started:running workflow_completion:failed",
 		},
 		{
 			name: "wrong key", opal: status(401),
-			status: 502, phase: PhaseFailed, delivery: DeliveryRefused, triggers: 1,
+			status: 502, phase: PhaseFailed, delivery: client.Refused, triggers: 1,
 			logged: "workflow_started:running workflow_completion:failed",
 		},
 		{
 			name: "broken", opal: status(500),
-			status: 502, phase: PhaseFailed, delivery: DeliveryRefused, triggers: 1,
+			status: 502, phase: PhaseFailed, delivery: client.Refused, triggers: 1,
 			logged: "workflow_started:running workflow_completion:failed",
 		},
 		{
@@ -92,18 +94,18 @@ func TestOutcomes(t *testing.T) {
 				}
 				accept("late")(w, r)
 			},
-			status: 200, phase: PhaseInitiated, delivery: DeliveryAccepted, triggers: 2, retries: 1, alias: "late",
+			status: 200, phase: PhaseInitiated, delivery: client.Accepted, triggers: 2, retries: 1, alias: "late",
 			logged: "workflow_started:running",
 		},
 		{
 			name: "busy all the time", opal: status(429),
-			status: 502, phase: PhaseFailed, delivery: DeliveryRefused, triggers: 3, retries: 2,
+			status: 502, phase: PhaseFailed, delivery: client.Refused, triggers: 3, retries: 2,
 			logged: "workflow_started:running workflow_completion:failed",
 		},
 		{
 			name: "hangs up", opal: hangUp,
 			// OPAL may have taken it: never sent again, and the run goes on.
-			status: 502, phase: PhaseInProgress, delivery: DeliveryUnknown, triggers: 1,
+			status: 502, phase: PhaseInProgress, delivery: client.Unknown, triggers: 1,
 			logged: "workflow_started:running",
 		},
 	}
@@ -185,7 +187,7 @@ func TestSilence(t *testing.T) {
 				t.Errorf("logged %q", kinds(g.gatewayEvents()))
 			}
 			close(release)
-			run := g.until("accepted", func(r Run) bool { return r.Delivery == DeliveryAccepted })
+			run := g.until("accepted", func(r Run) bool { return r.Delivery == client.Accepted })
 			if run.Alias != "slow_1" || run.SyncID != got.text("sync_id") {
 				t.Errorf("the run is %+v", run)
 			}

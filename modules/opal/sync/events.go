@@ -1,4 +1,4 @@
-package opal
+package sync
 
 import (
 	"crypto/sha256"

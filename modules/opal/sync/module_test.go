@@ -1,4 +1,4 @@
-package opal
+package sync
 
 import (
 	"net/http"
@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/osa-edge/osa-gateway/modules/opal/client"
 )
 
 // A reload provisions the new configuration, then cleans up the old one. A call
@@ -37,7 +39,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("the new configuration does not know the run: %s", got.raw)
 	}
 	close(release)
-	fresh.until("accepted", func(r Run) bool { return r.Delivery == DeliveryAccepted })
+	fresh.until("accepted", func(r Run) bool { return r.Delivery == client.Accepted })
 
 	if err := fresh.Cleanup(); err != nil {
 		t.Fatal(err)

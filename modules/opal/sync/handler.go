@@ -1,4 +1,4 @@
-package opal
+package sync
 
 import (
 	"context"
@@ -67,7 +67,7 @@ func (s *Sync) current(ctx context.Context) (*Run, error) {
 
 func (s *Sync) mayUse(p *osa.Principal) bool {
 	workspace := p.Workspace()
-	return workspace == "" || workspace == s.settings.WorkspaceID
+	return workspace == "" || workspace == s.settings.Workspace
 }
 
 func (s *Sync) post(w http.ResponseWriter, r *http.Request) error {
@@ -99,7 +99,7 @@ func (s *Sync) post(w http.ResponseWriter, r *http.Request) error {
 	defer done()
 	return s.start(w, r, log, Order{
 		Request: req, Settings: s.settings, CorrelationID: osa.CorrelationID(r), StartedBy: principal.ID,
-		ReceivedAt: osa.ReceivedAt(r), RunTimeout: time.Duration(s.RunTimeout),
+		ReceivedAt: osa.ReceivedAt(r), RunTimeout: time.Duration(s.settings.RunTimeout),
 	})
 }
 

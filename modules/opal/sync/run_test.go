@@ -1,4 +1,4 @@
-package opal
+package sync
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/internal/memstore"
+	"github.com/osa-edge/osa-gateway/modules/opal/client"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 	"github.com/osa-edge/osa-gateway/storage"
 )
@@ -159,7 +160,7 @@ func newRunnerBeside(t *testing.T, g *gateway) *gateway {
 	t.Helper()
 	s := *g.Sync
 	other := &gateway{Sync: &s, t: t, store: g.store, log: g.log, lines: g.lines}
-	other.runner = NewRunner(testWorkspace, NewClient(nil), g.runner.log)
+	other.runner = NewRunner(testWorkspace, client.New(nil), g.runner.log)
 	t.Cleanup(other.runner.Stop)
 	return other
 }
@@ -281,7 +282,7 @@ func TestRestart(t *testing.T) {
 		WorkflowID: "w_3", CorrelationID: first.text("correlation_id"), Kind: event.KindWorkflowCompletion, Status: event.StatusCompleted,
 	})
 	run := after.until("completed", func(r Run) bool { return r.Phase == PhaseCompleted })
-	if run.Alias != "w_3" || run.Delivery != DeliveryUnknown {
+	if run.Alias != "w_3" || run.Delivery != client.Unknown {
 		t.Errorf("the run is %+v", run)
 	}
 	if len(opal.received()) != 1 {
@@ -331,12 +332,12 @@ func answerWith(status int, header http.Header) *http.Response {
 // A run of which nothing is heard ends by itself.
 func TestRunTimeout(t *testing.T) {
 	for body, want := range map[string]time.Duration{
-		``: DefaultRunTimeout, `{"timeout_override":90}`: 90 * time.Second, `{"timeout_override":300000}`: 5 * time.Minute,
+		``: osa.DefaultOPALRunTimeout, `{"timeout_override":90}`: 90 * time.Second, `{"timeout_override":300000}`: 5 * time.Minute,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			g := newGatewayOver(t, memstore.New(), "http://opal.localhost", transport(func(*http.Request) (*http.Response, error) {
 				return answerWith(200, nil), nil
-			}), func(s *Sync) { s.WebhookURL = "http://127.0.0.1/hook" })
+			}), func(s *Sync) { s.settings.WebhookURL = "http://127.0.0.1/hook" })
 			first := g.post(body)
 			time.Sleep(want - time.Millisecond)
 			synctest.Wait()
@@ -373,28 +374,10 @@ func TestCallTimeout(t *testing.T) {
 		if got.status != 200 || got.text("status") != "in_progress" {
 			t.Errorf("answered %s", got.raw)
 		}
-		time.Sleep(callTimeout)
+		time.Sleep(time.Minute)
 		synctest.Wait()
-		if run := g.run(); run.Delivery != DeliveryUnknown || !run.Active() || calls != 1 {
+		if run := g.run(); run.Delivery != client.Unknown || !run.Active() || calls != 1 {
 			t.Errorf("%d calls, the run is %+v", calls, run)
-		}
-	})
-}
-
-// Retry-After is heeded.
-func TestRetryAfter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var calls []time.Time
-		c := NewClient(transport(func(r *http.Request) (*http.Response, error) {
-			calls = append(calls, time.Now())
-			return answerWith(503, http.Header{"Retry-After": {"3"}}), nil
-		}))
-		d := c.Trigger(context.Background(), "http://opal.test/", "key", "c", nil)
-		if d.Delivery != DeliveryRefused || d.Attempts != maxAttempts || len(calls) != maxAttempts {
-			t.Fatalf("got %+v after %d calls", d, len(calls))
-		}
-		if calls[1].Sub(calls[0]) != 3*time.Second {
-			t.Errorf("waited %v", calls[1].Sub(calls[0]))
 		}
 	})
 }

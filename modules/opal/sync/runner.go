@@ -1,4 +1,4 @@
-package opal
+package sync
 
 import (
 	"cmp"
@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/modules/opal/client"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -41,7 +42,7 @@ var errStopped = errors.New("force sync is being stopped")
 type Runner struct {
 	workspace string
 	log       *zap.Logger
-	client    *Client
+	client    *client.Client
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -69,7 +70,7 @@ type call struct {
 }
 
 // NewRunner returns a runner for the workspace.
-func NewRunner(workspace string, client *Client, log *zap.Logger) *Runner {
+func NewRunner(workspace string, client *client.Client, log *zap.Logger) *Runner {
 	r := &Runner{
 		workspace: workspace, client: client, log: log,
 		deciding: make(chan struct{}, 1), aliases: make(map[string]string),
@@ -242,7 +243,7 @@ func newRun(workspace string, head uint64, o Order) Run {
 	return Run{
 		SyncID: WorkflowName + "_" + randomID(8), CorrelationID: correlation, WorkspaceID: workspace,
 		Phase: PhaseInProgress, StartedAt: now, Deadline: now.Add(timeout), Head: head,
-		Delivery: DeliveryPending, Scheduled: scheduled, StartedBy: o.StartedBy,
+		Delivery: client.Pending, Scheduled: scheduled, StartedBy: o.StartedBy,
 	}
 }
 
@@ -263,7 +264,7 @@ func (r *Runner) launch(log *eventlog.Log, run Run, s Settings, body []byte) *ca
 	ok := r.spawn(func() {
 		defer close(c.done)
 		defer cancel()
-		d := r.client.Trigger(ctx, s.WebhookURL, s.AuthKey, run.CorrelationID, body)
+		d := r.client.Trigger(ctx, client.Trigger{URL: s.WebhookURL, AuthKey: s.AuthKey, CorrelationID: run.CorrelationID, Body: body})
 		c.err = d.Err
 		c.run, c.replaced = r.delivered(log, run, d)
 	})
@@ -284,7 +285,7 @@ func (r *Runner) abandon(syncID string) {
 }
 
 // delivered writes down how the call went.
-func (r *Runner) delivered(log *eventlog.Log, run Run, d Delivered) (after Run, replaced bool) {
+func (r *Runner) delivered(log *eventlog.Log, run Run, d client.Result) (after Run, replaced bool) {
 	fields := []zap.Field{
 		zap.String("sync_id", run.SyncID), zap.String("delivery", string(d.Delivery)),
 		zap.Int("status", d.Status), zap.Int("attempts", d.Attempts), zap.Error(d.Err),
@@ -308,9 +309,9 @@ func (r *Runner) delivered(log *eventlog.Log, run Run, d Delivered) (after Run, 
 			return // its callbacks came before the answer did
 		}
 		switch d.Delivery {
-		case DeliveryAccepted:
+		case client.Accepted:
 			run.Phase = PhaseInitiated
-		case DeliveryRefused, DeliveryUnreachable:
+		case client.Refused, client.Unreachable:
 			run.end(PhaseFailed, time.Now(), d.Err.Error())
 		}
 	}

@@ -1,4 +1,4 @@
-package opal
+package sync
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/sensitive"
+	"github.com/osa-edge/osa-gateway/modules/opal/client"
 )
 
 // internalWorkflow and externalOPAL are R's sync_details.
@@ -19,9 +20,9 @@ type externalOPAL struct {
 	// Triggered: OPAL accepted the trigger.
 	Triggered bool `json:"triggered"`
 	// WorkflowID is the id that OPAL knows the workflow by.
-	WorkflowID    string   `json:"workflow_id"`
-	AIAgentsCount int      `json:"ai_agents_count"`
-	Delivery      Delivery `json:"delivery"`
+	WorkflowID    string          `json:"workflow_id"`
+	AIAgentsCount int             `json:"ai_agents_count"`
+	Delivery      client.Delivery `json:"delivery"`
 	// HTTPStatus is OPAL's answer, null without one.
 	HTTPStatus *int `json:"http_status"`
 }
@@ -53,7 +54,7 @@ type report struct {
 }
 
 func newReport(run *Run) report {
-	accepted := run.Delivery == DeliveryAccepted
+	accepted := run.Delivery == client.Accepted
 	rep := report{
 		SyncID: run.SyncID, CorrelationID: run.CorrelationID, Status: run.Phase,
 		SyncDetails: syncDetails{
@@ -71,7 +72,7 @@ func newReport(run *Run) report {
 	if run.OPALStatus != 0 {
 		rep.SyncDetails.ExternalOPAL.HTTPStatus = &run.OPALStatus
 	}
-	if run.Delivery != DeliveryRefused && run.Delivery != DeliveryUnreachable {
+	if run.Delivery != client.Refused && run.Delivery != client.Unreachable {
 		rep.WorkflowsTriggered = append(rep.WorkflowsTriggered, run.WorkflowID())
 	}
 	if rep.Agents == nil {
@@ -104,7 +105,7 @@ func started(run *Run) string {
 		return "Force sync completed successfully"
 	case run.Phase == PhaseFailed:
 		return "Force sync failed"
-	case run.Delivery == DeliveryAccepted:
+	case run.Delivery == client.Accepted:
 		return "Force sync initiated"
 	}
 	return "Force sync in progress: OPAL has not answered yet"
@@ -163,10 +164,10 @@ func notAccepted(run *Run, err error) *httperror.Error {
 	}
 	suggest := func(s ...string) { p.Members["retry_suggestions"] = s }
 	switch run.Delivery {
-	case DeliveryRefused:
+	case client.Refused:
 		p.Message = fmt.Sprintf("OPAL refused the trigger with status %d", run.OPALStatus)
 		suggest("Check the auth key and the webhook URL with GET on this path", "Check the state of the OPAL platform, then send the request again")
-	case DeliveryUnreachable:
+	case client.Unreachable:
 		p.Message = "OPAL cannot be reached"
 		suggest("Check the webhook URL with GET on this path and the network to OPAL", "Send the request again")
 	default:

@@ -1,4 +1,4 @@
-package opal
+package sync
 
 import (
 	"bytes"
@@ -9,19 +9,17 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/strictjson"
+	"github.com/osa-edge/osa-gateway/modules/opal/client"
 )
 
-// Bounds of a request's fields.
+// Limits of a request's fields.
 const (
 	maxAgents = 256
-	maxIDLen  = 256
-	// secondsPerDay is the longest run, and where timeout_override changes its
-	// unit.
+	// secondsPerDay is the longest run in seconds. A larger timeout_override is read as
+	// milliseconds.
 	secondsPerDay = 24 * 60 * 60
 )
 
@@ -122,8 +120,8 @@ func (p *requestParser) agents(req *Request) {
 		return
 	}
 	for i, id := range req.AgentFilter {
-		if !isID(id) {
-			p.refuse(fmt.Sprintf("agent_filter[%d]", i), "must be 1 to %d characters without control characters", maxIDLen)
+		if !client.IsID(id) {
+			p.refuse(fmt.Sprintf("agent_filter[%d]", i), "must be 1 to %d characters without control characters", client.MaxIDLength)
 		}
 	}
 	// Agent ids compare without case (docs/api.md §6).
@@ -202,10 +200,6 @@ func (r *Request) limitedTo(agents []string) *Request {
 }
 
 func isNull(raw json.RawMessage) bool { return string(bytes.TrimSpace(raw)) == "null" }
-
-func isID(s string) bool {
-	return s != "" && utf8.RuneCountInString(s) <= maxIDLen && !strings.ContainsFunc(s, unicode.IsControl)
-}
 
 func containsFold(list []string, s string) bool {
 	return slices.ContainsFunc(list, func(have string) bool { return strings.EqualFold(have, s) })

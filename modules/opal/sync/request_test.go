@@ -1,4 +1,4 @@
-package opal
+package sync
 
 import (
 	"encoding/json"
@@ -146,19 +146,19 @@ func TestConfigurationProblems(t *testing.T) {
 	}{
 		{"all is well", func(*Sync) {}, false, nil},
 		{"nothing is set", func(s *Sync) {
-			s.WebhookURL, s.AuthKey, s.WorkspaceID, s.BaseURL = "{env.OSA_T_A}", "{env.OSA_T_B}", "{env.OSA_T_C}", "{env.OSA_T_D}"
+			s.settings.WebhookURL, s.settings.AuthKey, s.settings.Workspace, s.settings.BaseURL = "", "", "", ""
 		}, false, []string{"webhook_url (OPAL_WEBHOOK_URL) is not set", "auth_key (OPAL_STRATEGY_WORKFLOW_AUTH_KEY) is not set", "workspace_id (OPAL_WORKSPACE_ID) is not set", "base_url (BASE_URL) is not set"}},
-		{"short key", func(s *Sync) { s.AuthKey = "short" }, false, []string{"shorter than 32"}},
-		{"placeholder key", func(s *Sync) { s.AuthKey = "your-32-character-auth-key-goes-here-now" }, false, []string{"example"}},
-		{"key with a line break", func(s *Sync) { s.AuthKey = testKey + "\nx" }, false, []string{"header"}},
-		{"clear text in production", func(s *Sync) { s.WebhookURL = "http://opal.example.org/h" }, false, []string{"must be https"}},
-		{"clear text in development", func(s *Sync) { s.WebhookURL = "http://opal.example.org/h" }, true, nil},
-		{"clear text to loopback", func(s *Sync) { s.WebhookURL = "http://[::1]:9/h" }, false, nil},
-		{"not http", func(s *Sync) { s.BaseURL = "ftp://x/" }, false, []string{"base_url"}},
-		{"no host", func(s *Sync) { s.BaseURL = "http:///x" }, false, []string{"no host"}},
-		{"documents' placeholder", func(s *Sync) { s.WebhookURL = "https://webhook.example.org/webhooks/<account>/<webhook>" }, false, []string{"placeholder"}},
-		{"credentials in the URL", func(s *Sync) { s.WebhookURL = secret }, false, []string{"credentials"}},
-		{"placeholder workspace", func(s *Sync) { s.WorkspaceID = "your-workspace-id" }, false, []string{"workspace_id"}},
+		{"short key", func(s *Sync) { s.settings.AuthKey = "short" }, false, []string{"shorter than 32"}},
+		{"placeholder key", func(s *Sync) { s.settings.AuthKey = "your-32-character-auth-key-goes-here-now" }, false, []string{"example"}},
+		{"key with a line break", func(s *Sync) { s.settings.AuthKey = testKey + "\nx" }, false, []string{"header"}},
+		{"clear text in production", func(s *Sync) { s.settings.WebhookURL = "http://opal.example.org/h" }, false, []string{"must be https"}},
+		{"clear text in development", func(s *Sync) { s.settings.WebhookURL = "http://opal.example.org/h" }, true, nil},
+		{"clear text to loopback", func(s *Sync) { s.settings.WebhookURL = "http://[::1]:9/h" }, false, nil},
+		{"not http", func(s *Sync) { s.settings.BaseURL = "ftp://x/" }, false, []string{"base_url"}},
+		{"no host", func(s *Sync) { s.settings.BaseURL = "http:///x" }, false, []string{"no host"}},
+		{"documents' placeholder", func(s *Sync) { s.settings.WebhookURL = "https://webhook.example.org/webhooks/<account>/<webhook>" }, false, []string{"placeholder"}},
+		{"credentials in the URL", func(s *Sync) { s.settings.WebhookURL = secret }, false, []string{"credentials"}},
+		{"placeholder workspace", func(s *Sync) { s.settings.Workspace = "your-workspace-id" }, false, []string{"workspace_id"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

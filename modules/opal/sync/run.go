@@ -1,4 +1,4 @@
-package opal
+package sync
 
 import (
 	"cmp"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/modules/opal/client"
 )
 
 // Phase is the state of a run as clients see it.
@@ -41,9 +42,9 @@ type Run struct {
 	// Head of the log when the run began: what it causes comes after it.
 	Head uint64 `json:"head"`
 	// Delivery and Attempts tell how the trigger went.
-	Delivery   Delivery `json:"delivery"`
-	OPALStatus int      `json:"opal_status,omitempty"`
-	Attempts   int      `json:"attempts"`
+	Delivery   client.Delivery `json:"delivery"`
+	OPALStatus int             `json:"opal_status,omitempty"`
+	Attempts   int             `json:"attempts"`
 	// Alias is OPAL's own id of the workflow, where it differs from SyncID.
 	Alias string `json:"alias,omitempty"`
 	// Scheduled are the agents that are to run.
@@ -111,7 +112,7 @@ func (r Run) observe(own, alias *eventlog.WorkflowState, now time.Time) Run {
 	switch {
 	case !now.Before(r.Deadline):
 		r.end(PhaseFailed, r.Deadline, "nothing was heard of the workflow's end in time")
-	case own == nil && r.Delivery == DeliveryPending && now.Sub(r.StartedAt) > startGrace:
+	case own == nil && r.Delivery == client.Pending && now.Sub(r.StartedAt) > startGrace:
 		r.end(PhaseFailed, r.StartedAt, "the gateway stopped before OPAL was called")
 	case len(r.Agents) > 0:
 		r.Phase = PhaseInProgress

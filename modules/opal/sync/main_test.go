@@ -1,4 +1,4 @@
-package opal
+package sync
 
 import (
 	"bytes"
@@ -23,11 +23,18 @@ import (
 	"github.com/osa-edge/osa-gateway/eventlog"
 	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/memstore"
+	"github.com/osa-edge/osa-gateway/modules/opal/client"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain checks that no goroutine is left, but those that Caddy keeps for the process.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/DeRuina/timberjack.(*Logger).millRun"),
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"),
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*Cache).maintainAssets"))
+}
 
 const (
 	testWorkspace = "ws_main"
@@ -100,17 +107,18 @@ func newGatewayOver(t *testing.T, store *memstore.Store, opalURL string, transpo
 	}
 	g := &gateway{t: t, store: store, log: log, lines: new(lines)}
 	g.Sync = &Sync{
-		WebhookURL: opalURL + testHookPath, AuthKey: testKey, WorkspaceID: testWorkspace,
-		BaseURL: "http://localhost:3000/", AnswerAfter: caddy.Duration(20 * time.Second), app: g,
+		AnswerAfter: caddy.Duration(20 * time.Second), app: g,
+		settings: Settings{BaseURL: "http://localhost:3000", OPAL: osa.OPAL{
+			WebhookURL: opalURL + testHookPath, AuthKey: testKey, Workspace: testWorkspace,
+			CallbackPath: osa.DefaultOPALCallbackPath, RunTimeout: caddy.Duration(osa.DefaultOPALRunTimeout),
+		}},
 	}
 	for _, f := range change {
 		f(g.Sync)
 	}
-	g.setDefaults()
-	g.settings = g.expand(caddy.NewReplacer())
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "m"}), g.lines, zapcore.DebugLevel)
-	if checkWorkspace(g.settings.WorkspaceID) == nil { // as Provision does
-		g.runner = NewRunner(testWorkspace, NewClient(transport), zap.New(core))
+	if checkWorkspace(g.settings.Workspace) == nil { // as Provision does
+		g.runner = NewRunner(testWorkspace, client.New(transport), zap.New(core))
 	}
 	t.Cleanup(g.close)
 	return g
