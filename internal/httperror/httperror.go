@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -100,6 +101,14 @@ func AccessDenied(required, current []string) *Error {
 	return &Error{
 		Status: http.StatusForbidden, Code: CodeAccessDenied, Message: "Insufficient permissions for this operation",
 		Members: map[string]any{"required_permissions": required, "current_permissions": current},
+	}
+}
+
+// MethodNotAllowed is a 405. methods are those that the resource has.
+func MethodNotAllowed(message string, methods ...string) *Error {
+	return &Error{
+		Status: http.StatusMethodNotAllowed, Code: CodeMethodNotAllowed, Message: message,
+		Header: http.Header{"Allow": {strings.Join(methods, ", ")}},
 	}
 }
 

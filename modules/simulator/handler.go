@@ -50,11 +50,7 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhtt
 	case http.MethodPost:
 		return s.trigger(w, r)
 	}
-	p := &httperror.Error{
-		Status: http.StatusMethodNotAllowed, Code: httperror.CodeMethodNotAllowed,
-		Message: "This path answers GET and POST", Header: http.Header{"Allow": {"GET, HEAD, POST"}},
-	}
-	return p.HandlerError()
+	return httperror.MethodNotAllowed("This path answers GET and POST", http.MethodGet, http.MethodHead, http.MethodPost).HandlerError()
 }
 
 func (s *Simulator) about() about {

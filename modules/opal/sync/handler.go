@@ -24,23 +24,23 @@ func (s *Sync) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Han
 	case http.MethodPost:
 		return s.post(w, r)
 	}
-	p := &httperror.Error{
-		Status: http.StatusMethodNotAllowed, Code: httperror.CodeMethodNotAllowed,
-		Message: "This path answers GET and POST", Header: http.Header{"Allow": {"GET, HEAD, POST"}},
-	}
-	return p.HandlerError()
+	return httperror.MethodNotAllowed("This path answers GET and POST", http.MethodGet, http.MethodHead, http.MethodPost).HandlerError()
 }
 
 func (s *Sync) get(w http.ResponseWriter, r *http.Request) error {
+	principal, err := osa.Require(r, osa.PermOPALRead)
+	if err != nil {
+		return err
+	}
 	answer := newStatus(s.settings.Report())
-	// The run belongs to the workspace: to everybody else there is none.
-	if p := osa.PrincipalOf(r); s.runner != nil && p != nil && s.mayUse(p) {
+	// A run is shown to callers of its workspace only.
+	if s.runner != nil && s.mayUse(principal) {
 		switch run, err := s.current(r.Context()); {
 		case err == nil:
 			rep := newReport(run)
 			answer.Run = &rep
 		case !errors.Is(err, storage.ErrNotFound):
-			// The configuration is what one looks at when something is down.
+			// The configuration is shown all the same: it is what operators look at then.
 			answer.RunError = "the event log is not available"
 		}
 	}
@@ -71,9 +71,9 @@ func (s *Sync) mayUse(p *osa.Principal) bool {
 }
 
 func (s *Sync) post(w http.ResponseWriter, r *http.Request) error {
-	principal := osa.PrincipalOf(r)
-	if principal == nil {
-		return httperror.Unauthenticated(`Bearer realm="osa"`, "api_key", "jwt").HandlerError()
+	principal, err := osa.Require(r, osa.PermOPALTrigger)
+	if err != nil {
+		return err
 	}
 	if s.runner != nil && !s.mayUse(principal) {
 		return httperror.AccessDenied([]string{osa.PermAllWorkspaces}, principal.Permissions).HandlerError()
