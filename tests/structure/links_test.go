@@ -108,3 +108,32 @@ func slug(title string) string {
 		return -1
 	}, title)
 }
+
+// sourcePath is a code span that names a file or folder of the project. A name
+// with a placeholder, such as <name>, names none.
+var sourcePath = regexp.MustCompile("`((?:cmd|caddyfile|command|docs|event|eventlog|hub|internal|modules|signature|storage|tests)/[\\w./-]*\\w)/?`")
+
+// TestPathsExist checks the files and folders that documents name.
+func TestPathsExist(t *testing.T) {
+	var found []string
+	paths := 0
+	walk(t, func(name string) {
+		if path.Ext(name) != ".md" {
+			return
+		}
+		text, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range sourcePath.FindAllSubmatch(text, -1) {
+			paths++
+			if _, err := os.Stat(filepath.Join(root, string(m[1]))); err != nil {
+				found = append(found, fmt.Sprintf("%s names %s, which does not exist", name, m[1]))
+			}
+		}
+	})
+	if paths < 50 {
+		t.Errorf("only %d paths are found in the documents", paths)
+	}
+	report(t, found)
+}
