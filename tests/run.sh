@@ -48,7 +48,7 @@ advisories() { ./tests/advisories/check.sh; }
 structure() { go test ./tests/structure; }
 
 unit() {
-	go test -race -timeout 10m $(go list ./... | grep -v -e /tests/ -e /tests$)
+	go test -race -timeout 20m $(go list ./... | grep -v -e /tests/ -e /tests$)
 	# Badger itself has a data race that this test triggers: see its file.
 	go test -run '^TestDamage$' ./storage/badger/format1
 }
@@ -73,9 +73,10 @@ e2e() {
 	go test -count=1 -p 1 -timeout 15m $(go list ./tests/... | grep -Ev "$heavy")
 }
 
-# Kills, power cuts, full disks: a file system of its own needs root and mkfs.ext4.
+# Kills, power cuts, full disks: file systems of their own need root and these tools.
 faults() {
 	need e2fsprogs mkfs.ext4
+	need xfsprogs mkfs.xfs
 	go test -count=1 -timeout "$(limit "${OSA_FAULTS:-}")" ./tests/faults
 }
 

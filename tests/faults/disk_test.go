@@ -17,11 +17,31 @@ import (
 	"github.com/osa-edge/osa-gateway/tests/gateway"
 )
 
-// disk is a small ext4 file system of its own: a power cut and an I/O error can
-// happen to it that a file system shared with others must not see. It needs
-// root, loop devices and e2fsprogs: what cannot be tried must not seem to have
+// filesystem is what a disk is formatted with.
+type filesystem struct {
+	name    string
+	mkfs    []string
+	options string   // of mount
+	check   []string // repairs it before it is mounted; exit code 1 means repaired
+	// failed is what a process is told once the file system has met an error.
+	failed unix.Errno
+}
+
+var (
+	ext4 = &filesystem{
+		name: "ext4", mkfs: []string{"mkfs.ext4", "-q", "-F", "-m", "0"}, options: "loop,errors=remount-ro",
+		check: []string{"e2fsck", "-p"}, failed: unix.EROFS,
+	}
+	// The kernel recovers it while mounting.
+	xfs = &filesystem{name: "xfs", mkfs: []string{"mkfs.xfs", "-q", "-f"}, options: "loop", failed: unix.EIO}
+)
+
+// disk is a small file system of its own: a power cut and an I/O error can happen
+// to it that a file system shared with others must not see. It needs root, loop
+// devices and the file system's tools: what cannot be tried must not seem to have
 // been.
 type disk struct {
+	*filesystem
 	t          *testing.T
 	image, dir string
 	mounted    bool
@@ -30,17 +50,17 @@ type disk struct {
 // diskSize leaves room for the reserve as it is by default.
 const diskSize = 1200 << 20
 
-func newDisk(t *testing.T) *disk {
+func newDisk(t *testing.T, fs *filesystem) *disk {
 	t.Helper()
 	base := gateway.TempDir(t)
-	d := &disk{t: t, image: filepath.Join(base, "disk"), dir: filepath.Join(base, "mnt")}
+	d := &disk{filesystem: fs, t: t, image: filepath.Join(base, "disk"), dir: filepath.Join(base, "mnt")}
 	if err := os.WriteFile(d.image, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(os.Truncate(d.image, diskSize), os.Mkdir(d.dir, 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	d.tool("mkfs.ext4", "-q", "-F", "-m", "0", d.image)
+	d.tool(d.mkfs[0], append(d.mkfs[1:], d.image)...)
 	d.mount()
 	t.Cleanup(d.close)
 	return d
@@ -49,13 +69,13 @@ func newDisk(t *testing.T) *disk {
 func (d *disk) tool(name string, args ...string) {
 	d.t.Helper()
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		d.t.Fatalf("%s: %v: %s\nthese tests need root, loop devices and e2fsprogs", name, err, out)
+		d.t.Fatalf("%s: %v: %s\nthese tests need root, loop devices, e2fsprogs and xfsprogs", name, err, out)
 	}
 }
 
 func (d *disk) mount() {
 	d.t.Helper()
-	d.tool("mount", "-o", "loop,errors=remount-ro", d.image, d.dir)
+	d.tool("mount", "-t", d.name, "-o", d.options, d.image, d.dir)
 	d.mounted = true
 }
 
@@ -76,28 +96,44 @@ func (d *disk) close() {
 	}
 }
 
-// ext4's ioctl EXT4_IOC_SHUTDOWN, and its flag that not even the journal is
-// flushed.
+// The ioctl that shuts a file system down: EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN
+// are one number and take the same flags.
 const (
-	ext4Shutdown   = 0x8004587d
-	ext4NoLogFlush = 2
+	shutdown   = 0x8004587d
+	logFlush   = 1 // what is in the journal is kept
+	noLogFlush = 2
 )
 
-// cut is a power cut: what was not synced up to now will not be there when the
-// disk is mounted again.
-func (d *disk) cut() {
+func (d *disk) shutDown(flag int) {
 	d.t.Helper()
 	f, err := os.Open(d.dir)
 	if err == nil {
-		err = errors.Join(unix.IoctlSetPointerInt(int(f.Fd()), ext4Shutdown, ext4NoLogFlush), f.Close())
+		err = errors.Join(unix.IoctlSetPointerInt(int(f.Fd()), shutdown, flag), f.Close())
 	}
 	if err != nil {
-		d.t.Fatalf("cutting the power: %v", err)
+		d.t.Fatalf("shutting the file system down: %v", err)
 	}
 }
 
-// turnReadOnly is what ext4 does with a disk on which it meets an error.
-func (d *disk) turnReadOnly() {
+// cut is a power cut: what was not synced up to now will not be there when the
+// disk is mounted again.
+func (d *disk) cut() { d.shutDown(noLogFlush) }
+
+// fail is what the file system does on a disk on which it meets an error: ext4
+// turns read-only, XFS shuts down.
+func (d *disk) fail() {
+	d.t.Helper()
+	if d.filesystem == xfs {
+		d.shutDown(logFlush)
+	} else {
+		d.triggerError()
+	}
+	if err := os.WriteFile(filepath.Join(d.dir, "probe"), nil, 0o600); !errors.Is(err, d.failed) {
+		d.t.Fatalf("the file system did not fail: %v", err)
+	}
+}
+
+func (d *disk) triggerError() {
 	d.t.Helper()
 	var st unix.Stat_t
 	if err := unix.Stat(d.dir, &st); err != nil {
@@ -110,18 +146,17 @@ func (d *disk) turnReadOnly() {
 	if err := os.WriteFile(filepath.Join("/sys/fs/ext4", filepath.Base(device), "trigger_fs_error"), []byte("fault test"), 0); err != nil {
 		d.t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(d.dir, "probe"), nil, 0o600); !errors.Is(err, unix.EROFS) {
-		d.t.Fatalf("the disk did not turn read-only: %v", err)
-	}
 }
 
 // back mounts the disk again, as a boot does. Nobody may have files open.
 func (d *disk) back() {
 	d.t.Helper()
 	d.unmount()
-	out, err := exec.Command("e2fsck", "-p", d.image).CombinedOutput()
-	if exit := new(exec.ExitError); err != nil && (!errors.As(err, &exit) || exit.ExitCode() > 1) { // 1: repaired
-		d.t.Fatalf("e2fsck: %v: %s", err, out)
+	if d.check != nil {
+		out, err := exec.Command(d.check[0], append(d.check[1:], d.image)...).CombinedOutput()
+		if exit := new(exec.ExitError); err != nil && (!errors.As(err, &exit) || exit.ExitCode() > 1) {
+			d.t.Fatalf("%s: %v: %s", d.check[0], err, out)
+		}
 	}
 	d.mount()
 }
@@ -170,8 +205,8 @@ func (d *disk) fill(hog string) {
 }
 
 // stop holds the process and waits until nothing of it is in the kernel any more.
-// A sync that is under way while ext4 is shut down, or aborts its journal, can be
-// told that all is well: its blocks are written, that they are is not. With the
+// A sync that is under way while the file system is shut down, or aborts its
+// journal, can be told that all is well: its blocks are written, that they are is not. With the
 // power gone nobody would hear of it.
 func (r *run) stop() {
 	r.t.Helper()
@@ -200,21 +235,21 @@ func (r *run) powerCut() {
 	r.restart()
 }
 
-// readOnly: from the error on nothing is acknowledged that is not kept.
-func (r *run) readOnly() {
+// failDisk: from the error on nothing is acknowledged that is not kept.
+func (r *run) failDisk() {
 	refused := r.load.refused.Load()
 	r.stop()
-	r.disk.turnReadOnly()
+	r.disk.fail()
 	r.g.Signal(syscall.SIGCONT)
-	gateway.Eventually(r.t, 30*time.Second, "events are refused on a read-only disk", func() bool {
+	gateway.Eventually(r.t, 30*time.Second, "events are refused on a disk that failed", func() bool {
 		return !r.g.Running() || r.load.refused.Load() > refused
 	})
 	r.alive()
 	r.g.Kill9()
 	// It does not start, and says why.
 	r.g.StartOnly()
-	if err := r.g.WaitExit(); err == nil || !containsAll(r.g.Log(), "read-only file system", r.g.Data) {
-		r.t.Fatalf("on a read-only disk it ended with %v and does not say what is wrong:\n%s", err, r.g.LogTail(20))
+	if err := r.g.WaitExit(); err == nil || !containsAll(r.g.Log(), r.disk.failed.Error(), r.g.Data) {
+		r.t.Fatalf("on a disk that failed it ended with %v and does not say what is wrong:\n%s", err, r.g.LogTail(20))
 	}
 	r.disk.back()
 	r.restart()

@@ -13,7 +13,8 @@ const perStore = 10
 
 // TestFaults: nothing that was acknowledged is lost, doubled or out of order,
 // and indexes and streams agree with the log, after each of many faults. Stores
-// are in turns under a clock of their own and on a disk of their own.
+// are in turns under a clock of their own and on a disk of their own, which is ext4 and
+// XFS in turns.
 func TestFaults(t *testing.T) {
 	rng := random(t)
 	n := faultCount(t, 2*perStore)
@@ -26,7 +27,7 @@ func TestFaults(t *testing.T) {
 		opt := gateway.Options{}
 		var d *disk
 		if own := store%2 == 1; own {
-			d = newDisk(t)
+			d = newDisk(t, []*filesystem{ext4, xfs}[store/2%2])
 			opt.Data = filepath.Join(d.dir, "store")
 		} else {
 			opt.Clock = true

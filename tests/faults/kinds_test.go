@@ -38,7 +38,7 @@ var (
 	}
 	ofDisk = []fault{
 		{"power cut", (*run).powerCut},
-		{"disk turned read-only", (*run).readOnly},
+		{"disk that fails", (*run).failDisk},
 		{"full disk", (*run).fullDisk},
 	}
 	killed = fault{"kill -9", (*run).kill}
