@@ -15,16 +15,16 @@ const (
 	HeaderSignature = "X-OSA-Signature"
 	HeaderTimestamp = "X-OSA-Timestamp"
 
-	// As http.Header keys them; looking these up directly saves canonicalising
-	// the name at every request.
+	// The canonical forms. Looking these up in http.Header directly saves making them
+	// for each request.
 	keySignature = "X-Osa-Signature"
 	keyTimestamp = "X-Osa-Timestamp"
 )
 
-// DefaultTolerance is how far a timestamp may be from now, either way.
+// DefaultTolerance is how far a timestamp may be in the past or in the future.
 const DefaultTolerance = 300 * time.Second
 
-// Bounds of one header. A sender that rotates its secret sends two v1.
+// Limits of one header. A sender that rotates its secret sends two v1.
 const (
 	maxSignatures      = 16
 	maxItems           = 64
@@ -43,7 +43,7 @@ type OSA struct {
 	tolerance int64 // seconds
 }
 
-// NewOSA returns the scheme with that tolerance, in whole seconds; 0 is
+// NewOSA returns the scheme. The tolerance is in whole seconds, and 0 is
 // DefaultTolerance.
 func NewOSA(tolerance time.Duration) *OSA {
 	if tolerance == 0 {
@@ -52,11 +52,11 @@ func NewOSA(tolerance time.Duration) *OSA {
 	return &OSA{tolerance: int64(tolerance / time.Second)}
 }
 
-// Name is "osa".
+// Name implements Scheme.
 func (*OSA) Name() string { return "osa" }
 
-// Verify checks the signature over the raw body. Every secret is tried against
-// every signature, so that the time taken does not tell which one matched.
+// Verify implements Scheme. It compares every secret with every signature, so that the
+// time it takes does not show which one matched.
 func (s *OSA) Verify(h http.Header, body []byte, secrets []*Secret, now time.Time) (*Secret, error) {
 	var p parsed
 	if err := s.check(&p, h, now); err != nil {
@@ -72,7 +72,7 @@ func (s *OSA) Verify(h http.Header, body []byte, secrets []*Secret, now time.Tim
 			continue
 		}
 		active = true
-		secret.sha256(&sum, p.t, body)
+		secret.hmacSHA256(&sum, body, p.t, ".")
 		for j := range p.n {
 			equal := subtle.ConstantTimeCompare(sum[:], p.v1[j][:])
 			matched = subtle.ConstantTimeSelect(equal, i, matched)
@@ -114,11 +114,11 @@ func (s *OSA) check(p *parsed, h http.Header, now time.Time) error {
 	return nil
 }
 
-// Sign sets X-OSA-Signature and X-OSA-Timestamp.
+// Sign implements Scheme. It sets X-OSA-Signature and X-OSA-Timestamp.
 func (*OSA) Sign(h http.Header, body []byte, secret *Secret, now time.Time) {
 	t := strconv.FormatInt(now.Unix(), 10)
 	var sum [sha256.Size]byte
-	secret.sha256(&sum, t, body)
+	secret.hmacSHA256(&sum, body, t, ".")
 	h.Set(HeaderSignature, header(t, sum))
 	h.Set(HeaderTimestamp, t)
 }
@@ -127,7 +127,7 @@ func (*OSA) Sign(h http.Header, body []byte, secret *Secret, now time.Time) {
 func Sign(secret string, body []byte, now time.Time) string {
 	t := strconv.FormatInt(now.Unix(), 10)
 	var sum [sha256.Size]byte
-	NewSecret("", []byte(secret), time.Time{}, time.Time{}).sha256(&sum, t, body)
+	NewSecret("", []byte(secret), time.Time{}, time.Time{}).hmacSHA256(&sum, body, t, ".")
 	return header(t, sum)
 }
 
@@ -143,9 +143,8 @@ type parsed struct {
 	v1   [maxSignatures][sha256.Size]byte
 }
 
-// parse takes `t=<unix seconds>` followed by `,v<version>=<value>` once or more.
-// There is one way to write a header: anything else is refused rather than
-// guessed at, so that no two readers can understand it differently.
+// parse reads `t=<unix seconds>` followed by `,v<version>=<value>` once or more. Any
+// other form is refused, so that no two receivers can understand a header differently.
 func (p *parsed) parse(s string) error {
 	if s == "" {
 		return Missing
@@ -181,7 +180,7 @@ func (p *parsed) parse(s string) error {
 	return nil
 }
 
-// timestamp takes a positive decimal without sign or leading zeros.
+// timestamp reads a positive decimal number without sign or leading zeros.
 func (p *parsed) timestamp(s string) bool {
 	if s == "" || len(s) > maxTimestampDigits || s[0] == '0' {
 		return false

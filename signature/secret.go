@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// Secret is a key that a sender shares with us, and from when to when it holds.
-// It is safe for concurrent use and must not be copied.
+// Secret is a key that a sender and the gateway share, with the time in which it is
+// valid. It is safe for concurrent use and must not be copied.
 type Secret struct {
 	id                  string
 	notBefore, notAfter time.Time
 	states              sync.Pool // of *macState
 }
 
-// macState is a keyed HMAC and the room for its sum. States are reused, because
-// keying an HMAC costs more than the HMAC of a small body.
+// macState is a keyed HMAC with a buffer. States are reused, because keying an HMAC costs
+// more than the HMAC of a small body.
 type macState struct {
 	mac hash.Hash
-	sum [sha256.Size]byte
+	buf [sha256.Size]byte
 }
 
-// NewSecret returns a secret that holds from notBefore until notAfter, both
-// included; a zero time is no limit. The id names it in logs and metrics.
+// NewSecret returns a secret that is valid from notBefore until notAfter, both included.
+// A zero time is no limit. The id names the secret in logs and metrics.
 func NewSecret(id string, key []byte, notBefore, notAfter time.Time) *Secret {
 	s := &Secret{id: id, notBefore: notBefore, notAfter: notAfter}
 	key = append([]byte(nil), key...)
@@ -32,10 +32,10 @@ func NewSecret(id string, key []byte, notBefore, notAfter time.Time) *Secret {
 	return s
 }
 
-// ID names the secret without revealing it.
+// ID returns the id, which does not reveal the secret.
 func (s *Secret) ID() string { return s.id }
 
-// Active reports whether the secret holds at that time.
+// Active reports whether the secret is valid at that time.
 func (s *Secret) Active(now time.Time) bool {
 	return !now.Before(s.notBefore) && (s.notAfter.IsZero() || !now.After(s.notAfter))
 }
@@ -46,21 +46,22 @@ func (s *Secret) String() string { return "secret " + s.id }
 // GoString keeps the key out of %#v.
 func (s *Secret) GoString() string { return s.String() }
 
-// sha256 writes the HMAC-SHA256 of `prefix.body` into dst.
-func (s *Secret) sha256(dst *[sha256.Size]byte, prefix string, body []byte) {
+// hmacSHA256 writes the HMAC-SHA256 of the prefixes followed by the body into sum. What
+// stands before the body, and in which form, is the scheme's affair. It allocates
+// nothing.
+func (s *Secret) hmacSHA256(sum *[sha256.Size]byte, body []byte, prefixes ...string) {
 	st := s.states.Get().(*macState)
 	st.mac.Reset()
-	// The prefix goes through the state's own room: a slice made here would
-	// escape through the hash.Hash interface.
-	for len(prefix) > 0 {
-		n := copy(st.sum[:], prefix)
-		st.mac.Write(st.sum[:n])
-		prefix = prefix[n:]
+	for _, prefix := range prefixes {
+		// Copied in parts: a slice made here would escape through hash.Hash.
+		for len(prefix) > 0 {
+			n := copy(st.buf[:], prefix)
+			st.mac.Write(st.buf[:n])
+			prefix = prefix[n:]
+		}
 	}
-	st.sum[0] = '.'
-	st.mac.Write(st.sum[:1])
 	st.mac.Write(body)
-	copy(dst[:], st.mac.Sum(st.sum[:0]))
-	clear(st.sum[:])
+	copy(sum[:], st.mac.Sum(st.buf[:0]))
+	clear(st.buf[:])
 	s.states.Put(st)
 }

@@ -1,6 +1,7 @@
-// Package signature signs requests and verifies their signatures. A Scheme is
-// one way of doing so; each has its own file. The package does no I/O and knows
-// nothing of Caddy.
+// Package signature signs requests and verifies their signatures. Each Scheme has its own
+// file and defines what is signed: which headers carry the signature, and what stands
+// before the body in the signed message. The package does no I/O and does not depend on
+// Caddy.
 package signature
 
 import (
@@ -13,8 +14,8 @@ import (
 type Scheme interface {
 	// Name is what configuration, logs and metrics call the scheme.
 	Name() string
-	// Verify returns the secret that the body was signed with. Otherwise the
-	// error is a Reason. Secrets that are not active at `now` do not count.
+	// Verify returns the secret that the body was signed with. The error is a Reason.
+	// Secrets that are not active at `now` are left out.
 	Verify(h http.Header, body []byte, secrets []*Secret, now time.Time) (*Secret, error)
 	// Sign sets the headers that Verify looks for.
 	Sign(h http.Header, body []byte, secret *Secret, now time.Time)
@@ -27,8 +28,8 @@ type HeaderChecker interface {
 	CheckHeader(h http.Header, now time.Time) error
 }
 
-// Reason says why a signature was refused. It is for logs and metrics: clients
-// are told nothing that would help them to guess.
+// Reason says why a signature was refused. It is for logs and metrics. Clients are not
+// told, because it would help them to guess.
 type Reason string
 
 // The reasons.

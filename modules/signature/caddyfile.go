@@ -2,16 +2,13 @@ package signature
 
 import (
 	"slices"
-	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/osa-edge/osa-gateway/modules/osa"
-	"github.com/osa-edge/osa-gateway/signature"
 )
 
 // ParseCaddyfile parses the directive osa_signature.
@@ -70,31 +67,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			options = append(options, d.NextSegment()...)
 		}
 	}
-	return h.unmarshalScheme(d, name, options)
-}
-
-// unmarshalScheme hands the scheme its own options as the block that they would
-// be if they did not stand among ours.
-func (h *Handler) unmarshalScheme(d *caddyfile.Dispenser, name caddyfile.Token, options []caddyfile.Token) error {
-	info, err := caddy.GetModule("osa.signature." + name.Text)
+	scheme, err := osa.UnmarshalGuest(d, "osa.signature", "signature scheme", name, options)
 	if err != nil {
-		return d.Errf("unknown signature scheme %q: want one of %s", name.Text, strings.Join(osa.GuestModules("osa.signature"), ", "))
-	}
-	scheme, ok := info.New().(interface {
-		signature.Scheme
-		caddyfile.Unmarshaler
-	})
-	if !ok {
-		return d.Errf("module %s is not a signature scheme with Caddyfile options", info.ID)
-	}
-	tokens := []caddyfile.Token{name}
-	if len(options) > 0 {
-		opening, closing := name, options[len(options)-1]
-		opening.Text, closing.Text = "{", "}"
-		closing.Line++
-		tokens = append(append(append(tokens, opening), options...), closing)
-	}
-	if err := scheme.UnmarshalCaddyfile(caddyfile.NewDispenser(tokens)); err != nil {
 		return err
 	}
 	h.SchemeRaw = caddyconfig.JSONModuleObject(scheme, "name", name.Text, nil)

@@ -17,7 +17,7 @@ var sample = []byte(`{"event_type":"agent_status_update","timestamp":"2026-11-22
 
 // What becomes of a body between its signature and the log.
 func BenchmarkBody(b *testing.B) {
-	m := newOPAL(MappingOptions{})
+	m := newOPAL(OPAL{})
 	b.SetBytes(int64(len(sample)))
 	b.Run("check", func(b *testing.B) {
 		b.ReportAllocs()

@@ -3,9 +3,12 @@ package webhook
 import (
 	"strconv"
 
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
 // ParseCaddyfile parses the directive osa_webhook.
@@ -18,67 +21,73 @@ func ParseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //
 //	osa_webhook [<matcher>] <source> {
 //	    mapping          <name>
-//	    strict_types
 //	    duplicate_status 200|409
-//	    workflow_names   <name...>
 //	    unsigned         <workspace>
+//	    <options of the mapping>
 //	}
 //
-// The mapping is the one named like the source unless another is named; `opal`
-// is known. strict_types refuses unknown event types. unsigned accepts events
-// without a signature, in development only.
+// The mapping is the one with the name of the source, unless another one is named. The
+// options of the mapping opal are strict_types and workflow_names.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // directive name
 	if !d.NextArg() {
 		return d.ArgErr()
 	}
-	h.Source = d.Val()
+	mapping := d.Token()
+	h.Source = mapping.Text
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	seen := make(map[string]bool)
+	var options []caddyfile.Token
+	named := false
 	for d.NextBlock(0) {
-		name := d.Val()
-		if seen[name] {
-			return d.Errf("%s was already given", name)
-		}
-		seen[name] = true
-		args := d.RemainingArgs()
-		switch name {
-		case "mapping", "unsigned", "duplicate_status":
-			if len(args) != 1 {
-				return d.ArgErr()
-			}
-		case "strict_types":
-			if len(args) != 0 {
-				return d.ArgErr()
-			}
-		case "workflow_names":
-			if len(args) == 0 {
-				return d.ArgErr()
-			}
-		}
-		switch name {
+		switch d.Val() {
 		case "mapping":
-			h.Mapping = args[0]
-		case "unsigned":
-			if h.Unsigned = args[0]; h.Unsigned == "" {
-				return d.Err("unsigned must not be empty")
+			if named {
+				return d.Err("mapping was already given")
 			}
-		case "strict_types":
-			h.StrictTypes = true
-		case "workflow_names":
-			h.WorkflowNames = args
+			named = true
+			if !d.NextArg() {
+				return d.ArgErr()
+			}
+			if mapping = d.Token(); d.NextArg() {
+				return d.ArgErr()
+			}
 		case "duplicate_status":
-			n, err := strconv.Atoi(args[0])
+			if h.DuplicateStatus != 0 {
+				return d.Err("duplicate_status was already given")
+			}
+			var value string
+			if !d.AllArgs(&value) {
+				return d.ArgErr()
+			}
+			n, err := strconv.Atoi(value)
 			if err != nil {
-				return d.Errf("duplicate_status: %q is not a number", args[0])
+				return d.Errf("duplicate_status: %q is not a number", value)
 			}
 			h.DuplicateStatus = n
+		case "unsigned":
+			if h.Unsigned != "" {
+				return d.Err("unsigned was already given")
+			}
+			if !d.AllArgs(&h.Unsigned) {
+				return d.ArgErr()
+			}
+			if h.Unsigned == "" {
+				return d.Err("unsigned must not be empty")
+			}
 		default:
-			return d.Errf("unknown option %q of osa_webhook: want mapping, strict_types, duplicate_status, workflow_names or unsigned", name)
+			options = append(options, d.NextSegment()...)
 		}
 	}
+	if !named && options == nil {
+		return nil // the mapping with the name of the source, as in JSON
+	}
+	guest, err := osa.UnmarshalGuest(d, "osa.mapping", "mapping", mapping, options)
+	if err != nil {
+		return err
+	}
+	h.MappingRaw = caddyconfig.JSONModuleObject(guest, "name", mapping.Text, nil)
 	return nil
 }
 

@@ -90,7 +90,7 @@ func FuzzMap(f *testing.F) {
 			return
 		}
 		e := &event.Event{BodyDigest: sha256.Sum256(body)}
-		bad := newOPAL(MappingOptions{}).Map(body, e)
+		bad := newOPAL(OPAL{}).Map(body, e)
 		if bad != nil {
 			return
 		}
@@ -126,7 +126,7 @@ var guideBody = `{"event_type":"agent_status_update","timestamp":"2024-11-13T14:
 	`","scores":[0.1,0.2,0.3,0.4,0.5],"segments":[{"name":"new visitors","share":0.25},{"name":"returning","share":0.75}],"ok":true}}}`
 
 func BenchmarkMap(b *testing.B) {
-	body, mapping := []byte(guideBody), newOPAL(MappingOptions{})
+	body, mapping := []byte(guideBody), newOPAL(OPAL{})
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {

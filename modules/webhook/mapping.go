@@ -8,35 +8,23 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/internal/httperror"
 )
 
-// Mapping reads what the bodies of one kind of sender mean.
+// Mapping reads the webhooks of one kind of sender. Mappings are guest modules in the
+// namespace osa.mapping, and safe for concurrent use.
 type Mapping interface {
-	// Map fills in what body says of the event, its DedupKey included, and
-	// returns everything that is wrong with it at once. The body is a JSON
-	// object, nested no deeper than maxDepth; e has its BodyDigest. No string
-	// of e may share memory with the body.
+	// Map sets what the body says of the event, its DedupKey included, and returns all
+	// invalid fields. The body is a JSON object, nested no deeper than maxDepth. e has
+	// its BodyDigest. No string of e may share memory with the body.
 	Map(body []byte, e *event.Event) []Invalid
 }
 
-// Invalid is one thing that is wrong with a body.
-type Invalid struct{ Field, Message string }
+// Invalid is an invalid field of a body, and why it is invalid.
+type Invalid = httperror.Invalid
 
-// MappingOptions are what a Caddyfile says of a mapping.
-type MappingOptions struct {
-	// StrictTypes refuses event types that the mapping does not know.
-	StrictTypes bool
-	// WorkflowNames are the names that workflow ids are known to begin with.
-	WorkflowNames []string
-}
-
-// mappings are the known ones by name.
-var mappings = map[string]func(MappingOptions) Mapping{
-	"opal": func(o MappingOptions) Mapping { return newOPAL(o) },
-}
-
-// Bounds of what is picked out of a body. Identifiers beyond theirs are refused,
-// because a shortened one would be another; texts are cut.
+// Limits of what is read from a body. Longer identifiers are refused, because a shortened
+// one would be another. Longer texts are cut.
 const (
 	maxIdentifier   = 256 // characters
 	maxErrorMessage = 4 << 10
@@ -46,11 +34,11 @@ const (
 
 const null = "null"
 
-// present reports whether a raw member has a value: null is the same as absent.
+// present reports whether a token is there. null is the same as absent.
 func present(raw string) bool { return raw != "" && raw != null }
 
-// identifier reads a JSON token that must be a string of at most maxIdentifier
-// characters, none of them a control character. problem says what it is instead.
+// identifier reads a JSON token that must be a string of at most maxIdentifier characters,
+// none of them a control character. Otherwise problem says why it is invalid.
 func identifier(raw string) (s, problem string) {
 	if raw[0] != '"' {
 		return "", "must be a string"
@@ -73,9 +61,8 @@ func identifier(raw string) (s, problem string) {
 	return strings.Clone(s), ""
 }
 
-// loneSurrogate reports whether the inside of a valid JSON string has an escaped
-// UTF-16 surrogate without its other half: JavaScript can hold such a string,
-// UTF-8 cannot.
+// loneSurrogate reports whether a valid JSON string, without its quotes, has an escaped
+// UTF-16 surrogate that is not part of a pair. JavaScript has such strings, UTF-8 does not.
 func loneSurrogate(s string) bool {
 	for i := strings.IndexByte(s, '\\'); i >= 0 && i < len(s); i++ {
 		if s[i] != '\\' {
@@ -96,7 +83,7 @@ func loneSurrogate(s string) bool {
 	return false
 }
 
-// The third hexadecimal digit from the right tells U+D800–DBFF from U+DC00–DFFF.
+// The third hexadecimal digit from the right distinguishes U+D800–DBFF from U+DC00–DFFF.
 func isHighSurrogate(digit byte) bool {
 	return digit == '8' || digit == '9' || digit|0x20 == 'a' || digit|0x20 == 'b'
 }
@@ -105,8 +92,8 @@ func isLowSurrogate(digit byte) bool {
 	return digit|0x20 >= 'c' && digit|0x20 <= 'f'
 }
 
-// text reads a JSON token that should be a string, up to limit bytes of it; ""
-// if it is something else. Half surrogate pairs become U+FFFD.
+// text reads up to limit bytes of a JSON token that should be a string. For another type
+// it returns "". Surrogates that are not part of a pair become U+FFFD.
 func text(raw string, limit int) string {
 	if raw == "" || raw[0] != '"' {
 		return ""

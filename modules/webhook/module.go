@@ -6,15 +6,16 @@ package webhook
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
@@ -34,28 +35,23 @@ var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost}
 type Handler struct {
 	// Source is the sender's name: the source of the events that it stores.
 	Source string `json:"source"`
-	// Mapping is what reads the bodies; default is the one named like the
-	// source.
-	Mapping string `json:"mapping,omitempty"`
-	// StrictTypes refuses event types that the mapping does not know with 400.
-	// Otherwise they are stored and streamed as they came.
-	StrictTypes bool `json:"strict_types,omitempty"`
+	// MappingRaw is the mapping that reads the bodies: a module in the namespace
+	// osa.mapping. Default is the one with the name of the source.
+	MappingRaw json.RawMessage `json:"mapping,omitempty" caddy:"namespace=osa.mapping inline_key=name"`
 	// DuplicateStatus is the status of the answer to an event that the log
 	// already holds: 200, the default, or 409.
 	DuplicateStatus int `json:"duplicate_status,omitempty"`
-	// WorkflowNames are the names that workflow ids are known to begin with;
-	// default strategy_workflow.
-	WorkflowNames []string `json:"workflow_names,omitempty"`
 	// Unsigned is the workspace that events without a signature belong to. It
 	// is accepted in development only.
 	Unsigned string `json:"unsigned,omitempty"`
 
-	ctx      caddy.Context
-	app      *osa.App
-	log      *zap.Logger
-	mapping  Mapping
-	metrics  sourceMetrics
-	unsigned string
+	ctx        caddy.Context
+	app        *osa.App
+	log        *zap.Logger
+	mapping    Mapping
+	mappingErr error
+	metrics    sourceMetrics
+	unsigned   string
 }
 
 // CaddyModule returns the Caddy module information.
@@ -69,21 +65,33 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 	if h.app, err = osa.Of(ctx); err != nil {
 		return err
 	}
-	if h.Mapping == "" {
-		h.Mapping = h.Source
-	}
 	if h.DuplicateStatus == 0 {
 		h.DuplicateStatus = http.StatusOK
 	}
-	if len(h.WorkflowNames) == 0 {
-		h.WorkflowNames = DefaultWorkflowNames
-	}
-	if make, known := mappings[h.Mapping]; known {
-		h.mapping = make(MappingOptions{StrictTypes: h.StrictTypes, WorkflowNames: h.WorkflowNames})
-	}
+	h.mappingErr = h.loadMapping(ctx)
 	h.unsigned = caddy.NewReplacer().ReplaceAll(h.Unsigned, "")
 	h.metrics = metricsOf(h.Source)
 	return registerMetrics(ctx)
+}
+
+// loadMapping loads the mapping. Validate reports its error together with others.
+func (h *Handler) loadMapping(ctx caddy.Context) error {
+	if h.MappingRaw == nil {
+		if _, err := caddy.GetModule("osa.mapping." + h.Source); err != nil {
+			return fmt.Errorf("there is no mapping %q: name one of %s", h.Source, strings.Join(osa.GuestModules("osa.mapping"), ", "))
+		}
+		h.MappingRaw = caddyconfig.JSON(map[string]string{"name": h.Source}, nil)
+	}
+	mod, err := ctx.LoadModule(h, "MappingRaw")
+	if err != nil {
+		return fmt.Errorf("loading the mapping: %w", err)
+	}
+	mapping, ok := mod.(Mapping)
+	if !ok {
+		return fmt.Errorf("%T is not a mapping", mod)
+	}
+	h.mapping = mapping
+	return nil
 }
 
 var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,63}$`)
@@ -101,19 +109,11 @@ func (h *Handler) validate() error {
 		wrong("the source must be a name of lower-case letters, digits, '_', '.' and '-', 64 at most")
 	case h.Source == event.SourceGateway:
 		wrong("the source %q is kept for events that the gateway makes itself", h.Source)
-	case h.mapping == nil:
-		known := make([]string, 0, len(mappings))
-		for name := range mappings {
-			known = append(known, name)
-		}
-		slices.Sort(known)
-		wrong("there is no mapping %q; known: %s", h.Mapping, strings.Join(known, ", "))
+	case h.mappingErr != nil:
+		wrong("%w", h.mappingErr)
 	}
 	if h.DuplicateStatus != http.StatusOK && h.DuplicateStatus != http.StatusConflict {
 		wrong("duplicate_status is %d; it must be 200 or 409", h.DuplicateStatus)
-	}
-	if slices.Contains(h.WorkflowNames, "") {
-		wrong("workflow_names must not be empty: every id begins with nothing")
 	}
 	if h.Unsigned != "" && !osa.ValidWorkspace(h.unsigned) {
 		wrong("%w", osa.InvalidWorkspace("unsigned", h.Unsigned))
@@ -132,11 +132,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	case http.MethodGet, http.MethodHead:
 		return h.health(w, r)
 	}
-	return (&httperror.Error{
-		Status: http.StatusMethodNotAllowed, Code: httperror.CodeMethodNotAllowed,
-		Message: "This endpoint answers to GET, HEAD and POST",
-		Header:  http.Header{"Allow": {strings.Join(methods, ", ")}},
-	}).HandlerError()
+	return httperror.MethodNotAllowed("This endpoint answers to GET, HEAD and POST", methods...).HandlerError()
 }
 
 func (h *Handler) receive(w http.ResponseWriter, r *http.Request) error {
@@ -177,11 +173,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) error {
 	}
 	if bad := h.mapping.Map(body, e); len(bad) > 0 {
 		h.reject(r, reasonFields)
-		details := make([]httperror.Invalid, len(bad))
-		for i, b := range bad {
-			details[i] = httperror.Invalid(b)
-		}
-		return httperror.ValidationFailed(details...).HandlerError()
+		return httperror.ValidationFailed(bad...).HandlerError()
 	}
 	if e.CorrelationID == "" {
 		e.CorrelationID = osa.CorrelationID(r)

@@ -195,7 +195,7 @@ func TestUnsignedInDevelopmentOnly(t *testing.T) {
 
 func TestRefusedBodies(t *testing.T) {
 	g := osatest.New(t, nil)
-	h := g.MustLoad(id, map[string]any{"source": "opal", "strict_types": true})
+	h := g.MustLoad(id, map[string]any{"source": "opal", "mapping": map[string]any{"name": "opal", "strict_types": true}})
 	tests := []struct {
 		body, reason string
 		fields       []string
@@ -354,7 +354,7 @@ func TestHealth(t *testing.T) {
 	received := func(r *http.Request) { osa.SetRequest(r, "", "", at) }
 	decode[reply](t, osatest.Serve(h, post(body), signed("acme"), received))
 	// Another source's is later and does not count.
-	other := g.MustLoad(id, map[string]any{"source": "second", "mapping": "opal"})
+	other := g.MustLoad(id, map[string]any{"source": "second", "mapping": map[string]any{"name": "opal"}})
 	decode[reply](t, osatest.Serve(other, post(body), signed("acme")))
 
 	r := get(http.MethodGet)
@@ -402,10 +402,10 @@ func TestValidate(t *testing.T) {
 		want   []string
 	}{
 		"no source":          {map[string]any{}, []string{"source must be a name"}},
-		"the gateway's":      {map[string]any{"source": "gateway", "mapping": "opal"}, []string{"kept for events that the gateway makes"}},
-		"a source unmapped":  {map[string]any{"source": "acme"}, []string{`no mapping "acme"`, "known: opal"}},
+		"the gateway's":      {map[string]any{"source": "gateway", "mapping": map[string]any{"name": "opal"}}, []string{"kept for events that the gateway makes"}},
+		"a source unmapped":  {map[string]any{"source": "acme"}, []string{`no mapping "acme"`, "name one of opal"}},
 		"an odd status":      {map[string]any{"source": "opal", "duplicate_status": 202}, []string{"200 or 409"}},
-		"an empty name":      {map[string]any{"source": "opal", "workflow_names": []string{""}}, []string{"workflow_names"}},
+		"an empty name":      {map[string]any{"source": "opal", "mapping": map[string]any{"name": "opal", "workflow_names": []string{""}}}, []string{"workflow_names"}},
 		"everything at once": {map[string]any{"source": "o p", "duplicate_status": 1, "unsigned": "x"}, []string{"source", "200 or 409", "development"}},
 	} {
 		_, err := g.Load(id, tt.config)
@@ -416,7 +416,7 @@ func TestValidate(t *testing.T) {
 		}
 	}
 	for i := range 2 { // several receivers, and reloads, share collectors
-		if _, err := g.Load(id, map[string]any{"source": fmt.Sprintf("source-%d", i), "mapping": "opal"}); err != nil {
+		if _, err := g.Load(id, map[string]any{"source": fmt.Sprintf("source-%d", i), "mapping": map[string]any{"name": "opal"}}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -3,6 +3,7 @@ package webhook
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -11,11 +12,21 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/osa-edge/osa-gateway/event"
 )
 
 // mapOPAL maps a body that is a JSON object.
-func mapOPAL(t testing.TB, o MappingOptions, body string) (*event.Event, []Invalid) {
+// newOPAL is a mapping as Caddy makes it.
+func newOPAL(o OPAL) *OPAL {
+	if err := errors.Join(o.Provision(caddy.Context{}), o.Validate()); err != nil {
+		panic(err)
+	}
+	return &o
+}
+
+func mapOPAL(t testing.TB, o OPAL, body string) (*event.Event, []Invalid) {
 	t.Helper()
 	raw := []byte(body)
 	if err := checkBody(raw); err != nil {
@@ -47,16 +58,16 @@ func TestDedupKeyIsJavaScripts(t *testing.T) {
 	mapped := 0
 	for _, row := range table {
 		// What identifies an event too badly to be stored has a key all the same.
-		var m members
+		var m opalFields
 		m.read(row.Body)
-		if m[mEventType] == "" {
-			m[mEventType] = m[mType]
+		if m[fieldEventType] == "" {
+			m[fieldEventType] = m[fieldType]
 		}
 		digest := event.Digest(sha256.Sum256([]byte(row.Body)))
-		if got := event.OPALDedupKey(m[mWorkflowID], m[mAgentID], m[mTimestamp], m[mEventType], digest).String(); got != row.Key {
+		if got := event.OPALDedupKey(m[fieldWorkflowID], m[fieldAgentID], m[fieldTimestamp], m[fieldEventType], digest).String(); got != row.Key {
 			t.Errorf("%s\nis not keyed as JavaScript's %s", row.Body, row.JSON)
 		}
-		if e, bad := mapOPAL(t, MappingOptions{}, row.Body); bad == nil {
+		if e, bad := mapOPAL(t, OPAL{}, row.Body); bad == nil {
 			mapped++
 			if e.DedupKey.String() != row.Key {
 				t.Errorf("%s\nis not mapped to the key of %s", row.Body, row.JSON)
@@ -192,7 +203,7 @@ func TestMap(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, bad := mapOPAL(t, MappingOptions{}, tt.body)
+			got, bad := mapOPAL(t, OPAL{}, tt.body)
 			if bad != nil {
 				t.Fatalf("refused: %v", bad)
 			}
@@ -212,7 +223,7 @@ func dump(e *event.Event) string {
 func TestMapBounds(t *testing.T) {
 	long := strings.Repeat("ä", 5000)
 	agents := strings.Repeat(`"`+long+`",`, 200) + `"x"`
-	e, bad := mapOPAL(t, MappingOptions{}, `{"workflow_id":"`+long[:2*256]+`","event_type":"started","error_message":"`+long+`",
+	e, bad := mapOPAL(t, OPAL{}, `{"workflow_id":"`+long[:2*256]+`","event_type":"started","error_message":"`+long+`",
 		"error_type":"`+long+`","affected_agents":[`+agents+`]}`)
 	if bad != nil {
 		t.Fatal(bad)
@@ -230,46 +241,46 @@ func TestMapBounds(t *testing.T) {
 
 func TestMapRefusals(t *testing.T) {
 	long := strings.Repeat("x", 257)
-	required := Invalid{"event_type", "is required, unless execution_status is given"}
+	required := Invalid{Field: "event_type", Message: "is required, unless execution_status is given"}
 	tests := []struct {
 		body string
 		want []Invalid
 	}{
-		{`{}`, []Invalid{{"workflow_id", "is required"}, required}},
-		{`{"workflow_id":null,"event_type":"started"}`, []Invalid{{"workflow_id", "is required"}}},
-		{`{"workflow_id":"","event_type":""}`, []Invalid{{"workflow_id", "is required"}, required}},
+		{`{}`, []Invalid{{Field: "workflow_id", Message: "is required"}, required}},
+		{`{"workflow_id":null,"event_type":"started"}`, []Invalid{{Field: "workflow_id", Message: "is required"}}},
+		{`{"workflow_id":"","event_type":""}`, []Invalid{{Field: "workflow_id", Message: "is required"}, required}},
 		{`{"workflow_id":"wf","execution_status":null}`, []Invalid{required}},
-		{`{"workflow_id":"wf","execution_status":"odd"}`, []Invalid{{"execution_status", "must be success, failure, pending or timeout"}}},
-		{`{"workflow_id":"wf","execution_status":1}`, []Invalid{{"execution_status", "must be a string"}}},
-		{`{"workflow_id":"` + long + `","type":"started"}`, []Invalid{{"workflow_id", "must not have more than 256 characters"}}},
-		{`{"workflow_id":"a\u0000b","type":"started"}`, []Invalid{{"workflow_id", "must not contain control characters"}}},
-		{`{"workflow_id":"a\u0085","type":"started"}`, []Invalid{{"workflow_id", "must not contain control characters"}}},
-		{`{"workflow_id":"a\ud800","type":"started"}`, []Invalid{{"workflow_id", "must not contain half of a surrogate pair"}}},
-		{`{"workflow_id":"a\uDFFF\uD800b","type":"started"}`, []Invalid{{"workflow_id", "must not contain half of a surrogate pair"}}},
-		{`{"workflow_id":"w","type":"started","timestamp":` + strings.Repeat("1", 257) + `}`, []Invalid{{"timestamp", "must not have more than 256 characters"}}},
+		{`{"workflow_id":"wf","execution_status":"odd"}`, []Invalid{{Field: "execution_status", Message: "must be success, failure, pending or timeout"}}},
+		{`{"workflow_id":"wf","execution_status":1}`, []Invalid{{Field: "execution_status", Message: "must be a string"}}},
+		{`{"workflow_id":"` + long + `","type":"started"}`, []Invalid{{Field: "workflow_id", Message: "must not have more than 256 characters"}}},
+		{`{"workflow_id":"a\u0000b","type":"started"}`, []Invalid{{Field: "workflow_id", Message: "must not contain control characters"}}},
+		{`{"workflow_id":"a\u0085","type":"started"}`, []Invalid{{Field: "workflow_id", Message: "must not contain control characters"}}},
+		{`{"workflow_id":"a\ud800","type":"started"}`, []Invalid{{Field: "workflow_id", Message: "must not contain half of a surrogate pair"}}},
+		{`{"workflow_id":"a\uDFFF\uD800b","type":"started"}`, []Invalid{{Field: "workflow_id", Message: "must not contain half of a surrogate pair"}}},
+		{`{"workflow_id":"w","type":"started","timestamp":` + strings.Repeat("1", 257) + `}`, []Invalid{{Field: "timestamp", Message: "must not have more than 256 characters"}}},
 		{
 			`{"workflow_id":1,"event_type":["x"],"agent_id":{},"workflow_name":true,"correlation_id":1e400,"timestamp":false,"execution_status":"success"}`,
 			[]Invalid{
-				{"workflow_id", "must be a string"},
-				{"event_type", "must be a string"},
-				{"agent_id", "must be a string"},
-				{"workflow_name", "must be a string"},
-				{"correlation_id", "must be a string"},
-				{"timestamp", "must be a string or a number"},
+				{Field: "workflow_id", Message: "must be a string"},
+				{Field: "event_type", Message: "must be a string"},
+				{Field: "agent_id", Message: "must be a string"},
+				{Field: "workflow_name", Message: "must be a string"},
+				{Field: "correlation_id", Message: "must be a string"},
+				{Field: "timestamp", Message: "must be a string or a number"},
 			},
 		},
 	}
 	for _, tt := range tests {
-		if _, bad := mapOPAL(t, MappingOptions{}, tt.body); !reflect.DeepEqual(bad, tt.want) {
+		if _, bad := mapOPAL(t, OPAL{}, tt.body); !reflect.DeepEqual(bad, tt.want) {
 			t.Errorf("%.80s\n got %v\nwant %v", tt.body, bad, tt.want)
 		}
 	}
-	_, bad := mapOPAL(t, MappingOptions{StrictTypes: true}, `{"workflow_id":"wf","event_type":"something.else"}`)
-	if want := []Invalid{{"event_type", "is not a known event type"}}; !reflect.DeepEqual(bad, want) {
+	_, bad := mapOPAL(t, OPAL{StrictTypes: true}, `{"workflow_id":"wf","event_type":"something.else"}`)
+	if want := []Invalid{{Field: "event_type", Message: "is not a known event type"}}; !reflect.DeepEqual(bad, want) {
 		t.Errorf("strict types: got %v, want %v", bad, want)
 	}
 	for _, body := range []string{`{"workflow_id":"wf","event_type":"completed"}`, `{"workflow_id":"wf","execution_status":"pending"}`} {
-		if _, bad := mapOPAL(t, MappingOptions{StrictTypes: true}, body); bad != nil {
+		if _, bad := mapOPAL(t, OPAL{StrictTypes: true}, body); bad != nil {
 			t.Errorf("strict types refuse %s: %v", body, bad)
 		}
 	}
@@ -292,7 +303,7 @@ func TestLoneSurrogate(t *testing.T) {
 }
 
 func TestWorkflowNames(t *testing.T) {
-	o := MappingOptions{WorkflowNames: []string{"geo", "geo_long", "strategy_workflow"}}
+	o := OPAL{WorkflowNames: []string{"geo", "geo_long", "strategy_workflow"}}
 	for id, want := range map[string]string{"geo_1": "geo", "geo_long_1": "geo_long", "strategy_workflow": "strategy_workflow", "x_geo": ""} {
 		if e, _ := mapOPAL(t, o, `{"workflow_id":"`+id+`","type":"started"}`); e.WorkflowName != want {
 			t.Errorf("name of %s is %q, want %q", id, e.WorkflowName, want)
@@ -328,7 +339,7 @@ func TestMapRandom(t *testing.T) {
 			t.Fatal(err)
 		}
 		e := new(event.Event)
-		if bad := newOPAL(MappingOptions{}).Map(body, e); bad != nil {
+		if bad := newOPAL(OPAL{}).Map(body, e); bad != nil {
 			t.Fatal(bad)
 		}
 		or := func(s *string) string {

@@ -81,7 +81,7 @@ func compareWalks(t interface{ Errorf(string, ...any) }, s string) {
 	})
 	switch s[0] {
 	case '{':
-		eachMember(s, func(name, value string) { got = append(got, fmt.Sprintf("%q %s", name, value)) })
+		eachField(s, func(name, value string) { got = append(got, fmt.Sprintf("%q %s", name, value)) })
 	case '[':
 		eachElement(s, func(value string) bool {
 			got = append(got, fmt.Sprintf("%q %s", "", value))
@@ -123,7 +123,7 @@ func TestTextIsCut(t *testing.T) {
 	if err := checkBody(body); err != nil {
 		t.Fatal(err)
 	}
-	m := newOPAL(MappingOptions{})
+	m := newOPAL(OPAL{})
 	r := testing.Benchmark(func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

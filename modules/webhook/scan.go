@@ -8,12 +8,13 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/jsontoken"
 )
 
-// A body may be as large as all that is held of bodies at once allows, and so may
-// any string in it. What walks over it must not copy: gjson's own iteration gives
-// every string unescaped. The JSON is valid here.
+// A body may be many megabytes long, and so may any string in it. These functions do not
+// copy what they scan. gjson's own iteration does: it unescapes every string. The JSON is
+// valid already.
 
-// eachMember calls fn with the tokens of an object's members; names are unescaped.
-func eachMember(object string, fn func(name, value string)) {
+// eachField calls fn with the fields of an object: the unescaped name and the token of the
+// value.
+func eachField(object string, fn func(name, value string)) {
 	for i := 1; ; {
 		// Only white space and a comma stand before a name.
 		for object[i] != '"' {
@@ -53,8 +54,7 @@ func eachElement(array string, fn func(value string) bool) {
 	}
 }
 
-// longestName is more than any name takes that is looked for, with every
-// character escaped.
+// longestName is longer than any name that is looked for, with every character escaped.
 const longestName = 256
 
 // shortString unescapes the token of a string, unless it is a long one.
@@ -69,8 +69,8 @@ func shortString(token string) (string, bool) {
 	return s, true
 }
 
-// prefix is as much of a string's token as makes at least limit bytes once it is
-// unescaped, and more than them if there is more.
+// prefix returns as much of the token of a string as gives at least limit bytes when it is
+// unescaped, and more than limit if the string is longer.
 func prefix(token string, limit int) string {
 	most := 6*limit + 12 // an escape takes six bytes at most, and a pair of them 12
 	if len(token) <= most+2 {
