@@ -12,28 +12,31 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// appendTimeout bounds the wait for a commit: a disk that hangs must not collect
-// callers without end.
+// appendTimeout bounds the wait for a commit, so that callers do not pile up
+// behind a disk that hangs.
 const appendTimeout = 30 * time.Second
 
-// Result of an append.
+// Result is the result of an append.
 type Result struct {
-	// Seq is the event's place in the log, or the original's if it is a
-	// duplicate.
+	// Seq is the sequence number of the event. For a duplicate it is that of the
+	// original.
 	Seq       uint64
 	Duplicate bool
 }
 
-// pending is an event that waits for its commit. They are reused, with what they
-// wait with, unless their caller left before the answer.
+// pending is an event that waits for its commit. A pending is reused, unless
+// its caller left before the answer.
 type pending struct {
-	event *event.Event
-	store *guarded // that prepared it: a body put aside is there and nowhere else
-	size  int64    // what it holds in memory
-	since time.Time
-	done  chan outcome // buffered, so that nobody waits for a caller who left
-	timer *time.Timer
-	next  *pending // that waits behind it
+	event  *event.Event
+	// The store that prepared the event. A body that was put aside is in this
+	// store only.
+	handle *storeHandle
+	size   int64        // The event's size in memory.
+	since  time.Time
+	// Buffered, so that the committer does not wait for a caller that has left.
+	done   chan outcome
+	timer  *time.Timer
+	next   *pending // The next event in the queue.
 }
 
 func newPending() any {
@@ -47,13 +50,13 @@ type outcome struct {
 	err error
 }
 
-// Append makes the event durable and returns its place in the log. When it
-// returns without an error the event has been synced to disk. The event must not
-// be changed afterwards, and its strings must not share memory with its body,
-// which the log lets go of.
+// Append makes the event durable and returns its sequence number. When it
+// returns without an error, the event has been synced to disk. The event must
+// not be changed afterwards. Its strings must not share memory with its body,
+// because the log releases the body.
 //
-// If ctx ends first, or nothing is heard of the commit for half a minute, the
-// event may still be committed.
+// If ctx ends first, or the commit takes longer than 30 seconds, the event may
+// still be committed.
 func (l *Log) Append(ctx context.Context, e *event.Event) (Result, error) {
 	r, err := l.append(ctx, e)
 	if err != nil && ctx.Err() == nil {
@@ -64,33 +67,33 @@ func (l *Log) Append(ctx context.Context, e *event.Event) (Result, error) {
 
 func (l *Log) append(ctx context.Context, e *event.Event) (Result, error) {
 	if err := l.refuses(); err != nil {
-		return Result{}, err // before a body is put aside for nothing
+		return Result{}, err // Checked before a body is put aside.
 	}
 	store := l.store.Load()
 	if store == nil {
-		return Result{}, l.away()
+		return Result{}, l.unavailableReason()
 	}
 	o, err := store.Prepare(ctx, e)
 	switch {
 	case err != nil:
-		return Result{}, l.unprepared(ctx, err)
+		return Result{}, l.prepareFailed(ctx, err)
 	case o.Duplicate:
 		return l.duplicate(ctx, o.Seq)
 	}
 	p := l.commits.pendings.Get().(*pending)
-	p.event, p.store, p.size, p.since = e, store, held(e), time.Now()
+	p.event, p.handle, p.size, p.since = e, store, memorySize(e), time.Now()
 	if err := l.enqueue(p); err != nil {
 		store.Discard(e)
-		l.reuse(p)
+		l.putPending(p)
 		return Result{}, err
 	}
-	// A timer of our own: a context with a deadline is made, registered with its
-	// parent and taken out again for ten times the price.
+	// This is a timer and not a context with a deadline: creating such a context
+	// and removing it from its parent costs ten times as much.
 	p.timer.Reset(appendTimeout)
 	select {
 	case o := <-p.done:
 		p.timer.Stop()
-		l.reuse(p)
+		l.putPending(p)
 		discard(store, e, o)
 		return o.Result, o.err
 	case <-ctx.Done():
@@ -102,25 +105,27 @@ func (l *Log) append(ctx context.Context, e *event.Event) (Result, error) {
 	}
 }
 
-// discard gives up the body that was put aside for an event of which nothing was
-// written. Of an unknown outcome the next open of the store finds out.
-func discard(store *guarded, e *event.Event, o outcome) {
+// discard deletes the body that was put aside for an event that was certainly
+// not written. If the outcome is unknown, the next open of the store decides.
+func discard(store *storeHandle, e *event.Event, o outcome) {
 	if o.Duplicate || errors.Is(o.err, storage.ErrNoSpace) || errors.Is(o.err, storage.ErrBusy) {
 		store.Discard(e)
 	}
 }
 
-// discardLater does it for a caller that has left. The committer answers everybody.
+// discardLater calls discard when the committer has answered, for a caller that
+// has left.
 func (l *Log) discardLater(p *pending, e *event.Event) {
 	if e.BodyRef == "" {
 		return
 	}
-	store := p.store
+	store := p.handle
 	go func() { discard(store, e, <-p.done) }()
 }
 
-// duplicate answers for an event that the log holds already. Who is told of an
-// event can read it: one that was committed just now may not have come to readers.
+// duplicate returns the result for an event that the log already holds. It
+// first waits until readers can see the original, so that a client that is told
+// of an event can read it.
 func (l *Log) duplicate(ctx context.Context, original uint64) (Result, error) {
 	if l.Head() < original {
 		waiting, cancel := context.WithTimeout(ctx, appendTimeout)
@@ -136,14 +141,14 @@ func (l *Log) duplicate(ctx context.Context, original uint64) (Result, error) {
 	return Result{Seq: original, Duplicate: true}, nil
 }
 
-// unprepared is what a caller hears whose event could not be prepared. Nothing
-// of it is in the log.
-func (l *Log) unprepared(ctx context.Context, err error) error {
+// prepareFailed returns the error for an event that could not be prepared.
+// Nothing of it was written.
+func (l *Log) prepareFailed(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, storage.ErrClosed):
-		return l.away()
+		return l.unavailableReason()
 	case errors.Is(err, storage.ErrNoSpace), errors.Is(err, storage.ErrBusy), errors.Is(err, storage.ErrRebuilding):
 		return err
 	}
@@ -151,17 +156,17 @@ func (l *Log) unprepared(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// reuse gives back a pending that nobody else holds any more.
-func (l *Log) reuse(p *pending) {
-	p.event, p.store = nil, nil
+// putPending puts p back into the pool. Nobody else may hold it.
+func (l *Log) putPending(p *pending) {
+	p.event, p.handle = nil, nil
 	l.commits.pendings.Put(p)
 }
 
-// refuses is why an event would be refused now, or nil.
+// refuses returns nil, or the reason why an event would be refused.
 func (l *Log) refuses() error {
 	store := l.store.Load()
 	if store == nil {
-		return l.away()
+		return l.unavailableReason()
 	}
 	if err := store.Writable(); err != nil {
 		return unavailable(err)

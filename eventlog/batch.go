@@ -8,17 +8,17 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// batch gathers events and resolves the duplicates among them.
+// batch collects events for one commit and resolves the duplicates among them.
 type batch struct {
 	all    []*pending
-	events []*event.Event // those of all that go to the engine
-	index  []int          // all[i] is, or is a duplicate of, events[index[i]]
+	events []*event.Event // The events of all that are passed to the engine.
+	index  []int          // all[i] is events[index[i]] or a duplicate of it.
 	seen   map[identity]int
 	result []outcome
-	bytes  int64 // that the events hold in memory
+	bytes  int64 // The size of the events in memory.
 
-	ended    time.Time // when the batch before was answered
-	expected int       // how many were answered then or were waiting already
+	ended    time.Time // When the previous batch was answered.
+	expected int       // How many events were answered or queued at that time.
 	timer    *time.Timer
 }
 
@@ -29,13 +29,13 @@ type identity struct {
 }
 
 func newBatch() *batch {
-	b := &batch{seen: make(map[identity]int, batchEvents), timer: time.NewTimer(gatherTime)}
+	b := &batch{seen: make(map[identity]int, batchEvents), timer: time.NewTimer(commitDelay)}
 	b.timer.Stop()
 	return b
 }
 
 func (b *batch) reset() {
-	clear(b.all) // so that the backing arrays hold on to nothing
+	clear(b.all) // Clear the backing arrays, so that the events can be collected.
 	clear(b.events)
 	clear(b.seen)
 	b.all, b.events, b.index, b.result, b.bytes = b.all[:0], b.events[:0], b.index[:0], b.result[:0], 0
@@ -55,12 +55,12 @@ func (b *batch) add(p *pending) {
 	b.index = append(b.index, i)
 }
 
-// settle works out everyone's result from the engine's outcomes and returns the
-// events that were written.
-func (b *batch) settle(outcomes []storage.Outcome) []*event.Event {
+// resolve computes the result of each event from the engine's outcomes, and
+// returns the events that were written.
+func (b *batch) resolve(outcomes []storage.Outcome) []*event.Event {
 	for i, p := range b.all {
 		o := outcomes[b.index[i]]
-		// A duplicate inside the batch answers as if it had come later.
+		// A duplicate within the batch is answered as if it had come later.
 		dup := o.Duplicate || b.events[b.index[i]] != p.event
 		b.result = append(b.result, outcome{Result: Result{Seq: o.Seq, Duplicate: dup}})
 	}

@@ -5,27 +5,29 @@ import (
 	"time"
 )
 
-// A wall clock counts once it has gone along with the monotonic one for clockTrial.
-// What parts them by more than clockStep at once is a step of the wall clock.
+// The wall clock is trusted after it has kept pace with the monotonic clock for
+// clockConfirmAfter. A difference of more than clockStep at once is a step of
+// the wall clock.
 const (
-	clockTrial = time.Hour
-	clockStep  = time.Minute
+	clockConfirmAfter = time.Hour
+	clockStep         = time.Minute
 )
 
-// retentionClock is the time that retention goes by. Wall clocks step: one that
-// is ahead for a moment must not age everything there is, nor one event that was
-// logged meanwhile keep all that follow it. So there is a confirmed time, which
-// goes on with the monotonic clock, never goes back, and moves ahead to the wall
-// clock only after that has kept its pace for an hour.
+// retentionClock is the clock that retention uses. Wall clocks step: a clock
+// that is ahead for a moment must not expire every event, and an event that was
+// logged during that moment must not keep all later ones. So this clock keeps a
+// confirmed time. It advances with the monotonic clock, never goes back, and
+// moves ahead to the wall clock only after the wall clock has kept pace for an
+// hour.
 type retentionClock struct {
 	wall func() time.Time
-	mono func() time.Duration // since whenever
+	mono func() time.Duration // Since an arbitrary moment.
 
 	mu        sync.Mutex
-	confirmed time.Time // at the last look; zero: none yet
-	looked    time.Duration
+	confirmed time.Time // At the last sample. Zero before the first one.
+	sampledAt time.Duration
 	lastWall  time.Time
-	since     time.Duration // when the wall clock last stepped
+	steppedAt time.Duration // When the wall clock last stepped.
 }
 
 func newRetentionClock() *retentionClock {
@@ -37,10 +39,10 @@ func newRetentionClock() *retentionClock {
 
 func startRetentionClock(wall func() time.Time, mono func() time.Duration) *retentionClock {
 	m := mono()
-	return &retentionClock{wall: wall, mono: mono, looked: m, since: m, lastWall: wall()}
+	return &retentionClock{wall: wall, mono: mono, sampledAt: m, steppedAt: m, lastWall: wall()}
 }
 
-// restore begins with a time that was confirmed before.
+// restore starts from a time that was confirmed earlier.
 func (c *retentionClock) restore(confirmed time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -49,39 +51,40 @@ func (c *retentionClock) restore(confirmed time.Time) {
 	}
 }
 
-// look takes note of both clocks, with the lock held. It has to be called at
-// least every minute, so that a step is told from drift.
-func (c *retentionClock) look() {
+// sample reads both clocks. The caller holds mu. It must be called at least
+// once a minute to tell a step from drift.
+func (c *retentionClock) sample() {
 	wall, mono := c.wall(), c.mono()
-	passed := mono - c.looked
+	passed := mono - c.sampledAt
 	if !c.confirmed.IsZero() {
 		c.confirmed = c.confirmed.Add(passed)
 	}
 	if parted := wall.Sub(c.lastWall) - passed; parted > clockStep || parted < -clockStep {
-		c.since = mono
+		c.steppedAt = mono
 	}
-	c.lastWall, c.looked = wall, mono
-	if mono-c.since >= clockTrial && wall.After(c.confirmed) {
+	c.lastWall, c.sampledAt = wall, mono
+	if mono-c.steppedAt >= clockConfirmAfter && wall.After(c.confirmed) {
 		c.confirmed = wall
 	}
 }
 
-// now is the time of what is logged now: the wall clock's, but not before the
-// confirmed time.
+// now returns the time of an event that is logged now: the wall clock's time,
+// but not before the confirmed time.
 func (c *retentionClock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.look()
+	c.sample()
 	if c.confirmed.After(c.lastWall) {
 		return c.confirmed.UTC()
 	}
 	return c.lastWall.UTC()
 }
 
-// age is the confirmed time; false if there is none yet, and nothing has an age.
-func (c *retentionClock) age() (time.Time, bool) {
+// confirmedTime returns the confirmed time. It returns false if there is none;
+// nothing has an age then.
+func (c *retentionClock) confirmedTime() (time.Time, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.look()
+	c.sample()
 	return c.confirmed.UTC(), !c.confirmed.IsZero()
 }

@@ -90,7 +90,7 @@ func TestRetentionClock(t *testing.T) {
 					wall, mono, left = wall.Add(d), mono+d, left-d
 					c.now()
 				}
-				age, ok := c.age()
+				age, ok := c.confirmedTime()
 				if ok != (s.age != none) || (ok && age.Sub(start) != s.age) {
 					t.Errorf("%s: confirmed %v after the start (%v), want %v", s.name, age.Sub(start), ok, s.age)
 				}

@@ -11,30 +11,30 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// maxDamage bounds how many damaged ranges are remembered as told.
+// maxDamage bounds how many damaged ranges are remembered as reported.
 const maxDamage = 1024
 
-// damage remembers which ranges have been told of in the log.
+// damage remembers which damaged ranges were already reported.
 type damage struct {
-	mu   sync.Mutex
-	told map[storage.Range]struct{}
+	mu       sync.Mutex
+	reported map[storage.Range]struct{}
 }
 
-// first reports whether the range was not told of yet.
-func (d *damage) first(r storage.Range) bool {
+// firstReport reports whether the range was not reported before.
+func (d *damage) firstReport(r storage.Range) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, told := d.told[r]; told || len(d.told) >= maxDamage {
+	if _, told := d.reported[r]; told || len(d.reported) >= maxDamage {
 		return false
 	}
-	if d.told == nil {
-		d.told = make(map[storage.Range]struct{})
+	if d.reported == nil {
+		d.reported = make(map[storage.Range]struct{})
 	}
-	d.told[r] = struct{}{}
+	d.reported[r] = struct{}{}
 	return true
 }
 
-// scan is the store's Scan, save that it goes on after what is damaged.
+// scan is the store's Scan, except that it continues after damaged events.
 func (l *Log) scan(ctx context.Context, store storage.Store, after, through uint64, fn func(*event.Event) bool) error {
 	for stopped := false; ; {
 		err := store.Scan(ctx, after, through, func(e *event.Event) bool {
@@ -46,11 +46,11 @@ func (l *Log) scan(ctx context.Context, store storage.Store, after, through uint
 		if !errors.As(err, &d) {
 			return err
 		}
-		if l.damage.first(d.Range) {
+		if l.damage.firstReport(d.Range) {
 			l.log.Error("events are damaged and left out", zap.Uint64("first", d.First), zap.Uint64("last", d.Last), zap.Error(err))
 		}
 		if d.Last <= after {
-			return err // it does not say where to go on
+			return err // The error does not say where to continue.
 		}
 		if after = d.Last; after >= through || stopped {
 			return nil

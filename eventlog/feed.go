@@ -13,33 +13,33 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// followRetry paces a follower whose store refuses, and commitGrace is how long it
-// leaves to a commit under way what that commit is about to hand over.
+// followRetry is the delay after the store refused Follow. commitGrace is how
+// long the follower leaves it to a running commit to deliver its own events.
 const (
 	followRetry = 200 * time.Millisecond
 	commitGrace = 10 * time.Millisecond
 )
 
-// feed is the one place through which events come to readers, from this log's own
-// commits and from those of others. It moves the tail and the head together, in
-// the order of the log, and leaves nothing out: what it was not handed it fetches
-// from the store.
+// feed is the only path by which events reach readers, whether this log or
+// another process committed them. It moves the tail and the head together, in
+// the order of the log, and leaves no event out: events that were not handed to
+// it are read from the store.
 type feed struct {
-	store *atomic.Pointer[guarded]
+	store *atomic.Pointer[storeHandle]
 	log   *zap.Logger
 	scan  func(ctx context.Context, store storage.Store, after, through uint64, fn func(*event.Event) bool) error
 
-	mu   sync.Mutex // held by whoever moves tail and head
+	mu   sync.Mutex // Held while tail and head are moved.
 	tail tail
-	head watermark // last committed sequence number that readers may see
+	head watermark // The last committed sequence number that readers may see.
 
 	received   received
-	committing atomic.Bool // a commit of our own is under way
+	committing atomic.Bool // A commit of this process is running.
 }
 
-// open begins at the end of a store that was opened, which is the log's from now
-// on. What is before is read from it.
-func (f *feed) open(store *guarded, b storage.Bounds) {
+// open starts at the end of a store that was opened. Earlier events are read
+// from the store.
+func (f *feed) open(store *storeHandle, b storage.Bounds) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.tail.reset(b.Last)
@@ -48,48 +48,50 @@ func (f *feed) open(store *guarded, b storage.Bounds) {
 	f.head.advance(b.Last)
 }
 
-// committed takes the events that a commit of our own has written; before is what
-// was committed before it, by whomever.
-func (f *feed) committed(store *guarded, before uint64, written []*event.Event) {
+// committed takes the events that this process committed. before is the last
+// sequence number before them, whoever committed it.
+func (f *feed) committed(store *storeHandle, before uint64, written []*event.Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.committing.Store(false)
-	f.fill(context.Background(), store, before)
+	f.readMissing(context.Background(), store, before)
 	for len(written) > 0 && written[0].Seq <= f.tail.end() {
-		written = written[1:] // the follower was faster
+		written = written[1:] // The follower has delivered it already.
 	}
 	if n := len(written); n > 0 {
 		f.tail.append(written)
-		f.received.see(written)
+		f.received.record(written)
 		f.head.advance(written[n-1].Seq)
 	}
 }
 
-// follow takes what others have committed up to head.
-func (f *feed) follow(ctx context.Context, store *guarded, head uint64) {
+// follow takes what other processes committed up to head.
+func (f *feed) follow(ctx context.Context, store *storeHandle, head uint64) {
 	if f.committing.Load() {
-		// It is ours, most likely, and comes without being read again.
+		// This is probably the commit of this process, which delivers its events
+		// without a read.
 		waiting, cancel := context.WithTimeout(ctx, commitGrace)
 		_, _ = f.head.wait(waiting, head-1)
 		cancel()
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.store.Load() == store { // and was not opened anew meanwhile
-		f.fill(ctx, store, head)
+	if f.store.Load() == store { // The store may have been reopened meanwhile.
+		f.readMissing(ctx, store, head)
 	}
 }
 
-// fill fetches what there is up to through, with the lock held. What it cannot
-// fetch, or is too much for the tail, readers fetch for themselves.
-func (f *feed) fill(ctx context.Context, store *guarded, through uint64) {
+// readMissing reads the events up to through from the store. The caller holds
+// mu. Readers read for themselves what it cannot read or what is too much for
+// the tail.
+func (f *feed) readMissing(ctx context.Context, store *storeHandle, through uint64) {
 	after := f.tail.end()
 	if through <= after {
 		return
 	}
 	if through-after > tailEvents {
 		f.tail.reset(through)
-		f.received.skip()
+		f.received.recordGap()
 	} else {
 		var events []*event.Event
 		err := f.scan(ctx, store, after, through, func(e *event.Event) bool {
@@ -101,17 +103,17 @@ func (f *feed) fill(ctx context.Context, store *guarded, through uint64) {
 				f.log.Warn("fetching what others have committed", zap.Error(err))
 			}
 			f.tail.reset(through)
-			f.received.skip()
+			f.received.recordGap()
 		} else {
 			f.tail.append(events)
-			f.received.see(events)
+			f.received.record(events)
 			f.tail.extend(through)
 		}
 	}
 	f.head.advance(through)
 }
 
-// followLoop follows the store for what other processes commit.
+// followLoop follows the store for commits of other processes.
 func (l *Log) followLoop() {
 	defer l.finished.Done()
 	for {
@@ -125,14 +127,14 @@ func (l *Log) followLoop() {
 				l.log.Error("following the store", zap.Error(err))
 			}
 		}
-		if !l.pause(followRetry) {
+		if !l.sleep(followRetry) {
 			return
 		}
 	}
 }
 
-// pause waits; false if the log is closing.
-func (l *Log) pause(d time.Duration) bool {
+// sleep waits for d. It returns false if the log is closing.
+func (l *Log) sleep(d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

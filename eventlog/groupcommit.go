@@ -16,41 +16,42 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// groupCommit makes the events of many callers durable with one sync. Callers push
-// their events, in order; one goroutine gathers them into batches, commits those
-// and answers. It owns all writing of events, and the store's opening.
+// groupCommit makes the events of many callers durable with one sync. Callers
+// push their events onto a queue. One goroutine takes batches from it, commits
+// them and answers the callers. It does all writing of events, and opens the
+// store.
 type groupCommit struct {
 	log      *Log
 	pendings sync.Pool // of *pending
 
 	mu          sync.Mutex
 	first, last *pending
-	events      atomic.Int64  // that wait
-	bytes       atomic.Int64  // that they hold in memory
-	ready       chan struct{} // there are some
+	events      atomic.Int64  // Events in the queue.
+	bytes       atomic.Int64  // Their size in memory.
+	ready       chan struct{} // Signals that the queue is not empty.
 
-	awaited atomic.Int64 // how many are waited for; 0: none are
+	awaited atomic.Int64 // How many events the committer waits for. 0: it does not wait.
 	arrived chan struct{}
 }
 
-// What one commit gathers at most: more than has a place to append, and no more
-// than an engine takes. One event alone may be larger.
+// Limits of one commit. They are larger than the number of append slots and
+// smaller than what an engine accepts. A single event may be larger.
 const (
 	batchEvents = storage.MaxBatchEvents / 2
 	batchBytes  = storage.MaxBatchBytes / 2
 )
 
-// gatherTime is how long a commit waits at most for those that it expects, and
-// gatherMin how many they must be. It waits for no more than gatherEnough: over
-// so many, what a commit costs for itself does not matter any more.
+// commitDelay bounds how long a commit waits for the events that it expects. It
+// waits only if it expects at least commitSiblings, and for no more than
+// maxSiblings: beyond that the fixed cost of a commit does not matter.
 const (
-	gatherTime   = 2 * time.Millisecond
-	gatherMin    = 4
-	gatherEnough = admission.Places / 2
+	commitDelay    = 2 * time.Millisecond
+	commitSiblings = 4
+	maxSiblings    = admission.AppendSlots / 2
 )
 
-// anySize is room for any event.
-const anySize = 1 << 62
+// noLimit is a limit that every event is within.
+const noLimit = 1 << 62
 
 func newGroupCommit(l *Log) *groupCommit {
 	return &groupCommit{
@@ -60,7 +61,8 @@ func newGroupCommit(l *Log) *groupCommit {
 
 func (g *groupCommit) len() int { return int(g.events.Load()) }
 
-// push adds an event, or returns ErrOverloaded.
+// push adds an event to the queue. It returns ErrOverloaded if the queue is
+// full.
 func (g *groupCommit) push(p *pending) error {
 	if err := g.log.opt.Admission.Enqueue(p.size); err != nil {
 		return err
@@ -86,7 +88,7 @@ func (g *groupCommit) push(p *pending) error {
 	return nil
 }
 
-// pop takes the oldest event if it holds no more than room bytes.
+// pop takes the oldest event if its size is at most room bytes.
 func (g *groupCommit) pop(room int64) *pending {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -112,15 +114,15 @@ func (g *groupCommit) run() {
 	for {
 		select {
 		case <-g.ready:
-			for p := g.pop(anySize); p != nil; p = g.pop(anySize) {
+			for p := g.pop(noLimit); p != nil; p = g.pop(noLimit) {
 				g.commit(b, p)
 				l.reopenIfClosed()
 			}
-		case <-l.trouble:
+		case <-l.storeClosed:
 			l.reopenIfClosed()
 		case <-l.stop:
-			// Nothing comes any more: Close took the lock.
-			for p := g.pop(anySize); p != nil; p = g.pop(anySize) {
+			// The queue stays empty, because Close has taken the lock.
+			for p := g.pop(noLimit); p != nil; p = g.pop(noLimit) {
 				g.commit(b, p)
 			}
 			return
@@ -128,36 +130,35 @@ func (g *groupCommit) run() {
 	}
 }
 
-// refuse answers all that wait.
+// refuse answers all queued events with err.
 func (g *groupCommit) refuse(err error) {
-	for p := g.pop(anySize); p != nil; p = g.pop(anySize) {
+	for p := g.pop(noLimit); p != nil; p = g.pop(noLimit) {
 		p.done <- outcome{err: err}
 	}
 }
 
-// gather lets those that are on their way join the batch that begins with first.
-// A sync costs the same for one event as for a hundred, and on a fast disk it is
-// done before much has come in: committing at once would spend most of the CPU
-// on syncing, exactly when there is none to spare.
+// waitForSiblings lets events that are about to be appended join the batch that
+// begins with first. A sync costs the same for one event as for a hundred. On a
+// fast disk it ends before many events have arrived, and committing at once
+// would spend most of the CPU on syncs.
 //
-// It first yields while that brings more: goroutines that are about to append
-// need only be let run, and where there are none this takes no time. Then it
-// waits for as many as were answered or queued when the last commit ended. These
-// are the senders that are known to be at it, and when all of them are back
-// there is nobody to wait for. A sender alone is never made to wait, nor are a
-// few. PostgreSQL's commit_delay with commit_siblings is the same bargain.
-func (g *groupCommit) gather(b *batch, first *pending) {
-	for n := -1; n != g.len() && g.len() < gatherEnough; {
+// It first yields as long as that brings events: goroutines that are about to
+// append need only be scheduled. Then it waits for as many events as were
+// answered or queued when the last commit ended, because those senders are
+// known to be active. A single sender never waits, and neither do a few.
+// PostgreSQL's commit_delay and commit_siblings work the same way.
+func (g *groupCommit) waitForSiblings(b *batch, first *pending) {
+	for n := -1; n != g.len() && g.len() < maxSiblings; {
 		n = g.len()
 		runtime.Gosched()
 	}
-	awaited := min(b.expected, gatherEnough) - 1 // first has left the queue
-	if b.expected < gatherMin || first.since.Sub(b.ended) > gatherTime || g.len() >= awaited ||
+	awaited := min(b.expected, maxSiblings) - 1 // Without first, which has left the queue.
+	if b.expected < commitSiblings || first.since.Sub(b.ended) > commitDelay || g.len() >= awaited ||
 		g.bytes.Load() >= batchBytes {
 		return
 	}
 	select {
-	case <-g.arrived: // of an earlier batch
+	case <-g.arrived: // A signal of an earlier batch.
 	default:
 	}
 	g.awaited.Store(int64(awaited))
@@ -165,7 +166,7 @@ func (g *groupCommit) gather(b *batch, first *pending) {
 	if g.len() >= awaited {
 		return
 	}
-	b.timer.Reset(gatherTime)
+	b.timer.Reset(commitDelay)
 	defer b.timer.Stop()
 	select {
 	case <-g.arrived:
@@ -174,15 +175,16 @@ func (g *groupCommit) gather(b *batch, first *pending) {
 	}
 }
 
-// commit gathers a batch that begins with first and makes it durable.
+// commit completes a batch that begins with first and makes it durable.
 func (g *groupCommit) commit(b *batch, first *pending) {
 	l := g.log
 	b.reset()
-	g.gather(b, first)
+	g.waitForSiblings(b, first)
 	store := l.store.Load()
 	for p := first; p != nil; {
-		if p.event.BodyRef != "" && p.store != store {
-			// The store was opened anew since, and has swept what no record names.
+		if p.event.BodyRef != "" && p.handle != store {
+			// The store was reopened since. The open deleted bodies that no record
+			// refers to.
 			p.done <- outcome{err: ErrUnavailable}
 		} else {
 			b.add(p)
@@ -205,7 +207,8 @@ func (g *groupCommit) commit(b *batch, first *pending) {
 		b.fail(ErrUnavailable)
 		return
 	}
-	// The log's own end is no reason to drop what was taken: no ctx of it here.
+	// Accepted events are committed even if the log is closing, so ctx is not
+	// used here.
 	l.feed.committing.Store(true)
 	c, err := store.CommitBatch(context.Background(), b.events)
 	switch {
@@ -227,9 +230,9 @@ func (g *groupCommit) commit(b *batch, first *pending) {
 		return
 	}
 	failpoint.Hit("log.committed")
-	written := b.settle(c.Outcomes)
+	written := b.resolve(c.Outcomes)
 	for _, e := range written {
-		e.Body = nil // whoever wants it reads it from the store
+		e.Body = nil // Readers read the body from the store.
 	}
 	l.feed.committed(store, c.Before, written)
 	for _, e := range written {
@@ -243,7 +246,7 @@ func (g *groupCommit) commit(b *batch, first *pending) {
 	b.ended, b.expected = time.Now(), len(b.all)+g.len()
 }
 
-// signal leaves a token that says that something has changed, if there is none.
+// signal sends a token to ch unless one is waiting already.
 func signal(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:
@@ -251,9 +254,9 @@ func signal(ch chan struct{}) {
 	}
 }
 
-// held is what an event holds in memory: its body, unless it was put aside, and
-// those of its strings that can be long.
-func held(e *event.Event) int64 {
+// memorySize returns the size of an event in memory: its body, unless that was
+// put aside, and those strings that can be long.
+func memorySize(e *event.Event) int64 {
 	n := len(e.Body) + len(e.ErrorMessage) + len(e.WorkflowID) + len(e.AgentID) + len(e.Type) + len(e.CorrelationID)
 	for _, a := range e.Details.AffectedAgents {
 		n += len(a)

@@ -2,28 +2,28 @@ package eventlog
 
 import "github.com/osa-edge/osa-gateway/storage"
 
-// Health is what is wrong with a log that goes on nevertheless.
+// Health lists the problems of a log that is still working.
 type Health struct {
 	storage.Health
-	// Reopening: the store has closed itself after a failed write, and is not open
-	// again yet.
+	// Reopening means that the store closed itself after a failed write and is
+	// not open again yet.
 	Reopening bool
 	// SetAside is how many events could not be projected since the start.
 	SetAside int
 }
 
-// Health tells what is wrong with the log.
+// Health returns the log's problems.
 func (l *Log) Health() Health {
-	h := Health{SetAside: int(l.aside.Load())}
+	h := Health{SetAside: int(l.setAside.Load())}
 	store := l.store.Load()
 	if store == nil {
 		h.Reopening = true
 		return h
 	}
 	h.Health = store.Health()
-	_ = store.Writable() // which is checked
-	h.Reopening = store.closed.Load()
-	for _, f := range l.followers {
+	_ = store.Writable() // This makes the handle notice a closed store.
+	h.Reopening = store.reportedClosed.Load()
+	for _, f := range l.appliers {
 		if p := f.progress(); p != nil {
 			h.Rebuilding = append(h.Rebuilding, *p)
 		}

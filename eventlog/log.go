@@ -1,10 +1,10 @@
-// Package eventlog is the log of events above any storage engine: one committer
-// that batches and makes durable, a feed that brings what it and other processes
-// commit to those who follow, projections that are derived behind it, and
-// retention. It knows nothing of Caddy.
+// Package eventlog is the log of events above any storage engine. It batches
+// events and makes them durable, delivers commits of this and other processes
+// to readers, applies events to projections, and enforces retention. It knows
+// nothing of Caddy, of HTTP or of how an engine stores events.
 //
-// The log is the truth. Nothing is acknowledged before it is synced, and
-// everything derived can be lost and made again from it.
+// The log is the source of truth. No event is acknowledged before it is synced.
+// Everything derived can be lost and rebuilt from the log.
 package eventlog
 
 import (
@@ -21,53 +21,57 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// Errors of Append and of readers. Each of them means: not now, try again.
+// Errors of Append and of readers. All of them are temporary: the caller should
+// try again.
 var (
-	// ErrOverloaded: the queue is full; nothing was written.
+	// ErrOverloaded means that the queue is full. Nothing was written.
 	ErrOverloaded = admission.ErrOverloaded
-	// ErrUnavailable: the store is being reopened; nothing was written.
+	// ErrUnavailable means that the store is being reopened. Nothing was written.
 	ErrUnavailable = errors.New("event log is not available")
-	// ErrOutcomeUnknown: the commit failed and the event may or may not be in
-	// the log. Sending it again is safe.
+	// ErrOutcomeUnknown means that the commit failed and the event may or may not
+	// be in the log. Sending it again is safe.
 	ErrOutcomeUnknown = errors.New("commit failed, outcome unknown")
-	// ErrClosed: the log was closed.
+	// ErrClosed means that the log was closed.
 	ErrClosed = errors.New("event log is closed")
 )
 
 // Options of a log. Open is required.
 type Options struct {
-	// Open opens the engine. It is called again after the store was closed because
-	// a write failed: poisoned says so.
+	// Open opens the engine. It is called again after the store was closed
+	// because of a failed write; poisoned is true then.
 	Open func(poisoned bool) (storage.Store, error)
-	// Settings may be changed later.
+	// Settings can be changed later.
 	Settings
-	// Projections are kept beside those of the log itself.
+	// Projections are maintained in addition to those of the log itself.
 	Projections []Projection
-	// Admission decides what is taken; default is one of the log's own.
+	// Admission limits what is accepted. The default is a controller of the log's
+	// own.
 	Admission *admission.Controller
 	Logger    *zap.Logger
 	Observer  Observer
 }
 
-// Observer hears what the log does, for metrics. Its methods must not block.
+// Observer is told what the log does, for metrics. Its methods must not block.
 type Observer interface {
-	// Committed: a batch of n events is durable. wait is how long its oldest
-	// event had queued, commit what the engine took with its sync, queued how
-	// many events were waiting behind it.
+	// Committed is called when a batch of n events is durable. wait is how long
+	// its oldest event was queued, commit how long the engine took including its
+	// sync, queued how many events were waiting behind it.
 	Committed(n, duplicates int, wait, commit time.Duration, queued int)
-	// Duplicate: an event was in the log before it came to a batch.
+	// Duplicate is called when an event was found in the log before it joined a
+	// batch.
 	Duplicate()
-	// Projected: the projector took n events; lag is how many it is behind.
+	// Projected is called when the projector has applied n events. lag is how
+	// many events it is behind.
 	Projected(n int, took time.Duration, lag uint64)
-	// Pruned: retention forgot n events.
+	// Pruned is called when retention has removed n events.
 	Pruned(n int)
-	// Refused: an append was refused or failed with err.
+	// Refused is called when an append was refused or failed with err.
 	Refused(err error)
-	// Mismatched: an event came again with another body.
+	// Mismatched is called when an event came again with another body.
 	Mismatched()
-	// SetAside: an event could not be projected and was left out.
+	// SetAside is called when an event could not be projected and was left out.
 	SetAside()
-	// Reopened: the store was opened anew after a failed write.
+	// Reopened is called when the store was reopened after a failed write.
 	Reopened()
 }
 
@@ -76,29 +80,30 @@ type Log struct {
 	opt      Options
 	log      *zap.Logger
 	settings atomic.Pointer[Settings]
-	store    atomic.Pointer[guarded] // nil while it is being reopened
+	store    atomic.Pointer[storeHandle] // nil while the store is being reopened.
 	commits  *groupCommit
 	feed     feed
 	clock    *retentionClock
-	floor    atomic.Uint64 // the first sequence number that is kept, as last seen
+	floor    atomic.Uint64 // The first sequence number that is kept, as last seen.
 
-	followers []*follower
-	workflows *follower
-	kick      chan struct{} // somebody waits for the projector
-	stalled   atomic.Bool   // the projector has no disk space to write with
-	aside     atomic.Int64  // events that could not be projected
-	damage    damage
-	trouble   chan struct{} // the store has closed itself
+	appliers    []*applier
+	workflows   *applier
+	projectNow  chan struct{} // Signals the projector that a reader is waiting.
+	noSpace     atomic.Bool   // The projector has no disk space.
+	setAside    atomic.Int64  // Events that could not be projected.
+	damage      damage
+	storeClosed chan struct{} // Signals that the store has closed itself.
 
-	closing  sync.RWMutex // held for reading while enqueuing
+	closing  sync.RWMutex // Held for reading while an event is queued.
 	closed   bool
 	stop     chan struct{}
-	stopped  context.Context // ends with stop
+	stopped  context.Context // Ends with stop.
 	cancel   context.CancelFunc
 	finished sync.WaitGroup
 }
 
-// Open opens the engine and starts what writes, follows and maintains the log.
+// Open opens the engine and starts the goroutines that commit, follow, project
+// and prune.
 func Open(opt Options) (*Log, error) {
 	settings, err := opt.withDefaults()
 	if err != nil {
@@ -112,22 +117,22 @@ func Open(opt Options) (*Log, error) {
 	}
 	l := &Log{
 		opt: opt, log: opt.Logger,
-		clock:   newRetentionClock(),
-		kick:    make(chan struct{}, 1),
-		trouble: make(chan struct{}, 1),
-		stop:    make(chan struct{}),
+		clock:       newRetentionClock(),
+		projectNow:  make(chan struct{}, 1),
+		storeClosed: make(chan struct{}, 1),
+		stop:        make(chan struct{}),
 	}
 	if l.opt.Admission == nil {
 		l.opt.Admission = admission.NewController()
 	}
 	l.commits = newGroupCommit(l)
-	l.put(settings)
+	l.applySettings(settings)
 	l.feed.store, l.feed.log, l.feed.scan = &l.store, l.log, l.scan
 	l.stopped, l.cancel = context.WithCancel(context.Background())
-	l.workflows = newFollower(l, workflows{})
-	l.followers = []*follower{l.workflows}
+	l.workflows = newApplier(l, workflows{})
+	l.appliers = []*applier{l.workflows}
 	for _, p := range opt.Projections {
-		l.followers = append(l.followers, newFollower(l, p))
+		l.appliers = append(l.appliers, newApplier(l, p))
 	}
 	if err := l.openStore(false); err != nil {
 		l.cancel()
@@ -137,8 +142,8 @@ func Open(opt Options) (*Log, error) {
 		l.cancel()
 		return nil, errors.Join(err, l.store.Load().Close())
 	}
-	// What was left behind is known before anybody asks.
-	for _, f := range l.followers {
+	// Attach now, so that a rebuild is known before the first reader asks.
+	for _, f := range l.appliers {
 		if err := f.attach(l.store.Load()); err != nil {
 			l.log.Error("opening a projection", zap.String("projection", f.id.Name), zap.Error(err))
 		}
@@ -151,8 +156,8 @@ func Open(opt Options) (*Log, error) {
 	return l, nil
 }
 
-// Close stops taking events, commits what was taken and closes the engine. It does
-// not wait for what is derived. It may be called more than once.
+// Close stops accepting events, commits the accepted ones and closes the
+// engine. It does not wait for projections. It may be called more than once.
 func (l *Log) Close() error {
 	l.closing.Lock()
 	already := l.closed
@@ -164,7 +169,7 @@ func (l *Log) Close() error {
 	}
 	l.finished.Wait()
 	l.feed.head.close()
-	for _, f := range l.followers {
+	for _, f := range l.appliers {
 		f.cursor.close()
 	}
 	if already {
@@ -177,11 +182,11 @@ func (l *Log) Close() error {
 	return nil
 }
 
-// Head is the sequence number of the last committed event.
+// Head returns the sequence number of the last committed event.
 func (l *Log) Head() uint64 { return l.feed.head.load() }
 
-// Bounds tell which part of the sequence the log holds: First is Head()+1 when it
-// holds nothing.
+// Bounds returns the range of sequence numbers that the log holds. First is
+// Head()+1 if it holds none.
 func (l *Log) Bounds(ctx context.Context) (storage.Bounds, error) {
 	store, err := l.Store()
 	if err != nil {
@@ -191,14 +196,14 @@ func (l *Log) Bounds(ctx context.Context) (storage.Bounds, error) {
 	return b, unavailable(err)
 }
 
-// Wait returns the head as soon as it is beyond after.
+// Wait returns the head as soon as it is greater than after.
 func (l *Log) Wait(ctx context.Context, after uint64) (uint64, error) {
 	return l.feed.head.wait(ctx, after)
 }
 
-// Read returns up to limit events after the given one, ascending, without
-// bodies. An empty result means that there is nothing beyond it. What is damaged
-// is left out: Health tells of it.
+// Read returns up to limit events after the given one, in ascending order and
+// without bodies. An empty result means that there are none. Damaged events are
+// left out; Health reports them.
 func (l *Log) Read(ctx context.Context, after uint64, limit int) ([]*event.Event, error) {
 	if events, ok := l.feed.tail.read(after, limit); ok {
 		return events, nil
@@ -222,7 +227,7 @@ func (l *Log) Read(ctx context.Context, after uint64, limit int) ([]*event.Event
 	return events, nil
 }
 
-// Get reads one event with its body, or storage.ErrNotFound.
+// Get returns one event with its body, or storage.ErrNotFound.
 func (l *Log) Get(ctx context.Context, seq uint64) (*event.Event, error) {
 	store, err := l.Store()
 	if err != nil {
@@ -232,7 +237,7 @@ func (l *Log) Get(ctx context.Context, seq uint64) (*event.Event, error) {
 	return e, unavailable(err)
 }
 
-// Query lists events, all that were committed before the call.
+// Query lists events. It finds everything that was committed before the call.
 func (l *Log) Query(ctx context.Context, q storage.Query) (storage.Page, error) {
 	store, err := l.Store()
 	if err != nil {
@@ -242,9 +247,10 @@ func (l *Log) Query(ctx context.Context, q storage.Query) (storage.Page, error) 
 	return page, unavailable(err)
 }
 
-// WaitProjected returns once every projection has passed seq, or a RebuildError.
+// WaitProjected returns once every projection has applied seq, or returns a
+// RebuildError.
 func (l *Log) WaitProjected(ctx context.Context, seq uint64) error {
-	for _, f := range l.followers {
+	for _, f := range l.appliers {
 		if err := f.wait(ctx, seq); err != nil {
 			return err
 		}

@@ -139,11 +139,11 @@ func TestFullQueueRefuses(t *testing.T) {
 		t.Fatalf("a full queue gave %v", err)
 	}
 	var a admission.Admission
-	if err := log.Admit(t.Context(), &a, 1); !errors.Is(err, eventlog.ErrOverloaded) {
+	if err := log.AcquireSlot(t.Context(), &a, 1); !errors.Is(err, eventlog.ErrOverloaded) {
 		t.Errorf("with a full queue, Admit gave %v", err)
 	}
-	if err := log.Refuses(); !errors.Is(err, eventlog.ErrOverloaded) {
-		t.Errorf("with a full queue, Refuses gave %v", err)
+	if err := log.Writable(); !errors.Is(err, eventlog.ErrOverloaded) {
+		t.Errorf("with a full queue, Writable gave %v", err)
 	}
 	close(store.gate)
 	for range 2 {
@@ -154,7 +154,7 @@ func TestFullQueueRefuses(t *testing.T) {
 	if log.Head() != 2 {
 		t.Fatalf("head %d, want 2", log.Head())
 	}
-	if err := log.Admit(t.Context(), &a, 1); err != nil {
+	if err := log.AcquireSlot(t.Context(), &a, 1); err != nil {
 		t.Errorf("with an empty queue, Admit gave %v", err)
 	}
 	a.Release()

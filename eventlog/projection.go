@@ -11,57 +11,57 @@ import (
 )
 
 // Projection derives records from the log. Its methods are called by one
-// goroutine at a time, and what it derives follows from the events alone, so that
-// it can be made again.
+// goroutine at a time. The records must depend on the events only, so that they
+// can be rebuilt.
 type Projection interface {
-	// Name names the table of its records.
+	// Name returns the name of the table of its records.
 	Name() string
-	// Version rises when the same events make other records: what an earlier
-	// version left is dropped and made anew, in the background.
+	// Version must be increased when the same events produce other records. The
+	// records of an earlier version are dropped and rebuilt in the background.
 	Version() int
-	// NewValue is the value of a record that does not exist yet.
+	// NewValue returns the value of a record that does not exist yet.
 	NewValue() Value
-	// Fold takes the event into account in the records that it concerns. An event
-	// for which it returns an error is set aside.
+	// Fold applies the event to the records that it concerns. An event for which
+	// it returns an error is set aside.
 	Fold(r *Records, e *event.Event) error
 }
 
-// Value is a record, decoded.
+// Value is a decoded record.
 type Value interface {
-	// AppendRecord appends the encoded record, less than MaxRecord in all.
+	// AppendRecord appends the encoded record. It may be MaxRecord bytes long.
 	AppendRecord(dst []byte) ([]byte, error)
-	// ReadRecord reads what AppendRecord wrote.
+	// ReadRecord decodes what AppendRecord wrote.
 	ReadRecord(b []byte) error
 }
 
-// seqSize is the size of what every record begins with: the sequence number
-// through which it is folded.
+// seqSize is the size of a record's prefix: the sequence number of the last
+// event that was folded into it.
 const seqSize = 8
 
 // MaxRecord is the largest encoded value of a record.
 const MaxRecord = storage.MaxValue - seqSize
 
-// What a step may touch, and what stays decoded between steps, in bytes of encoded
-// records.
+// Limits in bytes of encoded records: stepBytes for the records of one step,
+// cacheBytes for decoded records that are kept between steps.
 const (
-	stepBytes   = 4 << 20
-	recentBytes = 4 << 20
-	// recordBytes is what a record counts for beside its bytes.
-	recordBytes = 512
+	stepBytes  = 4 << 20
+	cacheBytes = 4 << 20
+	// recordOverhead is added to the size of each record.
+	recordOverhead = 512
 )
 
 // Records are the records of a projection while events are folded into them.
 type Records struct {
-	ctx     context.Context
-	store   storage.Store
-	p       storage.Projection
-	fresh   func() Value
-	floor   uint64 // records through which nothing is kept do not exist
-	event   *event.Event
-	touched map[string]*record
-	recent  map[string]*record
-	step    int64 // bytes touched
-	kept    int64 // bytes in recent
+	ctx       context.Context
+	store     storage.Store
+	p         storage.Projection
+	newValue  func() Value
+	floor     uint64 // Records without an event from here on do not exist.
+	event     *event.Event
+	touched   map[string]*record
+	cache     map[string]*record
+	stepSize  int64 // Bytes of touched records.
+	cacheSize int64 // Bytes of cached records.
 }
 
 type record struct {
@@ -70,41 +70,41 @@ type record struct {
 	size    int64
 }
 
-// storeError is an error of the store and says nothing of the event.
-type storeError struct{ error }
+// storageError is an error of the store, which no event caused.
+type storageError struct{ error }
 
-func (e storeError) Unwrap() error { return e.error }
+func (e storageError) Unwrap() error { return e.error }
 
-// errUnreadable: a record cannot be decoded.
+// errUnreadable means that a record cannot be decoded.
 var errUnreadable = errors.New("unreadable record")
 
-// For returns the value of a record for Fold to change; nil if the event is in it
-// already.
+// For returns the value of a record for Fold to change. It returns nil if the
+// event was folded into the record before.
 func (r *Records) For(key string) (Value, error) {
 	rec, ok := r.touched[key]
 	if !ok {
-		if rec, ok = r.recent[key]; !ok {
+		if rec, ok = r.cache[key]; !ok {
 			var err error
 			if rec, err = r.load(key); err != nil {
 				return nil, err
 			}
 		} else {
-			r.kept -= rec.size
-			delete(r.recent, key)
+			r.cacheSize -= rec.size
+			delete(r.cache, key)
 		}
 		if rec.through < r.floor {
-			rec = &record{value: r.fresh(), size: recordBytes} // nothing of it is kept
+			rec = &record{value: r.newValue(), size: recordOverhead} // nothing of it is kept
 		}
 		r.touched[key] = rec
-		r.step += rec.size
+		r.stepSize += rec.size
 	}
 	if r.event.Seq <= rec.through {
 		return nil, nil
 	}
 	rec.through = r.event.Seq
-	grown := held(r.event)
+	grown := memorySize(r.event)
 	rec.size += grown
-	r.step += grown
+	r.stepSize += grown
 	return rec.value, nil
 }
 
@@ -113,14 +113,14 @@ func (r *Records) load(key string) (*record, error) {
 		return nil, fmt.Errorf("key of %d bytes: %w", len(key), storage.ErrTooLarge)
 	}
 	raw, _, err := r.store.GetRecord(r.ctx, r.p, key)
-	rec := &record{value: r.fresh(), size: int64(len(raw)) + recordBytes}
+	rec := &record{value: r.newValue(), size: int64(len(raw)) + recordOverhead}
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 	case err != nil:
-		return nil, storeError{err}
+		return nil, storageError{err}
 	default:
 		if rec.through, err = decodeRecord(raw, rec.value); err != nil {
-			return nil, storeError{err}
+			return nil, storageError{err}
 		}
 	}
 	return rec, nil
@@ -142,8 +142,8 @@ func (r *Records) fold(p Projection, e *event.Event) error {
 	return p.Fold(r, e)
 }
 
-// encoded are the records that were touched.
-func (r *Records) encoded() ([]storage.Record, error) {
+// encode returns the touched records in encoded form.
+func (r *Records) encode() ([]storage.Record, error) {
 	records := make([]storage.Record, 0, len(r.touched))
 	for key, rec := range r.touched {
 		raw, err := rec.value.AppendRecord(binary.BigEndian.AppendUint64(nil, rec.through))
@@ -153,37 +153,38 @@ func (r *Records) encoded() ([]storage.Record, error) {
 		if len(raw) > storage.MaxValue {
 			return nil, fmt.Errorf("record of %d bytes: %w", len(raw), storage.ErrTooLarge)
 		}
-		rec.size = int64(len(raw)) + recordBytes
+		rec.size = int64(len(raw)) + recordOverhead
 		records = append(records, storage.Record{Key: key, Value: raw})
 	}
 	return records, nil
 }
 
-// keep ends a step that was written.
-func (r *Records) keep() {
+// commit ends a step that was written.
+func (r *Records) commit() {
 	for key, rec := range r.touched {
-		if r.kept > recentBytes {
-			clear(r.recent)
-			r.kept = 0
+		if r.cacheSize > cacheBytes {
+			clear(r.cache)
+			r.cacheSize = 0
 		}
-		r.recent[key] = rec
-		r.kept += rec.size
+		r.cache[key] = rec
+		r.cacheSize += rec.size
 	}
 	clear(r.touched)
-	r.step = 0
+	r.stepSize = 0
 }
 
 // forget drops a record that was deleted.
 func (r *Records) forget(key string) {
-	if rec := r.recent[key]; rec != nil {
-		r.kept -= rec.size
-		delete(r.recent, key)
+	if rec := r.cache[key]; rec != nil {
+		r.cacheSize -= rec.size
+		delete(r.cache, key)
 	}
 }
 
-// drop forgets everything: a step failed, or others wrote; the store is the truth.
-func (r *Records) drop() {
-	clear(r.recent)
+// reset drops all records, because a step failed or another process has
+// written. They are read again from the store.
+func (r *Records) reset() {
+	clear(r.cache)
 	clear(r.touched)
-	r.step, r.kept = 0, 0
+	r.stepSize, r.cacheSize = 0, 0
 }

@@ -9,36 +9,36 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// The projector takes what has come since, up to projectMax events at once. A
-// step costs by the number of different records it touches, so that many events
-// at once are far cheaper than each on its own: unless somebody waits, it lets
-// them gather for projectDelay.
+// The projector applies up to projectMax events in one step. The cost of a step
+// depends on how many different records it touches, so many events in one step
+// are far cheaper than one at a time. Unless a reader waits, the projector lets
+// events accumulate for projectDelay.
 const (
 	projectMax   = 1024
 	projectDelay = 100 * time.Millisecond
 )
 
-// projectRetry paces a projector whose store refuses (it is being reopened, or
-// its disk is full).
+// projectRetry is the delay after the store refused a step because it is being
+// reopened or its disk is full.
 const projectRetry = 200 * time.Millisecond
 
-// projectLoop keeps every projection up to date, one after the other: what is
-// being rebuilt holds the others up for one step of its own.
+// projectLoop keeps all projections up to date, one after the other. A rebuild
+// delays the others by one step at most.
 func (l *Log) projectLoop() {
 	defer l.finished.Done()
 	for l.awaitWork() {
 		err := l.projectAll()
 		switch {
 		case err == nil:
-			l.stalled.Store(false)
+			l.noSpace.Store(false)
 			continue
 		case l.stopped.Err() != nil:
 			return
-		case l.stall(err), errors.Is(err, ErrUnavailable), errors.Is(err, storage.ErrClosed):
+		case l.noteNoSpace(err), errors.Is(err, ErrUnavailable), errors.Is(err, storage.ErrClosed):
 		default:
 			l.log.Error("projecting", zap.Error(err))
 		}
-		if !l.pause(projectRetry) {
+		if !l.sleep(projectRetry) {
 			return
 		}
 	}
@@ -49,44 +49,45 @@ func (l *Log) projectAll() error {
 	if store == nil {
 		return ErrUnavailable
 	}
-	for _, f := range l.followers {
-		if _, err := f.step(store); err != nil {
+	for _, f := range l.appliers {
+		if _, err := f.applyStep(store); err != nil {
 			return err
 		}
-		if err := f.sweep.step(f, store); err != nil {
+		if err := f.vacuum.step(f, store); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// stall tells readers not to wait for a projector that has no space to write
-// with, and tells whether that is what err says. It says so in the log once.
-func (l *Log) stall(err error) bool {
+// noteNoSpace reports whether err means that the projector has no disk space.
+// Readers do not wait for the projector then. The first time it writes to the
+// log.
+func (l *Log) noteNoSpace(err error) bool {
 	if !errors.Is(err, storage.ErrNoSpace) {
 		return false
 	}
-	if !l.stalled.Swap(true) {
+	if !l.noSpace.Swap(true) {
 		l.log.Warn("projections stand still until there is disk space", zap.Error(err))
 	}
-	for _, f := range l.followers {
-		f.cursor.nudge()
+	for _, f := range l.appliers {
+		f.cursor.notify()
 	}
 	return true
 }
 
-// outOfSpace tells whether the projector has no space to write with now. Once
-// there is space again readers wait for it, though it has not tried again yet.
+// outOfSpace reports whether the projector has no disk space. As soon as there
+// is space again readers wait for the projector, even before its next try.
 func (l *Log) outOfSpace() bool {
-	if !l.stalled.Load() {
+	if !l.noSpace.Load() {
 		return false
 	}
 	store, err := l.Store()
 	return err != nil || store.Writable() != nil
 }
 
-// awaitWork returns once there is something to project and it has gathered, or
-// somebody waits for it; false if the log is closing.
+// awaitWork returns when there are events to project and they have accumulated
+// for projectDelay, or a reader waits. It returns false if the log is closing.
 func (l *Log) awaitWork() bool {
 	changed, err := l.feed.head.changed()
 	if err != nil {
@@ -107,32 +108,32 @@ func (l *Log) awaitWork() bool {
 		defer t.Stop()
 		delay, changed = t.C, nil
 	case sweeping:
-		t := time.NewTimer(sweepPause)
+		t := time.NewTimer(vacuumPause)
 		defer t.Stop()
 		delay = t.C
 	}
 	select {
 	case <-changed:
-		return l.awaitWork() // let them gather
+		return l.awaitWork() // Let events accumulate.
 	case <-delay:
 		return true
-	case <-l.kick:
+	case <-l.projectNow:
 		return true
 	case <-l.stop:
 		return false
 	}
 }
 
-// backlog is how far the projection is behind that is furthest, and whether there
-// are records to delete.
+// backlog returns the lag of the projection that is furthest behind, and
+// whether there are records to delete.
 func (l *Log) backlog() (lag uint64, sweeping bool) {
-	for _, f := range l.followers {
+	for _, f := range l.appliers {
 		behind := f.lag()
-		if f.restart() || (f.more && behind > 0) {
+		if f.needsAttach() || (f.more && behind > 0) {
 			return projectMax, false
 		}
 		lag = max(lag, behind)
-		sweeping = sweeping || f.sweep.due(l.floor.Load())
+		sweeping = sweeping || f.vacuum.due(l.floor.Load())
 	}
 	return lag, sweeping
 }

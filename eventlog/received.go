@@ -9,31 +9,30 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// loadTimeout bounds the one look into the store for a source, and loadRetry is how
-// long one that failed is not tried again.
+// loadTimeout bounds the query for the last event of a source. loadRetry is the
+// delay after a query that failed.
 const (
 	loadTimeout = 5 * time.Second
 	loadRetry   = 5 * time.Second
 )
 
-// received remembers when the last webhook of each source came in, so that asking
-// costs nothing. What was committed before it was asked for the first time is
-// looked up once.
+// received remembers when the last webhook of each source was received, so that
+// asking is cheap. The first request for a source queries the log.
 type received struct {
 	mu      sync.Mutex
 	sources map[string]*lastReceived
 }
 
 type lastReceived struct {
-	seq    uint64
-	at     time.Time
-	loaded bool
-	next   time.Time     // when loading may be tried
-	done   chan struct{} // closed when the last try is over
+	seq     uint64
+	at      time.Time
+	loaded  bool
+	retryAt time.Time     // When the query may be tried again.
+	done    chan struct{} // Closed when the running query has ended.
 }
 
-// see takes events that were committed, of sources that were asked for.
-func (r *received) see(events []*event.Event) {
+// record takes committed events of sources that were asked for.
+func (r *received) record(events []*event.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.sources) == 0 {
@@ -46,8 +45,8 @@ func (r *received) see(events []*event.Event) {
 	}
 }
 
-// skip says that events were committed that see was not told of.
-func (r *received) skip() {
+// recordGap is called when events were committed that record does not get.
+func (r *received) recordGap() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.sources {
@@ -55,15 +54,15 @@ func (r *received) skip() {
 	}
 }
 
-// LastReceived is when the newest webhook of a configured source came in, of
-// whatever workspace; zero if there is none, or none is known yet. The store is
-// asked once for each source, and not again for who asks meanwhile: until it has
-// answered, callers wait for as long as ctx.
+// LastReceived returns when the newest webhook of a configured source was
+// received, in any workspace. It is zero if there is none or none is known yet.
+// The first call for a source queries the log. Concurrent callers wait for that
+// query until ctx ends.
 func (l *Log) LastReceived(ctx context.Context, source string) time.Time {
 	r := &l.feed.received
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := l.loading(source)
+	s := l.sourceState(source)
 	if !s.loaded && s.done != nil {
 		done := s.done
 		r.mu.Unlock()
@@ -74,14 +73,14 @@ func (l *Log) LastReceived(ctx context.Context, source string) time.Time {
 		r.mu.Lock()
 	}
 	if s.seq != 0 && s.seq < l.floor.Load() {
-		return time.Time{} // it is not kept any more
+		return time.Time{} // The event was pruned.
 	}
 	return s.at
 }
 
-// loading is what is known of a source. It has that loaded, if it has to be. The
-// lock is held.
-func (l *Log) loading(source string) *lastReceived {
+// sourceState returns the state of a source and starts the query if it is
+// needed. The caller holds the lock.
+func (l *Log) sourceState(source string) *lastReceived {
 	r, now := &l.feed.received, time.Now()
 	s := r.sources[source]
 	if s == nil {
@@ -91,8 +90,8 @@ func (l *Log) loading(source string) *lastReceived {
 		s = new(lastReceived)
 		r.sources[source] = s
 	}
-	if !s.loaded && !now.Before(s.next) && l.begin() {
-		s.next = now.Add(loadTimeout + loadRetry)
+	if !s.loaded && !now.Before(s.retryAt) && l.startWork() {
+		s.retryAt = now.Add(loadTimeout + loadRetry)
 		done := make(chan struct{})
 		s.done = done
 		go func() {
@@ -104,8 +103,9 @@ func (l *Log) loading(source string) *lastReceived {
 	return s
 }
 
-// begin counts a goroutine among those that Close waits for; false if it is late.
-func (l *Log) begin() bool {
+// startWork registers a goroutine that Close waits for. It returns false if the
+// log is closing.
+func (l *Log) startWork() bool {
 	l.closing.RLock()
 	defer l.closing.RUnlock()
 	if l.closed {
@@ -125,9 +125,9 @@ func (l *Log) loadReceived(source string, s *lastReceived) {
 			return
 		}
 		if len(page.Events) > 0 {
-			l.feed.received.see(page.Events)
+			l.feed.received.record(page.Events)
 		} else if page.Next != 0 {
-			q.After = page.Next // the engine ended the page early
+			q.After = page.Next // The engine ended the page early.
 			continue
 		}
 		break

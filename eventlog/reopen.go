@@ -9,23 +9,23 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// reopenBackoff bounds how often a store that does not open is tried.
+// reopenBackoff is the delay between two attempts to open a store.
 const (
 	reopenBackoffMin = 100 * time.Millisecond
 	reopenBackoffMax = 5 * time.Second
 )
 
-// Store is the engine, for documents, backup and usage; ErrUnavailable while it
-// is being reopened.
+// Store returns the engine, for documents, backups and usage. It returns
+// ErrUnavailable while the store is being reopened.
 func (l *Log) Store() (storage.Store, error) {
 	if store := l.store.Load(); store != nil {
 		return store, nil
 	}
-	return nil, l.away()
+	return nil, l.unavailableReason()
 }
 
-// away is why there is no store.
-func (l *Log) away() error {
+// unavailableReason returns why there is no store.
+func (l *Log) unavailableReason() error {
 	l.closing.RLock()
 	defer l.closing.RUnlock()
 	if l.closed {
@@ -34,7 +34,7 @@ func (l *Log) away() error {
 	return ErrUnavailable
 }
 
-// openStore opens the engine and takes over where it stands.
+// openStore opens the engine and continues at its end.
 func (l *Log) openStore(poisoned bool) error {
 	store, err := l.opt.Open(poisoned)
 	if err != nil {
@@ -45,22 +45,22 @@ func (l *Log) openStore(poisoned bool) error {
 		return errors.Join(err, store.Close())
 	}
 	l.floor.Store(bounds.First)
-	l.feed.open(&guarded{Store: store, trouble: l.trouble}, bounds)
+	l.feed.open(&storeHandle{Store: store, storeClosed: l.storeClosed}, bounds)
 	return nil
 }
 
-// reopenIfClosed opens a store anew that has closed itself, whoever noticed.
+// reopenIfClosed reopens a store that has closed itself.
 func (l *Log) reopenIfClosed() {
 	store := l.store.Load()
-	if store == nil || !store.closed.Load() {
+	if store == nil || !store.reportedClosed.Load() {
 		return
 	}
 	l.log.Error("the store has closed itself after a failed write, reopening it")
 	l.reopen()
 }
 
-// reopen closes a store whose state is not known and opens it again. What waits
-// meanwhile is refused: a sender's retry finds whatever was written.
+// reopen closes a store whose state is unknown and opens it again. Queued
+// events are refused; a retry by their sender finds what was written.
 func (l *Log) reopen() {
 	acknowledged := l.Head()
 	store := l.store.Swap(nil)
@@ -85,7 +85,7 @@ func (l *Log) reopen() {
 		backoff = min(2*backoff, reopenBackoffMax)
 	}
 	l.opt.Observer.Reopened()
-	signal(l.kick)
+	signal(l.projectNow)
 	if last := l.Head(); last < acknowledged {
 		l.log.Error("the reopened store lacks acknowledged events", zap.Uint64("acknowledged", acknowledged), zap.Uint64("last", last))
 	} else {
@@ -93,8 +93,8 @@ func (l *Log) reopen() {
 	}
 }
 
-// unavailable turns the engine's closed error, which a reader meets while the
-// store is being reopened, into the log's own.
+// unavailable converts the engine's ErrClosed, which a reader gets while the
+// store is being reopened, into ErrUnavailable.
 func unavailable(err error) error {
 	if errors.Is(err, storage.ErrClosed) {
 		return ErrUnavailable

@@ -12,15 +12,15 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// How often retention looks, the confirmed time is written down, and a store is
-// asked whether it has closed itself.
+// Intervals of maintenance: pruning, saving the confirmed time, and checking
+// whether the store has closed itself.
 const (
 	pruneInterval = time.Minute
 	clockInterval = time.Hour
 	watchInterval = time.Second
 )
 
-// Where the confirmed time stands.
+// The document that holds the confirmed time.
 const (
 	logCollection = "log"
 	clockKey      = "retention_clock"
@@ -30,19 +30,19 @@ type clockDocument struct {
 	Confirmed time.Time `json:"confirmed"`
 }
 
-// maintainLoop keeps the floor where retention wants it, and an eye on the store.
+// maintainLoop prunes expired events and watches the store.
 func (l *Log) maintainLoop() {
 	defer l.finished.Done()
 	watch, prune, clock := time.NewTicker(watchInterval), time.NewTicker(pruneInterval), time.NewTicker(clockInterval)
 	defer watch.Stop()
 	defer prune.Stop()
 	defer clock.Stop()
-	l.prune() // what expired while the gateway was down
+	l.prune() // Events that expired while the process was down.
 	for {
 		select {
 		case <-watch.C:
 			if store := l.store.Load(); store != nil {
-				_ = store.Writable() // which is checked
+				_ = store.Writable() // This makes the handle notice a closed store.
 			}
 		case <-prune.C:
 			l.prune()
@@ -54,9 +54,9 @@ func (l *Log) maintainLoop() {
 	}
 }
 
-// prune forgets what is older than retention, by the confirmed time.
+// prune removes events older than the retention period, by the confirmed time.
 func (l *Log) prune() {
-	now, ok := l.clock.age()
+	now, ok := l.clock.confirmedTime()
 	if !ok {
 		return
 	}
@@ -72,8 +72,8 @@ func (l *Log) prune() {
 	}
 }
 
-// PruneBefore forgets everything up to the last event that was logged before the
-// given time, and returns how many events went. They are gone when it returns.
+// PruneBefore removes all events up to the last one that was logged before the
+// given time, and returns how many they were. They are gone when it returns.
 func (l *Log) PruneBefore(ctx context.Context, before time.Time) (int, error) {
 	store, err := l.Store()
 	if err != nil {
@@ -86,18 +86,18 @@ func (l *Log) PruneBefore(ctx context.Context, before time.Time) (int, error) {
 	if n > 0 {
 		l.opt.Observer.Pruned(n)
 	}
-	bounds, err := store.Bounds(ctx) // others move the floor too
+	bounds, err := store.Bounds(ctx) // Other processes may have moved the floor.
 	if err != nil {
 		return n, unavailable(err)
 	}
 	l.feed.tail.prune(bounds.First)
 	if bounds.First > l.floor.Swap(bounds.First) {
-		signal(l.kick) // there are records to delete
+		signal(l.projectNow) // There are records to delete.
 	}
 	return n, nil
 }
 
-// loadClock goes on from the time that was confirmed before a restart.
+// loadClock restores the time that was confirmed before a restart.
 func (l *Log) loadClock(ctx context.Context) error {
 	store, err := l.Store()
 	if err != nil {
@@ -119,13 +119,12 @@ func (l *Log) loadClock(ctx context.Context) error {
 	return nil
 }
 
-// saveClock writes the confirmed time down, which others on the same store may
-// have done with a later one.
+// saveClock saves the confirmed time, unless another process saved a later one.
 func (l *Log) saveClock(ctx context.Context) {
 	if err := l.loadClock(ctx); err != nil {
-		return // the store is away
+		return // The store is being reopened.
 	}
-	now, ok := l.clock.age()
+	now, ok := l.clock.confirmedTime()
 	if !ok {
 		return
 	}

@@ -15,16 +15,17 @@ const (
 	DefaultQueueBytes  = admission.DefaultQueueBytes
 )
 
-// Settings are what may change while the log is open. Zero values are defaults.
+// Settings can be changed while the log is open. Zero values mean the defaults.
 type Settings struct {
 	// Retention is how long events are kept after they were logged.
 	Retention time.Duration
-	// QueueEvents and QueueBytes bound what waits for a commit, or to be admitted.
+	// QueueEvents and QueueBytes limit the events that wait for a slot or for a
+	// commit.
 	QueueEvents int
 	QueueBytes  int64
 }
 
-// withDefaults fills in what is not set, or says what is wrong.
+// withDefaults sets the defaults and validates the settings.
 func (s Settings) withDefaults() (Settings, error) {
 	if s.Retention == 0 {
 		s.Retention = DefaultRetention
@@ -44,20 +45,21 @@ func (s Settings) withDefaults() (Settings, error) {
 	return s, nil
 }
 
-// Settings are the ones in force.
+// Settings returns the current settings.
 func (l *Log) Settings() Settings { return *l.settings.Load() }
 
-// SetSettings puts others in force, all at once. What waits already stays.
+// SetSettings replaces all settings at once. Events that are already waiting
+// stay.
 func (l *Log) SetSettings(s Settings) error {
 	s, err := s.withDefaults()
 	if err != nil {
 		return err
 	}
-	l.put(s)
+	l.applySettings(s)
 	return nil
 }
 
-func (l *Log) put(s Settings) {
+func (l *Log) applySettings(s Settings) {
 	l.settings.Store(&s)
 	l.opt.Admission.SetQueue(s.QueueEvents, s.QueueBytes)
 }

@@ -45,7 +45,7 @@ func TestSelfClosedStoreIsReopened(t *testing.T) {
 			return err
 		},
 		"a webhook": func(ctx context.Context, l *eventlog.Log, _ storage.Store) error {
-			return l.Admit(ctx, new(admission.Admission), 1)
+			return l.AcquireSlot(ctx, new(admission.Admission), 1)
 		},
 		"a look at it": func(_ context.Context, l *eventlog.Log, s storage.Store) error { return s.Writable() },
 		"a health check": func(_ context.Context, l *eventlog.Log, s storage.Store) error {

@@ -8,78 +8,78 @@ import (
 	"github.com/osa-edge/osa-gateway/event"
 )
 
-// tailEvents and tailBytes bound the recent events that stay in memory for those
-// who follow the log closely: the projector and live streams.
+// Limits of the recent events that are kept in memory for the projector and
+// live streams.
 const (
 	tailEvents = 8192
 	tailBytes  = 16 << 20
-	// eventBytes is what an event takes beside its long strings.
-	eventBytes = 1 << 10
+	// eventOverhead is the size of an event without its long strings.
+	eventOverhead = 1 << 10
 )
 
-// tail holds the newest events, without bodies, so that followers do not go to
-// the engine for what was committed a moment ago.
+// tail holds the newest events, without bodies, so that readers close to the
+// head do not read from the engine.
 type tail struct {
 	mu     sync.RWMutex
 	events []*event.Event // ascending
-	bytes  int64          // that they take
-	before uint64         // every event after this sequence number is among them
-	last   uint64         // it reaches up to here
-	first  uint64         // the log's floor: what is before does not exist
+	bytes  int64          // Their size in memory.
+	after  uint64         // Every event after this sequence number is in events.
+	last   uint64         // The last sequence number that the tail covers.
+	first  uint64         // The floor of the log. Earlier events do not exist.
 }
 
-// reset empties the tail; the log stands at last.
+// reset empties the tail. The end of the log is last.
 func (t *tail) reset(last uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.events, t.bytes, t.before, t.last = nil, 0, last, last
+	t.events, t.bytes, t.after, t.last = nil, 0, last, last
 }
 
-// end is how far the tail reaches.
+// end returns the last sequence number that the tail covers.
 func (t *tail) end() uint64 {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.last
 }
 
-// extend says that there is nothing more up to through.
+// extend records that there are no more events up to through.
 func (t *tail) extend(through uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last = max(t.last, through)
 }
 
-// prune hides what is before first.
+// prune hides events before first.
 func (t *tail) prune(first uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.first = max(t.first, first)
 }
 
-// append takes events that have let go of their bodies.
+// append adds events whose bodies were released.
 func (t *tail) append(events []*event.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, e := range events {
 		t.events = append(t.events, e)
-		t.bytes += held(e) + eventBytes
+		t.bytes += memorySize(e) + eventOverhead
 		t.last = e.Seq
 	}
 	for len(t.events) > tailEvents || t.bytes > tailBytes && len(t.events) > 1 {
 		oldest := t.events[0]
-		t.before = oldest.Seq
-		t.bytes -= held(oldest) + eventBytes
+		t.after = oldest.Seq
+		t.bytes -= memorySize(oldest) + eventOverhead
 		t.events[0] = nil
 		t.events = t.events[1:]
 	}
 }
 
-// read returns up to limit events after the given one; ok is false if the tail
+// read returns up to limit events after the given one. ok is false if the tail
 // does not reach back that far.
 func (t *tail) read(after uint64, limit int) (events []*event.Event, ok bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if after < t.before {
+	if after < t.after {
 		return nil, false
 	}
 	if t.first > 0 {

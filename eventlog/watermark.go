@@ -6,12 +6,12 @@ import (
 	"sync/atomic"
 )
 
-// watermark is a number that rises and that can be waited for.
+// watermark is a number that increases and that callers can wait for.
 type watermark struct {
 	value atomic.Uint64
 
 	mu     sync.Mutex
-	rise   chan struct{} // closed at the next rise; nil while nobody waits
+	raised chan struct{} // Closed at the next increase. nil while nobody waits.
 	closed bool
 }
 
@@ -27,7 +27,7 @@ func (w *watermark) advance(to uint64) {
 	w.wake()
 }
 
-// close lets everyone who waits go with ErrClosed.
+// close makes all waiters return ErrClosed.
 func (w *watermark) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -36,13 +36,13 @@ func (w *watermark) close() {
 }
 
 func (w *watermark) wake() {
-	if w.rise != nil {
-		close(w.rise)
-		w.rise = nil
+	if w.raised != nil {
+		close(w.raised)
+		w.raised = nil
 	}
 }
 
-// set moves the watermark wherever it is said to be: what it counts was lost.
+// set changes the number even if it decreases, because what it counts was lost.
 func (w *watermark) set(to uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -50,27 +50,27 @@ func (w *watermark) set(to uint64) {
 	w.wake()
 }
 
-// changed is closed at the next rise or nudge.
+// changed returns a channel that is closed at the next increase or notify.
 func (w *watermark) changed() (<-chan struct{}, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return nil, ErrClosed
 	}
-	if w.rise == nil {
-		w.rise = make(chan struct{})
+	if w.raised == nil {
+		w.raised = make(chan struct{})
 	}
-	return w.rise, nil
+	return w.raised, nil
 }
 
-// nudge has everyone who waits look again.
-func (w *watermark) nudge() {
+// notify wakes all waiters, who check again.
+func (w *watermark) notify() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.wake()
 }
 
-// wait returns the value as soon as it is beyond after.
+// wait returns the number as soon as it is greater than after.
 func (w *watermark) wait(ctx context.Context, after uint64) (uint64, error) {
 	for {
 		w.mu.Lock()
@@ -82,10 +82,10 @@ func (w *watermark) wait(ctx context.Context, after uint64) (uint64, error) {
 			w.mu.Unlock()
 			return 0, ErrClosed
 		}
-		if w.rise == nil {
-			w.rise = make(chan struct{})
+		if w.raised == nil {
+			w.raised = make(chan struct{})
 		}
-		rise := w.rise
+		rise := w.raised
 		w.mu.Unlock()
 
 		select {

@@ -25,9 +25,10 @@ func (workflows) Name() string    { return "workflow_state" }
 func (workflows) Version() int    { return 1 }
 func (workflows) NewValue() Value { return new(WorkflowState) }
 
-// Fold implements Projection. Replays changed the state when they first came.
+// Fold implements Projection. It ignores replays, because the original event
+// was folded already.
 func (workflows) Fold(r *Records, e *event.Event) error {
-	if !ofWorkflow(e) {
+	if !changesWorkflow(e) {
 		return nil
 	}
 	v, err := r.For(workflowKey(e.WorkspaceID, e.WorkflowID))
@@ -38,14 +39,14 @@ func (workflows) Fold(r *Records, e *event.Event) error {
 	return nil
 }
 
-// ofWorkflow reports whether the event changes the state of its workflow.
-func ofWorkflow(e *event.Event) bool {
+// changesWorkflow reports whether the event changes the state of its workflow.
+func changesWorkflow(e *event.Event) bool {
 	return e.ReplayOf == 0 && (e.Source != event.SourceGateway || e.Kind != event.KindOther)
 }
 
-// A state is bounded by construction: of a run maxAgents agents are kept, and of
-// every text so much that its JSON takes no more than this. What a sender invents
-// never makes a state that cannot be written.
+// Limits of a state: the number of agents, and of each text the length of its
+// JSON form. A state is therefore always small enough to be written, whatever a
+// sender sends.
 const (
 	maxAgents     = 256
 	maxAgentID    = 384
@@ -55,7 +56,7 @@ const (
 	maxStatus     = 64
 )
 
-// WorkflowState is what the log says of one run of a workflow.
+// WorkflowState is the state of one run of a workflow.
 type WorkflowState struct {
 	WorkspaceID         string                    `json:"workspace_id"`
 	WorkflowID          string                    `json:"workflow_id"`
@@ -75,7 +76,7 @@ type WorkflowState struct {
 	LastSeq             uint64                    `json:"last_seq"`
 }
 
-// AgentExecution is one agent's part in a run.
+// AgentExecution is the state of one agent in a run.
 type AgentExecution struct {
 	AgentID         string       `json:"agent_id"`
 	Status          event.Status `json:"status"`
@@ -86,7 +87,7 @@ type AgentExecution struct {
 	ErrorMessage    string       `json:"error_message,omitempty"`
 }
 
-// Counts are how many of the run's agents completed and failed.
+// Counts returns how many agents of the run completed and how many failed.
 func (w *WorkflowState) Counts() (completed, failed int) {
 	for _, a := range w.Agents {
 		switch a.Status {
@@ -99,11 +100,12 @@ func (w *WorkflowState) Counts() (completed, failed int) {
 	return completed, failed
 }
 
-// maxPlainKey is the longest key that stands as it is: longer ones by their digest.
+// maxPlainKey is the longest key that is stored as it is. A longer one is
+// replaced by its digest.
 const maxPlainKey = 1 << 10
 
-// workflowKey is the key of a workflow's record. The workspace is length-prefixed
-// so that no two pairs run together.
+// workflowKey returns the key of a workflow's record. The workspace is prefixed
+// with its length, so that different pairs have different keys.
 func workflowKey(workspace, id string) string {
 	key := strconv.Itoa(len(workspace)) + ":" + workspace + id
 	if len(key) > maxPlainKey {
@@ -127,8 +129,8 @@ func (w *WorkflowState) AppendRecord(dst []byte) ([]byte, error) {
 // ReadRecord implements Value.
 func (w *WorkflowState) ReadRecord(b []byte) error { return strictjson.Unmarshal(b, w) }
 
-// apply takes the next event of the run into account. An agent's or a run's
-// final status is not undone by what was sent before it and arrives after it.
+// apply applies the next event of the run. A final status is not replaced by an
+// event that was sent before it and arrives after it.
 func (w *WorkflowState) apply(e *event.Event) {
 	if e.Seq <= w.LastSeq {
 		return
@@ -155,7 +157,7 @@ func (w *WorkflowState) apply(e *event.Event) {
 	case event.KindAgentStatus:
 		w.applyAgent(e)
 	case event.KindWorkflowCompletion:
-		status := e.Status // a final one is one of three words
+		status := e.Status // A final status is one of three words.
 		if !status.Terminal() {
 			status = event.StatusCompleted
 		}
@@ -204,13 +206,13 @@ func agentStatus(e *event.Event) event.Status {
 	return cmp.Or(event.Status(clip(string(e.Status), maxStatus)), event.StatusRunning)
 }
 
-// knownWithin is how many events of a workflow are looked at for one that its
-// state is made of.
-const knownWithin = 64
+// knownLookback is how many events of a workflow are checked for one that
+// changes its state.
+const knownLookback = 64
 
-// Workflow is the state of one run, or storage.ErrNotFound. Everything that was
-// committed before the call is in it. While that cannot be told, because states
-// are being made anew, it is a storage.RebuildError.
+// Workflow returns the state of one run, or storage.ErrNotFound. It includes
+// everything that was committed before the call. While states are being rebuilt
+// it returns a storage.RebuildError.
 func (l *Log) Workflow(ctx context.Context, workspace, id string) (*WorkflowState, error) {
 	key, state := workflowKey(workspace, id), new(WorkflowState)
 	head := l.Head()
@@ -221,26 +223,26 @@ func (l *Log) Workflow(ctx context.Context, workspace, id string) (*WorkflowStat
 	if !errors.Is(err, storage.ErrNotFound) {
 		return nil, err
 	}
-	// To take a state that was lost for one that never was would end a run that
-	// goes on, so the log itself is asked as well.
+	// A missing state may have been lost. Reporting it as not found would end a
+	// run that goes on, so the log is checked as well.
 	page, qerr := l.Query(ctx, storage.Query{
-		Filter: event.Filter{WorkspaceID: workspace, WorkflowIDs: []string{id}}, Ascending: true, Limit: knownWithin,
+		Filter: event.Filter{WorkspaceID: workspace, WorkflowIDs: []string{id}}, Ascending: true, Limit: knownLookback,
 	})
 	if qerr != nil {
 		return nil, qerr
 	}
 	for _, e := range page.Events {
-		if e.Seq <= head && ofWorkflow(e) && l.workflows.suspect(key) {
-			return nil, l.workflows.behind(0, head)
+		if e.Seq <= head && changesWorkflow(e) && l.workflows.reportMissing(key) {
+			return nil, l.workflows.lagError(0, head)
 		}
 	}
 	return nil, err
 }
 
-// clip cuts a text so that it takes no more than limit bytes in JSON, without
-// cutting a character apart.
+// clip shortens a text to at most limit bytes in JSON, without cutting a
+// character.
 func clip(s string, limit int) string {
-	if len(s)*6 <= limit { // no character takes more
+	if len(s)*6 <= limit { // No character takes more than six bytes.
 		return s
 	}
 	size := 0

@@ -33,8 +33,8 @@ func (c *counted) Acquire(ctx context.Context, key string) (func(), error) {
 // each part of it, in the workspace's name; what is live asks for none.
 func TestBulkReadsTakeTurns(t *testing.T) {
 	bulk := &counted{Limiter: fair.NewLimiter(1)}
-	room := memory.NewRoom(1 << 20)
-	w := newWorld(t, Options{Bulk: bulk, Answers: room, WindowRefs: 10})
+	room := memory.NewQuota(1 << 20)
+	w := newWorld(t, Options{Bulk: bulk, HistoryMemory: room, WindowRefs: 10})
 	w.publishN(600, "wf-1")
 	w.settle()
 	if n := bulk.turns.Load(); n != 0 {
@@ -58,7 +58,7 @@ func TestBulkReadsTakeTurns(t *testing.T) {
 		t.Errorf("without room: %v", err)
 	}
 	room.Release("another", 1<<20-int64(sizeOf(frames)))
-	w.hub.Written("", frames)
+	w.hub.ReleaseHistory("", frames)
 	if room.Held() != 0 {
 		t.Errorf("%d bytes held", room.Held())
 	}

@@ -8,19 +8,20 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/sensitive"
 )
 
-// Names of events that speak of the stream itself. They carry nothing of the log.
+// Names of the events that are about the stream itself.
 const (
-	// EventReset: the cursor that a client came with is not in the log.
+	// EventReset: the log does not hold the position that the client resumed
+	// from.
 	EventReset = "stream_reset"
-	// EventGap: a slow reader that asked for the latest was moved ahead.
+	// EventGap: events were skipped for a slow client with the policy Latest.
 	EventGap = "gap"
-	// EventEnd: the stream ends, and why.
+	// EventEnd: the stream ends, with the reason.
 	EventEnd = "stream_end"
 )
 
-// AppendEvent appends the event as a client sees it (WHATWG HTML §9.2.6,
-// docs/api.md §5): id, name and one line of JSON. What a member's event does not
-// have is null, so that every event of one name has the same members.
+// AppendEvent appends the event in the form that clients receive (WHATWG HTML
+// §9.2.6, CONTRACT §5): id, name and one line of JSON. A member that the event
+// does not have is null, so that all events of one name have the same members.
 func AppendEvent(dst []byte, e *event.Event) []byte {
 	dst = append(dst, "id: "...)
 	dst = event.AppendID(dst, e.Seq)
@@ -66,8 +67,8 @@ func agentStatus(o *object, e *event.Event) {
 	o.bool("results_available", d.ResultsAvailable)
 	o.float("confidence_score", d.ConfidenceScore)
 	o.float("progress_percentage", d.ProgressPercentage)
-	o.free("error_message", e.ErrorMessage)
-	common(o, e)
+	o.maskedString("error_message", e.ErrorMessage)
+	appendCommon(o, e)
 }
 
 func workflowProgress(o *object, e *event.Event) {
@@ -85,12 +86,12 @@ func workflowProgress(o *object, e *event.Event) {
 	o.stringOrNull("estimated_completion", d.EstimatedCompletion)
 	o.float("execution_time_ms", d.ExecutionTimeMS)
 	o.bool("results_available", d.ResultsAvailable)
-	o.free("error_message", e.ErrorMessage)
-	common(o, e)
+	o.maskedString("error_message", e.ErrorMessage)
+	appendCommon(o, e)
 }
 
-// progress is the sender's percentage, or what its counts say, or 100 for a
-// workflow that completed.
+// progress returns the sender's percentage, or the one computed from its
+// counts. It is 100 for a workflow that completed.
 func progress(e *event.Event) *float64 {
 	d := &e.Details
 	var p float64
@@ -113,11 +114,11 @@ func errorNotification(o *object, e *event.Event) {
 	o.stringOrNull("workflow_name", e.WorkflowName)
 	o.stringOrNull("agent_id", e.AgentID)
 	o.stringOrNull("error_type", d.ErrorType)
-	o.free("message", e.ErrorMessage)
+	o.maskedString("message", e.ErrorMessage)
 	o.string("severity", severity(e))
 	o.strings("affected_agents", d.AffectedAgents)
-	o.free("recovery_action", d.RecoveryAction)
-	common(o, e)
+	o.maskedString("recovery_action", d.RecoveryAction)
+	appendCommon(o, e)
 }
 
 func healthAlert(o *object, e *event.Event) {
@@ -126,7 +127,7 @@ func healthAlert(o *object, e *event.Event) {
 	o.stringOrNull("agent_id", e.AgentID)
 	o.stringOrNull("alert_type", d.ErrorType)
 	o.string("severity", severity(e))
-	o.free("message", e.ErrorMessage)
+	o.maskedString("message", e.ErrorMessage)
 	action := e.Priority() >= event.PriorityHigh
 	o.bool("action_required", &action)
 	var steps []string
@@ -134,10 +135,10 @@ func healthAlert(o *object, e *event.Event) {
 		steps = []string{sensitive.Text(d.RecoveryAction, sensitive.Masked)}
 	}
 	o.strings("resolution_steps", steps)
-	common(o, e)
+	appendCommon(o, e)
 }
 
-// severity is the one sent; without one an event is of medium priority.
+// severity returns the severity as sent, or medium.
 func severity(e *event.Event) string {
 	if e.Severity == "" {
 		return event.PriorityMedium.String()
@@ -145,8 +146,8 @@ func severity(e *event.Event) string {
 	return e.Severity
 }
 
-// common members end every named event.
-func common(o *object, e *event.Event) {
+// appendCommon appends the members that all named events end with.
+func appendCommon(o *object, e *event.Event) {
 	if e.ReplayOf != 0 {
 		o.id("replay_of", e.ReplayOf)
 	}
@@ -154,7 +155,7 @@ func common(o *object, e *event.Event) {
 	o.id("event_id", e.Seq)
 }
 
-// processed is the unnamed message: what has no name of its own.
+// processed appends the data of an unnamed event.
 func processed(o *object, e *event.Event) {
 	o.string("type", "webhook_processed")
 	o.string("updateType", "event")
@@ -175,9 +176,11 @@ func processed(o *object, e *event.Event) {
 	o.close()
 }
 
-// free writes text that somebody wrote freely. What looks like a credential in it
-// is masked.
-func (o *object) free(name, v string) { o.stringOrNull(name, sensitive.Text(v, sensitive.Masked)) }
+// maskedString writes free text with everything that looks like a credential
+// masked.
+func (o *object) maskedString(name, v string) {
+	o.stringOrNull(name, sensitive.Text(v, sensitive.Masked))
+}
 
 func (o *object) id(name string, seq uint64) {
 	o.key(name)
@@ -186,7 +189,7 @@ func (o *object) id(name string, seq uint64) {
 	o.b = append(o.b, '"')
 }
 
-// timestamp is the payload's own, or when the event came in.
+// timestamp writes the payload's own time, or when the event was received.
 func timestamp(o *object, e *event.Event) {
 	if t := e.Details.Timestamp; t != "" {
 		o.string("timestamp", t)
@@ -203,7 +206,7 @@ func (o *object) time(name string, t time.Time) {
 }
 
 // AppendReset appends a stream_reset. Its id replaces the one that the client
-// came with, so that a reconnect does not bring the bad one again.
+// resumed from, so that the client does not send the invalid id again.
 func AppendReset(dst []byte, reason string, from uint64) []byte {
 	dst = append(dst, "id: "...)
 	dst = event.AppendID(dst, from)
@@ -216,8 +219,8 @@ func AppendReset(dst []byte, reason string, from uint64) []byte {
 	return append(o.b, '\n', '\n')
 }
 
-// AppendRefusal appends all of a stream that is refused for now: when to come
-// back, and why.
+// AppendRefusal appends the whole stream of a client that is refused for now:
+// when to reconnect, and why.
 func AppendRefusal(dst []byte, reason string, wait time.Duration) []byte {
 	dst = AppendRetry(dst, wait)
 	o := object{append(dst, "event: "+EventEnd+"\ndata: "...)}
@@ -245,7 +248,8 @@ func AppendRetry(dst []byte, d time.Duration) []byte {
 	return append(dst, '\n', '\n')
 }
 
-// appendGap says that skipped events after `after`, up to `through`, were left out.
+// appendGap appends a gap event: `skipped` events after `after` and up to
+// `through` were left out.
 func appendGap(dst []byte, skipped, after, through uint64) []byte {
 	dst = append(dst, "id: "...)
 	dst = event.AppendID(dst, through)

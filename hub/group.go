@@ -9,53 +9,54 @@ import (
 	"github.com/osa-edge/osa-gateway/event"
 )
 
-// frame is one encoded event, shared by everyone whom it goes to.
+// frame is one encoded event. All subscriptions that receive the event share
+// it.
 type frame struct {
 	seq  uint64
 	data []byte
-	refs int // groups that hold it; guarded by Hub.mu
+	refs int // The number of groups that hold it. Guarded by Hub.mu.
 }
 
-// group is all subscriptions of one filter. They share one window of frames,
-// each with a place of its own in it: a thousand dashboards that look at the
-// same thing cost one append an event.
+// group is the set of subscriptions with the same filter. They share one window
+// of frames, and each has its own position in it. An event costs one append for
+// a group of any size.
 type group struct {
-	key     string
-	filter  event.Filter
-	clauses [][]event.Term
-	indexed int    // which clause the index holds it under
-	matched uint64 // last event matched; guarded by Hub.mu, as is
-	batch   uint64 // the last batch that brought something, and
-	members int
+	key           string
+	filter        event.Filter
+	clauses       [][]event.Term
+	indexedClause int    // The clause that the index finds the group by.
+	lastMatched   uint64 // The last event that matched. Guarded by Hub.mu.
+	lastBatch     uint64 // The last batch with a matching event. Guarded by Hub.mu.
+	// Guarded by Hub.mu.
+	subscribers   int
 
 	mu     sync.Mutex
 	frames []*frame
-	base   uint64 // the place of frames[0]; places count the group's events
-	// floor: everything after this sequence number that matches and that the
-	// hub has published is in frames.
+	base   uint64 // The position of frames[0]. Positions count the group's events.
+	// Every matching event after floor that the hub has published is in frames.
 	floor   uint64
 	waiting []*Subscription
 	closed  bool
 }
 
-// matches checks the clauses that the index did not.
+// matches checks the clauses that the index has not checked.
 func (g *group) matches(terms []event.Term) bool {
 	for i, clause := range g.clauses {
-		if i != g.indexed && !anyOf(clause, terms) {
+		if i != g.indexedClause && !anyOf(clause, terms) {
 			return false
 		}
 	}
 	return true
 }
 
-// within checks the dates.
-func (g *group) within(at time.Time) bool {
+// inDateRange checks the filter's dates.
+func (g *group) inDateRange(at time.Time) bool {
 	return (g.filter.Since.IsZero() || !at.Before(g.filter.Since)) && (g.filter.Until.IsZero() || !at.After(g.filter.Until))
 }
 
-// matchesAll checks all of the filter, for what is read from the log.
+// matchesAll checks the whole filter, for events that are read from the log.
 func (g *group) matchesAll(e *event.Event, terms []event.Term) bool {
-	if g.filter.WorkspaceID != "" && g.filter.WorkspaceID != e.WorkspaceID || !g.within(e.ReceivedAt) {
+	if g.filter.WorkspaceID != "" && g.filter.WorkspaceID != e.WorkspaceID || !g.inDateRange(e.ReceivedAt) {
 		return false
 	}
 	for _, clause := range g.clauses {
@@ -75,7 +76,7 @@ func anyOf(clause, terms []event.Term) bool {
 	return false
 }
 
-// size is what a frame counts for, with what surrounds it.
+// size returns the size of the frame in memory.
 func (f *frame) size() int { return len(f.data) + 64 }
 
 func (g *group) append(f *frame) {
@@ -84,7 +85,7 @@ func (g *group) append(f *frame) {
 	g.mu.Unlock()
 }
 
-// drop forgets the oldest frame and returns it.
+// drop removes the oldest frame and returns it.
 func (g *group) drop() *frame {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -102,16 +103,16 @@ func (g *group) drop() *frame {
 	return f
 }
 
-// find is the place of the first frame after the given sequence number.
+// find returns the position of the first frame after the given sequence number.
 func (g *group) find(after uint64) uint64 {
 	return g.base + uint64(sort.Search(len(g.frames), func(i int) bool { return g.frames[i].seq > after }))
 }
 
 func (g *group) end() uint64 { return g.base + uint64(len(g.frames)) }
 
-// wake calls everyone who came up empty. A subscription that is busy writing
-// finds the new frames by itself.
-func (g *group) wake() {
+// wakeWaiting wakes the subscriptions whose last Poll was empty. A subscription
+// that is writing finds the new frames itself.
+func (g *group) wakeWaiting() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for i, s := range g.waiting {
@@ -122,14 +123,14 @@ func (g *group) wake() {
 	g.waiting = g.waiting[:0]
 }
 
-func (g *group) wait(s *Subscription) {
+func (g *group) addWaiting(s *Subscription) {
 	if s.waitAt < 0 {
 		s.waitAt = len(g.waiting)
 		g.waiting = append(g.waiting, s)
 	}
 }
 
-func (g *group) unwait(s *Subscription) {
+func (g *group) removeWaiting(s *Subscription) {
 	if s.waitAt < 0 {
 		return
 	}

@@ -1,7 +1,11 @@
-// Package hub fans the event log out to live subscribers. It follows the log:
-// the log is the truth, the hub only a wake-up and a window of encoded frames
-// that everyone shares. What is not in the window any more is read from the log,
-// so a slow reader holds nobody up, costs no queue of its own and loses nothing.
+// Package hub delivers the event log to live subscribers. It encodes each event
+// once and shares the frame with all subscribers.
+//
+// It keeps a window of recent frames. A subscriber that falls behind the window
+// reads from the log, so a slow subscriber delays no other, needs no queue of
+// its own and loses no event.
+//
+// The package knows the log and filters. It knows nothing of HTTP or Caddy.
 package hub
 
 import (
@@ -24,64 +28,64 @@ const (
 	DefaultWindowRefs  = 1 << 17
 )
 
-// readEvents is how many events the follower takes at once.
+// readEvents is how many events the hub reads from the log at once.
 const readEvents = 256
 
 // Options of a hub.
 type Options struct {
-	// WindowBytes bounds the encoded frames that all filters together hold.
+	// WindowBytes limits the size of all frames in the windows.
 	WindowBytes int
-	// WindowRefs bounds the places in all windows together: a frame stands in
-	// the window of every filter that it matches.
+	// WindowRefs limits the number of entries in all windows together. A frame
+	// has one entry in the window of every filter that it matches.
 	WindowRefs int
-	// Bulk is what Fetch and History take turns by, one for each read of the
-	// log, with the filter's workspace as the key. Without it they do not wait.
+	// Bulk limits concurrent reads by Fetch and History. The key is the workspace
+	// of the filter. nil means no limit.
 	Bulk Limiter
-	// Answers bounds the frames that History returned and that are not Written
-	// yet. Without it they have no bound.
-	Answers Room
-	Logger  *zap.Logger
+	// HistoryMemory limits the frames that History returned and that are not
+	// released yet. nil means no limit.
+	HistoryMemory MemoryQuota
+	Logger        *zap.Logger
 }
 
-// Limiter gives turns to callers that read in bulk.
+// Limiter limits how many callers read in bulk at the same time.
 type Limiter interface {
-	// Acquire waits for a turn; release ends it.
+	// Acquire waits for permission. The caller calls release when it is done.
 	Acquire(ctx context.Context, key string) (release func(), err error)
 }
 
-// Room is memory, in bytes, of which there is only so much.
-type Room interface {
-	// Take reports whether there is room for n more bytes of an owner's.
-	Take(owner string, n int64) bool
+// MemoryQuota is a limited amount of memory that is shared by owners.
+type MemoryQuota interface {
+	// Acquire reports whether n more bytes were granted to the owner.
+	Acquire(owner string, n int64) bool
 	Release(owner string, n int64)
 }
 
-// Hub fans out the log.
+// Hub delivers the events of one log to subscriptions.
 type Hub struct {
 	log *eventlog.Log
 	opt Options
 
-	scanWithin uint64 // other than its constant for tests
+	scanDistance uint64 // Differs from the constant in tests only.
 
 	mu        sync.Mutex
 	index     index
 	groups    map[string]*group
-	published uint64 // every event up to it has been handed to its groups
-	bytes     int    // of the frames in all windows
-	order     fifo   // groups in the order of their appends, for eviction
+	published uint64 // Every event up to it was delivered to the groups.
+	bytes     int    // The size of the frames in all windows.
+	order     fifo   // Groups in the order of their appends, for eviction.
 	meters    meters
 	batches   uint64
 	closed    bool
 
-	readers sync.WaitGroup // under way in the log
+	reads   sync.WaitGroup // Running reads of the log.
 	stopped context.Context
 	cancel  context.CancelFunc
 	done    chan struct{}
 
-	behind      atomic.Int64
-	delivered   atomic.Uint64
-	subscribers atomic.Int64
-	shown       atomic.Uint64 // published, for Stats
+	behind        atomic.Int64
+	delivered     atomic.Uint64
+	subscribers   atomic.Int64
+	publishedStat atomic.Uint64 // A copy of published for Stats.
 }
 
 // New starts a hub on the log.
@@ -95,17 +99,17 @@ func New(log *eventlog.Log, opt Options) *Hub {
 	if opt.Logger == nil {
 		opt.Logger = zap.NewNop()
 	}
-	h := &Hub{log: log, opt: opt, scanWithin: scanWithin, groups: make(map[string]*group), done: make(chan struct{})}
+	h := &Hub{log: log, opt: opt, scanDistance: scanDistance, groups: make(map[string]*group), done: make(chan struct{})}
 	h.published = log.Head()
-	h.shown.Store(h.published)
+	h.publishedStat.Store(h.published)
 	h.meters.start = time.Now()
 	h.stopped, h.cancel = context.WithCancel(context.Background())
 	go h.follow()
 	return h
 }
 
-// Close ends every subscription and waits until nothing of the hub reads the log
-// any more. It may be called more than once.
+// Close ends all subscriptions and waits until the hub no longer reads the log.
+// It may be called more than once.
 func (h *Hub) Close() {
 	h.mu.Lock()
 	h.closed = true
@@ -120,27 +124,28 @@ func (h *Hub) Close() {
 		g.mu.Lock()
 		g.closed = true
 		g.mu.Unlock()
-		g.wake()
+		g.wakeWaiting()
 	}
-	h.readers.Wait()
+	h.reads.Wait()
 }
 
-// Stats of a hub.
+// Stats are statistics of a hub.
 type Stats struct {
-	// Subscriptions are open, Behind of them reading from the log, and they
-	// have Filters different filters.
+	// Subscriptions is the number of open subscriptions, Behind how many of them
+	// read from the log, and Filters how many different filters they have.
 	Subscriptions, Behind, Filters int
-	// Delivered counts events handed out, one for each who got it.
+	// Delivered counts deliveries: an event counts once for each subscription
+	// that received it.
 	Delivered uint64
 	// Lag is how many sequence numbers the hub is behind the log.
 	Lag uint64
-	// WindowBytes is what the shared frames take.
+	// WindowBytes is the size of the shared frames.
 	WindowBytes int
 }
 
-// Stats tells how the hub stands.
+// Stats returns the current statistics.
 func (h *Hub) Stats() Stats {
-	head, shown := h.log.Head(), h.shown.Load()
+	head, shown := h.log.Head(), h.publishedStat.Load()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return Stats{
@@ -149,21 +154,21 @@ func (h *Hub) Stats() Stats {
 	}
 }
 
-// follow hands the log to the groups, event by event in its order.
+// follow reads the log and publishes its events in order.
 func (h *Hub) follow() {
 	defer close(h.done)
 	cursor := h.published
 	for {
 		head, err := h.log.Wait(h.stopped, cursor)
 		if err != nil {
-			return // the hub or the log was closed
+			return // The hub or the log was closed.
 		}
 		events, err := h.log.Read(h.stopped, cursor, readEvents)
 		switch {
 		case h.stopped.Err() != nil || errors.Is(err, eventlog.ErrClosed):
 			return
 		case err != nil:
-			// The log is being reopened; nothing is lost, only later.
+			// The log is being reopened. Its events are published afterwards.
 			if !errors.Is(err, eventlog.ErrUnavailable) {
 				h.opt.Logger.Error("reading the log for streams", zap.Error(err))
 			}
@@ -174,7 +179,7 @@ func (h *Hub) follow() {
 			}
 			pause.Stop()
 		case len(events) == 0:
-			cursor = head // a hole at the end
+			cursor = head // The sequence has a gap at its end.
 		default:
 			cursor = events[len(events)-1].Seq
 			h.publish(events)
@@ -182,8 +187,8 @@ func (h *Hub) follow() {
 	}
 }
 
-// publish appends the events to the windows they belong to, encoding each once,
-// and wakes whom they concern.
+// publish encodes each event once, appends the frames to the windows of the
+// matching groups, and wakes waiting subscriptions.
 func (h *Hub) publish(events []*event.Event) {
 	var (
 		touched []*group
@@ -206,22 +211,22 @@ func (h *Hub) publish(events []*event.Event) {
 		for _, g := range scratch {
 			g.append(f)
 			h.order.push(g)
-			if g.batch != h.batches {
-				g.batch = h.batches
+			if g.lastBatch != h.batches {
+				g.lastBatch = h.batches
 				touched = append(touched, g)
 			}
 		}
 		h.evict()
 	}
 	h.published = events[len(events)-1].Seq
-	h.shown.Store(h.published)
+	h.publishedStat.Store(h.published)
 	h.mu.Unlock()
 	for _, g := range touched {
-		g.wake()
+		g.wakeWaiting()
 	}
 }
 
-// evict keeps the windows within their bounds, oldest frames first.
+// evict keeps the windows within their limits. The oldest frames go first.
 func (h *Hub) evict() {
 	for h.order.len() > 0 && (h.bytes > h.opt.WindowBytes || h.order.len() > h.opt.WindowRefs) {
 		if f := h.order.pop().drop(); f != nil {
@@ -236,7 +241,7 @@ func (h *Hub) release(f *frame) {
 	}
 }
 
-// join returns the group of the filter with one more member.
+// join adds a subscription to the group of its filter.
 func (h *Hub) join(f *event.Filter) (*group, error) {
 	clauses, key := canonical(f)
 	h.mu.Lock()
@@ -250,17 +255,17 @@ func (h *Hub) join(f *event.Filter) (*group, error) {
 		h.groups[key] = g
 		h.index.add(g)
 	}
-	g.members++
+	g.subscribers++
 	h.subscribers.Add(1)
 	return g, nil
 }
 
-// leave takes a member from the group. A group without members is forgotten.
+// leave removes a subscription from its group. An empty group is removed.
 func (h *Hub) leave(g *group) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.subscribers.Add(-1)
-	if g.members--; g.members > 0 {
+	if g.subscribers--; g.subscribers > 0 {
 		return
 	}
 	delete(h.groups, g.key)
@@ -270,20 +275,21 @@ func (h *Hub) leave(g *group) {
 	}
 }
 
-// reading marks a read of the log that Close has to wait for; readers.Done ends it.
-func (h *Hub) reading() bool {
+// startRead registers a read of the log that Close waits for. The caller ends
+// it with reads.Done.
+func (h *Hub) startRead() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return false
 	}
-	h.readers.Add(1)
+	h.reads.Add(1)
 	return true
 }
 
-// turn waits until the log may be read for a workspace. That too many wait is
-// eventlog.ErrOverloaded: come again.
-func (h *Hub) turn(ctx context.Context, workspace string) (release func(), err error) {
+// acquireRead waits for permission to read the log for a workspace. It returns
+// eventlog.ErrOverloaded if too many callers wait.
+func (h *Hub) acquireRead(ctx context.Context, workspace string) (release func(), err error) {
 	if h.opt.Bulk == nil {
 		return func() {}, nil
 	}
@@ -299,8 +305,8 @@ func (h *Hub) turn(ctx context.Context, workspace string) (release func(), err e
 	return nil, fmt.Errorf("%w: %w", eventlog.ErrOverloaded, err)
 }
 
-// within is ctx that ends with the hub as well.
-func (h *Hub) within(ctx context.Context) (context.Context, context.CancelFunc) {
+// withStop returns a context that ends with ctx or with the hub.
+func (h *Hub) withStop(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(h.stopped, cancel)
 	return ctx, func() { stop(); cancel() }

@@ -94,9 +94,9 @@ func (w *world) subscribe(opt SubscribeOptions) *Subscription {
 // settle waits until the hub has published all there is.
 func (w *world) settle() {
 	w.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); w.hub.shown.Load() < w.log.Head(); {
+	for deadline := time.Now().Add(10 * time.Second); w.hub.publishedStat.Load() < w.log.Head(); {
 		if time.Now().After(deadline) {
-			w.t.Fatalf("the hub stands at %d of %d", w.hub.shown.Load(), w.log.Head())
+			w.t.Fatalf("the hub stands at %d of %d", w.hub.publishedStat.Load(), w.log.Head())
 		}
 		time.Sleep(100 * time.Microsecond)
 	}
@@ -205,7 +205,7 @@ func TestUnacceptedFramesComeAgain(t *testing.T) {
 }
 
 func TestSlowReaders(t *testing.T) {
-	const published = slowAfter + 10
+	const published = maxLag + 10
 	small := Options{WindowRefs: 100}
 	for _, tc := range []struct {
 		name   string
@@ -265,9 +265,9 @@ func wantSlow(t *testing.T, _ *world, s *Subscription) {
 func TestLongResumeIsNotSlowness(t *testing.T) {
 	for _, policy := range []Policy{CatchUp, Latest, Disconnect} {
 		w := newWorld(t, Options{WindowRefs: 500})
-		w.publishN(3*slowAfter, "wf")
+		w.publishN(3*maxLag, "wf")
 		s := w.subscribe(SubscribeOptions{Policy: policy})
-		if got := w.take(s); len(got) != 3*slowAfter {
+		if got := w.take(s); len(got) != 3*maxLag {
 			t.Errorf("policy %d: %d events", policy, len(got))
 		}
 		s.Close()
@@ -304,20 +304,20 @@ func TestWindowsAreBounded(t *testing.T) {
 // the indexes, and those have what was written last.
 func TestNothingIsLostFarBehind(t *testing.T) {
 	w := newWorld(t, Options{WindowRefs: 10})
-	w.publishN(2*(scanWithin+100), "mine")
+	w.publishN(2*(scanDistance+100), "mine")
 	w.publishN(50, "other")
 	mine := event.Filter{WorkflowIDs: []string{"mine"}}
 	s := w.subscribe(SubscribeOptions{Filter: mine})
 	defer s.Close()
 	got := idsOf(w.take(s))
-	if want := 2 * (scanWithin + 100); len(got) != want || got[len(got)-1] != event.FormatID(uint64(want)) {
+	if want := 2 * (scanDistance + 100); len(got) != want || got[len(got)-1] != event.FormatID(uint64(want)) {
 		t.Errorf("%d events, want %d", len(got), want)
 	}
 	frames, after, err := w.hub.History(t.Context(), mine, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if last := event.FormatID(2 * (scanWithin + 100)); len(frames) != 10 || !strings.HasPrefix(string(frames[9]), "id: "+last+"\n") || after != w.log.Head() {
+	if last := event.FormatID(2 * (scanDistance + 100)); len(frames) != 10 || !strings.HasPrefix(string(frames[9]), "id: "+last+"\n") || after != w.log.Head() {
 		t.Errorf("%d frames of history, the last %.100s, go on after %d", len(frames), frames[len(frames)-1], after)
 	}
 }
@@ -342,9 +342,9 @@ func TestStreamsPassDamage(t *testing.T) {
 		}
 	}()
 	for _, filter := range []event.Filter{{}, {WorkflowIDs: []string{"wf"}}} {
-		other.hub.scanWithin = 0
+		other.hub.scanDistance = 0
 		if len(filter.WorkflowIDs) == 0 {
-			other.hub.scanWithin = scanWithin
+			other.hub.scanDistance = scanDistance
 		}
 		s := other.subscribe(SubscribeOptions{Filter: filter})
 		got := idsOf(other.take(s))

@@ -9,28 +9,29 @@ import (
 	"github.com/osa-edge/osa-gateway/event"
 )
 
-// index finds the groups that an event matches by looking at the event's own
-// terms, so that matching costs what matches and not what is connected.
+// index finds the groups that an event matches by the terms of the event. The
+// cost depends on the number of matching groups and not on the number of
+// subscriptions.
 type index struct {
-	spaces map[string]*space // by workspace; "" are groups that see all
+	workspaces map[string]*workspaceIndex // By workspace. "" holds the groups that see all workspaces.
 }
 
-type space struct {
-	all    []*group // without any clause
+type workspaceIndex struct {
+	all    []*group // Groups without clauses.
 	byTerm map[event.Term][]*group
 	groups int
 }
 
-// add enters the group. Of its clauses the one whose terms are least crowded is
-// indexed; the others are checked at the match.
+// add adds the group. It is indexed by the clause whose terms have the fewest
+// groups. The other clauses are checked when an event matches.
 func (x *index) add(g *group) {
-	s := x.spaces[g.filter.WorkspaceID]
+	s := x.workspaces[g.filter.WorkspaceID]
 	if s == nil {
-		s = &space{byTerm: make(map[event.Term][]*group)}
-		if x.spaces == nil {
-			x.spaces = make(map[string]*space)
+		s = &workspaceIndex{byTerm: make(map[event.Term][]*group)}
+		if x.workspaces == nil {
+			x.workspaces = make(map[string]*workspaceIndex)
 		}
-		x.spaces[g.filter.WorkspaceID] = s
+		x.workspaces[g.filter.WorkspaceID] = s
 	}
 	s.groups++
 	if len(g.clauses) == 0 {
@@ -47,21 +48,21 @@ func (x *index) add(g *group) {
 			best, crowd = i, n
 		}
 	}
-	g.indexed = best
+	g.indexedClause = best
 	for _, t := range g.clauses[best] {
 		s.byTerm[t] = append(s.byTerm[t], g)
 	}
 }
 
 func (x *index) remove(g *group) {
-	s := x.spaces[g.filter.WorkspaceID]
+	s := x.workspaces[g.filter.WorkspaceID]
 	if s == nil {
 		return
 	}
 	if len(g.clauses) == 0 {
 		s.all = without(s.all, g)
 	} else {
-		for _, t := range g.clauses[g.indexed] {
+		for _, t := range g.clauses[g.indexedClause] {
 			if rest := without(s.byTerm[t], g); len(rest) > 0 {
 				s.byTerm[t] = rest
 			} else {
@@ -70,7 +71,7 @@ func (x *index) remove(g *group) {
 		}
 	}
 	if s.groups--; s.groups == 0 {
-		delete(x.spaces, g.filter.WorkspaceID)
+		delete(x.workspaces, g.filter.WorkspaceID)
 	}
 }
 
@@ -85,21 +86,21 @@ func without(groups []*group, g *group) []*group {
 	return groups[:last]
 }
 
-// match appends the groups that the event belongs to, each once.
+// match appends the groups that the event matches, each once.
 func (x *index) match(dst []*group, e *event.Event, terms []event.Term) []*group {
-	dst = x.spaces[e.WorkspaceID].match(dst, e, terms)
+	dst = x.workspaces[e.WorkspaceID].match(dst, e, terms)
 	if e.WorkspaceID != "" {
-		dst = x.spaces[""].match(dst, e, terms)
+		dst = x.workspaces[""].match(dst, e, terms)
 	}
 	return dst
 }
 
-func (s *space) match(dst []*group, e *event.Event, terms []event.Term) []*group {
+func (s *workspaceIndex) match(dst []*group, e *event.Event, terms []event.Term) []*group {
 	if s == nil {
 		return dst
 	}
 	for _, g := range s.all {
-		if g.within(e.ReceivedAt) {
+		if g.inDateRange(e.ReceivedAt) {
 			dst = append(dst, g)
 		}
 	}
@@ -108,11 +109,11 @@ func (s *space) match(dst []*group, e *event.Event, terms []event.Term) []*group
 	}
 	for _, t := range terms {
 		for _, g := range s.byTerm[t] {
-			// A type and its kind may both be terms of one clause.
-			if g.matched == e.Seq || !g.within(e.ReceivedAt) || !g.matches(terms) {
+			// A clause may contain both the type and the kind of an event.
+			if g.lastMatched == e.Seq || !g.inDateRange(e.ReceivedAt) || !g.matches(terms) {
 				continue
 			}
-			g.matched = e.Seq
+			g.lastMatched = e.Seq
 			dst = append(dst, g)
 		}
 	}

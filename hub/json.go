@@ -7,13 +7,14 @@ import (
 )
 
 // object appends the members of one JSON object. It is written by hand because
-// every event passes here, and so that what goes on a `data:` line can hold no
-// line break whatever a sender put into its strings.
+// every event passes through it, and to guarantee that a `data:` line holds no
+// line break whatever a sender sent.
 type object struct{ b []byte }
 
 const hexDigits = "0123456789abcdef"
 
-// key appends a name, which must need no escaping, and what stands before it.
+// key appends a name, which must need no escaping, with the punctuation before
+// it.
 func (o *object) key(name string) {
 	if c := o.b[len(o.b)-1]; c != '{' {
 		o.b = append(o.b, ',')
@@ -32,7 +33,7 @@ func (o *object) string(name, v string) {
 	o.b = appendString(o.b, v)
 }
 
-// stringOrNull writes null for an empty string: the event does not have it.
+// stringOrNull writes null for an empty string.
 func (o *object) stringOrNull(name, v string) {
 	o.key(name)
 	if v == "" {
@@ -81,7 +82,8 @@ func (o *object) bool(name string, v *bool) {
 	o.b = strconv.AppendBool(o.b, *v)
 }
 
-// appendFloat writes a number as JavaScript would; JSON has no NaN or infinity.
+// appendFloat writes a number as JavaScript does. NaN and infinity, which JSON
+// does not have, become null.
 func appendFloat(dst []byte, f float64) []byte {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return append(dst, "null"...)
@@ -93,8 +95,8 @@ func appendFloat(dst []byte, f float64) []byte {
 }
 
 // appendString appends s as a JSON string (RFC 8259 §7). Bytes that are not
-// UTF-8 become U+FFFD, because an event stream is always decoded as UTF-8; U+2028
-// and U+2029 are escaped for readers that take them for line ends.
+// valid UTF-8 become U+FFFD, because an event stream is decoded as UTF-8.
+// U+2028 and U+2029 are escaped because some readers take them for line ends.
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0

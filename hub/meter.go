@@ -9,33 +9,33 @@ import (
 	"github.com/osa-edge/osa-gateway/event"
 )
 
-// What a meter looks back on.
+// The period that a meter covers.
 const (
 	meterSeconds = 60
 	meterSamples = 128
 	meterIdle    = 10 * time.Minute
 )
 
-// meters measure what passes through the hub, a workspace each, so that nobody
-// reads off another's traffic. "" is all of them.
+// meters measure the event rate of each workspace, so that a workspace does not
+// see another's traffic. "" is all workspaces.
 type meters struct {
-	start   time.Time
-	by      map[string]*meter
-	swept   time.Time
-	samples []float64 // scratch
+	start       time.Time
+	byWorkspace map[string]*meter
+	prunedAt    time.Time
+	samples     []float64 // Scratch space.
 }
 
 type meter struct {
-	last    time.Time
-	seconds [2*meterSeconds + 8]struct{ second, n int64 }
-	took    [meterSamples]struct {
+	last      time.Time
+	seconds   [2*meterSeconds + 8]struct{ second, n int64 }
+	durations [meterSamples]struct {
 		second int64
 		d      time.Duration
 	}
 	next int
 
-	frame       []byte // what metrics said last, and when
-	frameSecond int64
+	cached       []byte // The last result of Metrics, and the second it was made in.
+	cachedSecond int64
 }
 
 func (m *meters) count(e *event.Event, now time.Time) {
@@ -46,24 +46,24 @@ func (m *meters) count(e *event.Event, now time.Time) {
 	if e.WorkspaceID != "" {
 		m.of(e.WorkspaceID).count(e, now)
 	}
-	if now.Sub(m.swept) > meterIdle {
-		m.swept = now
-		for name, one := range m.by {
+	if now.Sub(m.prunedAt) > meterIdle {
+		m.prunedAt = now
+		for name, one := range m.byWorkspace {
 			if name != "" && now.Sub(one.last) > meterIdle {
-				delete(m.by, name)
+				delete(m.byWorkspace, name)
 			}
 		}
 	}
 }
 
 func (m *meters) of(workspace string) *meter {
-	one := m.by[workspace]
+	one := m.byWorkspace[workspace]
 	if one == nil {
-		if m.by == nil {
-			m.by = make(map[string]*meter)
+		if m.byWorkspace == nil {
+			m.byWorkspace = make(map[string]*meter)
 		}
 		one = new(meter)
-		m.by[workspace] = one
+		m.byWorkspace[workspace] = one
 	}
 	return one
 }
@@ -76,9 +76,9 @@ func (m *meter) count(e *event.Event, now time.Time) {
 		slot.second, slot.n = second, 0
 	}
 	slot.n++
-	sample := &m.took[m.next]
+	sample := &m.durations[m.next]
 	sample.second, sample.d = second, e.ProcessingTime
-	m.next = (m.next + 1) % len(m.took)
+	m.next = (m.next + 1) % len(m.durations)
 }
 
 // sum counts the events of the seconds in [from, to).
@@ -91,10 +91,10 @@ func (m *meter) sum(from, to int64) (n float64) {
 	return n
 }
 
-// median is the middle processing time in [from, to), in milliseconds.
+// median returns the median processing time in [from, to), in milliseconds.
 func (m *meter) median(scratch []float64, from, to int64) (ms float64, ok bool, _ []float64) {
 	scratch = scratch[:0]
-	for _, s := range m.took {
+	for _, s := range m.durations {
 		if s.second != 0 && s.second >= from && s.second < to {
 			scratch = append(scratch, event.Milliseconds(s.d))
 		}
@@ -106,20 +106,20 @@ func (m *meter) median(scratch []float64, from, to int64) (ms float64, ok bool, 
 	return scratch[len(scratch)/2], true, scratch
 }
 
-// Metrics are performance_metric_update events for a workspace ("" for all),
-// measured over the last minute: webhooks a minute, and how long one was worked
-// on before it went to disk, if there was any. They are made at most once a
-// second and shared.
+// Metrics returns performance_metric_update events for a workspace ("" for
+// all), measured over the last minute: webhooks per minute, and the processing
+// time of a webhook before the disk write. They are made at most once a second
+// and shared.
 func (h *Hub) Metrics(workspace string) []byte {
 	now := time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	m := h.meters.of(workspace)
 	m.last = now
-	if m.frame == nil || m.frameSecond != now.Unix() {
-		m.frame, m.frameSecond = h.meters.appendMetrics(nil, m, now), now.Unix()
+	if m.cached == nil || m.cachedSecond != now.Unix() {
+		m.cached, m.cachedSecond = h.meters.appendMetrics(nil, m, now), now.Unix()
 	}
-	return m.frame
+	return m.cached
 }
 
 func (m *meters) appendMetrics(dst []byte, one *meter, now time.Time) []byte {
@@ -146,7 +146,7 @@ func (m *meters) appendMetrics(dst []byte, one *meter, now time.Time) []byte {
 	return dst
 }
 
-// processingStatus judges the median time a webhook takes before the disk.
+// processingStatus rates the median processing time of a webhook.
 func processingStatus(ms float64) string {
 	switch {
 	case ms > 1000:

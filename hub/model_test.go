@@ -76,7 +76,7 @@ func TestEverySequenceEqualsTheFilteredLog(t *testing.T) {
 		})
 		defer stop()
 		// From the indexes, which are behind, or from the log.
-		w.hub.scanWithin = rapid.SampledFrom([]uint64{0, 10, scanWithin}).Draw(t, "scanned within")
+		w.hub.scanDistance = rapid.SampledFrom([]uint64{0, 10, scanDistance}).Draw(t, "scanned within")
 		var (
 			all     []*event.Event
 			clients []*client
@@ -239,7 +239,7 @@ func TestMatchingLooksOnlyAtWhatMayMatch(t *testing.T) {
 			e := &event.Event{Seq: 1, WorkspaceID: "0", WorkflowID: "0", AgentID: "0", Type: "0", Source: "opal"}
 			terms := e.AppendTerms(nil)
 			looked := 0
-			for _, s := range []*space{x.spaces["0"], x.spaces[""]} {
+			for _, s := range []*workspaceIndex{x.workspaces["0"], x.workspaces[""]} {
 				if s == nil {
 					continue
 				}

@@ -12,30 +12,31 @@ import (
 
 // Reasons of a stream_reset.
 const (
-	// ResetUnknown: the id is none that this log gives.
+	// ResetUnknown: the log never gave out the id.
 	ResetUnknown = "unknown_id"
-	// ResetExpired: retention has forgotten what came after the id.
+	// ResetExpired: retention has removed events that came after the id.
 	ResetExpired = "expired"
-	// ResetBeyond: the id is newer than anything in the log, or was when the log
-	// was restored from a backup.
+	// ResetBeyond: the id is newer than the last event of the log, or was when
+	// the log was restored from a backup.
 	ResetBeyond = "beyond_head"
 )
 
-// MaxHistory bounds History.
+// MaxHistory is the most events that History returns.
 const MaxHistory = 1000
 
-// historyEvents is how many events History reads in one turn.
+// historyEvents is how many events History reads with one permission of the
+// limiter.
 const historyEvents = 256
 
-// Resume turns the id that a client saw last into a cursor. An id that is not in
-// the log is no error: the cursor is then the head, or with floor the beginning
-// of the log, and reset says why.
+// Resume converts the last id that a client saw to a cursor. If the log does
+// not hold the id, reset is the reason and the cursor is the head, or with
+// floor the beginning of the log.
 func (h *Hub) Resume(ctx context.Context, id string, floor bool) (after uint64, reset string, err error) {
-	if !h.reading() {
+	if !h.startRead() {
 		return 0, "", ErrClosed
 	}
-	defer h.readers.Done()
-	ctx, cancel := h.within(ctx)
+	defer h.reads.Done()
+	ctx, cancel := h.withStop(ctx)
 	defer cancel()
 	bounds, err := h.log.Bounds(ctx)
 	if err != nil {
@@ -47,8 +48,8 @@ func (h *Hub) Resume(ctx context.Context, id string, floor bool) (after uint64, 
 	case err != nil:
 		reset = ResetUnknown
 	case seq > head, skipped(bounds, seq) != nil:
-		// Newer than anything that the log held, if only when it was restored:
-		// what came after it in the log that was lost is none of this one's.
+		// The id is newer than the log was when it was restored. What the client
+		// missed was in the log that was lost.
 		reset = ResetBeyond
 	case seq+1 < first:
 		reset = ResetExpired
@@ -59,13 +60,13 @@ func (h *Hub) Resume(ctx context.Context, id string, floor bool) (after uint64, 
 		return max(first, 1) - 1, reset, nil
 	}
 	if r := skipped(bounds, head); r != nil {
-		head = r.First - 1 // nothing came since, and this id can be resumed from
+		head = r.First - 1 // Nothing was committed since. This id can be resumed from.
 	}
 	return head, reset, nil
 }
 
-// skipped is the range that holds the id and that the log left out when it was
-// restored, or nil.
+// skipped returns the range of skipped sequence numbers that holds the id, or
+// nil.
 func skipped(b storage.Bounds, seq uint64) *storage.Range {
 	for i, r := range b.Skipped {
 		if r.First <= seq && seq <= r.Last {
@@ -75,18 +76,18 @@ func skipped(b storage.Bounds, seq uint64) *storage.Range {
 	return nil
 }
 
-// Head is where a subscriber begins who wants only what comes.
+// Head returns the cursor of a subscriber that wants new events only.
 func (h *Hub) Head() uint64 { return h.log.Head() }
 
-// History returns the newest n events that match, oldest first, as frames, and
-// the cursor that goes on after them. Once the frames went out, or are not needed
-// any more, Written has to be told.
+// History returns the newest n matching events as frames, oldest first, and the
+// cursor after them. The caller calls ReleaseHistory when the frames are
+// written or not needed.
 func (h *Hub) History(ctx context.Context, f event.Filter, n int) (frames [][]byte, after uint64, err error) {
-	if !h.reading() {
+	if !h.startRead() {
 		return nil, 0, ErrClosed
 	}
-	defer h.readers.Done()
-	ctx, cancel := h.within(ctx)
+	defer h.reads.Done()
+	ctx, cancel := h.withStop(ctx)
 	defer cancel()
 	after = h.log.Head()
 	q := storage.Query{Filter: f}
@@ -94,10 +95,10 @@ func (h *Hub) History(ctx context.Context, f event.Filter, n int) (frames [][]by
 		q.Limit = min(left, historyEvents)
 		page, newest, next, err := h.historyPage(ctx, q)
 		if err != nil {
-			h.Written(f.WorkspaceID, frames)
+			h.ReleaseHistory(f.WorkspaceID, frames)
 			return nil, 0, err
 		}
-		// What came since the head was noted was committed in its order.
+		// Events that were committed after the head was read follow the cursor.
 		after = max(after, newest)
 		frames = append(frames, page...)
 		if next == 0 {
@@ -110,10 +111,10 @@ func (h *Hub) History(ctx context.Context, f event.Filter, n int) (frames [][]by
 	return frames, after, nil
 }
 
-// historyPage reads and encodes a page in one turn. It tells the newest event of
-// the page, and where the next one begins.
+// historyPage reads and encodes one page. It returns the newest event of the
+// page, and where the next page begins.
 func (h *Hub) historyPage(ctx context.Context, q storage.Query) (frames [][]byte, newest, next uint64, err error) {
-	release, err := h.turn(ctx, q.Filter.WorkspaceID)
+	release, err := h.acquireRead(ctx, q.Filter.WorkspaceID)
 	if err != nil {
 		return nil, 0, 0, err
 	}
@@ -128,20 +129,20 @@ func (h *Hub) historyPage(ctx context.Context, q storage.Query) (frames [][]byte
 		frames = append(frames, AppendEvent(make([]byte, 0, 512), e))
 		size += int64(cap(frames[len(frames)-1]))
 	}
-	if h.opt.Answers != nil && size > 0 && !h.opt.Answers.Take(q.Filter.WorkspaceID, size) {
+	if h.opt.HistoryMemory != nil && size > 0 && !h.opt.HistoryMemory.Acquire(q.Filter.WorkspaceID, size) {
 		return nil, 0, 0, fmt.Errorf("%w: no memory for a history", eventlog.ErrOverloaded)
 	}
 	return frames, newest, page.Next, nil
 }
 
-// Written gives back the room of frames that History returned, by a filter of that
-// workspace.
-func (h *Hub) Written(workspace string, history [][]byte) {
+// ReleaseHistory releases the memory of frames that History returned for a
+// filter of that workspace.
+func (h *Hub) ReleaseHistory(workspace string, history [][]byte) {
 	var size int64
 	for _, f := range history {
 		size += int64(cap(f))
 	}
-	if h.opt.Answers != nil {
-		h.opt.Answers.Release(workspace, size)
+	if h.opt.HistoryMemory != nil {
+		h.opt.HistoryMemory.Release(workspace, size)
 	}
 }

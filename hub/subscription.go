@@ -8,65 +8,67 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// Policy says what becomes of a reader that falls behind the live window.
+// Policy is what to do when a client falls behind the live window.
 type Policy uint8
 
 const (
-	// CatchUp reads what was missed from the log.
+	// CatchUp reads the missed events from the log.
 	CatchUp Policy = iota
-	// Latest skips what was missed, says how much with a gap event and goes on
-	// with the newest event.
+	// Latest skips the missed events, sends a gap event with their number, and
+	// continues with the newest event.
 	Latest
 	// Disconnect ends the subscription with ErrSlow.
 	Disconnect
 )
 
-// slowAfter is how many events Latest and Disconnect let a reader fall behind,
-// if the window does not end earlier.
-const slowAfter = 1024
+// maxLag is how many events a subscription with the policy Latest or Disconnect
+// may fall behind, if the window does not end earlier.
+const maxLag = 1024
 
 // Errors of a subscription.
 var (
-	// ErrBehind: what comes next is not in the live window any more, or not
-	// yet: Fetch it from the log.
+	// ErrBehind means that the next events are not in the live window: Fetch
+	// reads them from the log.
 	ErrBehind = errors.New("behind the live window")
-	// ErrSlow: the reader fell behind and its policy is Disconnect.
+	// ErrSlow means that the client fell behind and its policy is Disconnect.
 	ErrSlow = errors.New("reader is too slow")
-	// ErrClosed: the hub was closed.
+	// ErrClosed means that the hub was closed.
 	ErrClosed = errors.New("hub is closed")
 )
 
-// SubscribeOptions say what a subscriber gets.
+// SubscribeOptions configure a subscription.
 type SubscribeOptions struct {
 	// Filter selects events.
 	Filter event.Filter
-	// After is the cursor: the subscription delivers what matches beyond it.
+	// After is the cursor. The subscription delivers matching events after it.
 	After  uint64
 	Policy Policy
-	// Wake is called once after every Poll that came back empty, as soon as
-	// there is something to poll. It must not block nor call the subscription.
-	// Without it use Next.
+	// Wake is called once after every empty Poll, as soon as there is something
+	// to poll. It must not block or call the subscription. A subscription without
+	// Wake uses Next.
 	Wake func()
 }
 
-// Subscription is a filter and a cursor. It has one reader: its methods must not
-// be called at once from several goroutines.
+// Subscription is a filter and a cursor. It has one reader: its methods must
+// not be called concurrently.
 type Subscription struct {
-	hub    *Hub
-	group  *group
-	cursor uint64
-	place  uint64 // in the group's window; valid once joined
-	joined bool
-	live   bool   // had everything once: from here on it can be slow
-	head   uint64 // where that was
-	behind bool   // counted as behind
-	policy Policy
-	wake   func()
-	woken  chan struct{} // of Next
-	waitAt int           // index in group.waiting or -1; guarded by group.mu
+	hub      *Hub
+	group    *group
+	cursor   uint64
+	position uint64 // The position in the group's window. Valid once joined.
+	joined   bool
+	// The subscription has received everything up to head, so it can be slow from
+	// then on.
+	caughtUp bool
+	head     uint64 // The head when the subscription caught up.
+	behind   bool   // Counted in Hub.behind.
+	policy   Policy
+	wake     func()
+	woken    chan struct{} // Used by Next.
+	waitAt   int           // The index in group.waiting, or -1. Guarded by group.mu.
 }
 
-// Subscribe begins a subscription. Close it.
+// Subscribe creates a subscription. The caller closes it.
 func (h *Hub) Subscribe(opt SubscribeOptions) (*Subscription, error) {
 	s := &Subscription{hub: h, cursor: opt.After, head: h.log.Head(), policy: opt.Policy, wake: opt.Wake, waitAt: -1}
 	if s.wake == nil {
@@ -90,24 +92,26 @@ func (h *Hub) Subscribe(opt SubscribeOptions) (*Subscription, error) {
 func (s *Subscription) Close() {
 	s.setBehind(false)
 	s.group.mu.Lock()
-	s.group.unwait(s)
+	s.group.removeWaiting(s)
 	s.group.mu.Unlock()
 	s.hub.leave(s.group)
 }
 
-// Cursor is the place in the log up to which everything was taken.
+// Cursor returns the sequence number up to which everything was delivered.
 func (s *Subscription) Cursor() uint64 { return s.cursor }
 
-// Filter is what the subscription selects. It is shared and must not be changed.
+// Filter returns the subscription's filter. It is shared and must not be
+// changed.
 func (s *Subscription) Filter() *event.Filter { return &s.group.filter }
 
-// Policy is the one that the subscription was made with.
+// Policy returns the policy of the subscription.
 func (s *Subscription) Policy() Policy { return s.policy }
 
-// Lag tells how far a subscription is behind that has taken everything up to the
-// cursor: how many events it has yet to get of those in the window, or, once it
-// is beyond that, how many sequence numbers there are up to the head of the log,
-// whether they match or not. Other than the rest it may be called at any time.
+// Lag returns how far a subscription with this cursor is behind. While the
+// cursor is within the window, events is the number of events that follow in
+// it. Otherwise beyond is true, and events is the number of sequence numbers up
+// to the head of the log, whether they match or not. Unlike the other methods
+// it may be called at any time.
 func (s *Subscription) Lag(cursor uint64) (events uint64, beyond bool) {
 	head := s.hub.log.Head()
 	g := s.group
@@ -119,26 +123,27 @@ func (s *Subscription) Lag(cursor uint64) (events uint64, beyond bool) {
 	return head - min(head, cursor), true
 }
 
-// Batch is what a reader writes in one go. The frames are shared and must not be
-// changed. It may be used for many subscriptions, one after the other.
+// Batch is what a client is sent in one write. The frames are shared and must
+// not be changed. A batch can be reused for other subscriptions.
 type Batch struct {
 	Frames [][]byte
 	// Events is how many of Frames are events of the log.
 	Events int
-	// Skipped is how many events the first frame says were left out (it is a
-	// gap), and Expired that it is a stream_reset.
+	// Skipped is how many events the gap event in the first frame reports.
+	// Expired means that the first frame is a stream_reset.
 	Skipped uint64
 	Expired bool
 
-	seqs    []uint64 // the cursor after each frame
-	place   uint64   // of the first frame after lead
-	lead    int      // frames that do not stand in the window
-	through uint64   // the cursor after all of them, if it is beyond the last
-	joined  bool
-	size    int
+	seqs     []uint64 // The cursor after each frame.
+	position uint64   // The position of the first frame after leading.
+	leading  int      // The number of leading frames that are not in the window.
+	// The cursor after all frames, if it is greater than the last one.
+	through  uint64
+	joined   bool
+	size     int
 }
 
-// Reset empties the batch without letting go of its memory.
+// Reset empties the batch and keeps its memory.
 func (b *Batch) Reset() {
 	clear(b.Frames)
 	*b = Batch{Frames: b.Frames[:0], seqs: b.seqs[:0]}
@@ -150,10 +155,10 @@ func (b *Batch) add(data []byte, seq uint64) {
 	b.size += len(data)
 }
 
-// Poll fills the batch with what is ready, about size bytes of it and one frame
-// at least, without waiting. With nothing ready it leaves the batch empty and
-// Wake will be called. ErrBehind asks for Fetch. What was written has to be
-// told with Advance; the rest comes again.
+// Poll fills the batch with frames that are ready, about size bytes and at
+// least one frame. It does not wait. If nothing is ready, the batch is empty
+// and Wake will be called. ErrBehind asks for Fetch. The caller reports written
+// frames with Advance; the other frames are delivered again.
 func (s *Subscription) Poll(b *Batch, size int) error {
 	b.Reset()
 	g := s.group
@@ -162,8 +167,8 @@ func (s *Subscription) Poll(b *Batch, size int) error {
 	if g.closed {
 		return ErrClosed
 	}
-	s.live = s.live || s.cursor >= s.head
-	if s.joined && s.place < g.base && (s.policy == CatchUp || !s.live) {
+	s.caughtUp = s.caughtUp || s.cursor >= s.head
+	if s.joined && s.position < g.base && (s.policy == CatchUp || !s.caughtUp) {
 		s.joined = false
 	}
 	if !s.joined {
@@ -171,16 +176,16 @@ func (s *Subscription) Poll(b *Batch, size int) error {
 			s.setBehind(true)
 			return ErrBehind
 		}
-		s.place, s.joined = g.find(s.cursor), true
+		s.position, s.joined = g.find(s.cursor), true
 		s.setBehind(false)
 	}
-	start := max(s.place, g.base)
+	start := max(s.position, g.base)
 	for start < g.end() && g.frames[start-g.base].seq <= s.cursor {
-		// The log was read further than the hub had come.
+		// Fetch has read beyond what the hub has published.
 		start++
-		s.place = start
+		s.position = start
 	}
-	if s.live && s.policy != CatchUp && (s.place < g.base || g.end()-s.place > slowAfter) {
+	if s.caughtUp && s.policy != CatchUp && (s.position < g.base || g.end()-s.position > maxLag) {
 		if s.policy == Disconnect {
 			return ErrSlow
 		}
@@ -191,37 +196,38 @@ func (s *Subscription) Poll(b *Batch, size int) error {
 		if start > g.base {
 			through = g.frames[start-g.base-1].seq
 		}
-		b.Skipped = start - s.place
+		b.Skipped = start - s.position
 		b.add(appendGap(nil, b.Skipped, s.cursor, through), through)
-		b.lead = 1
+		b.leading = 1
 	}
-	b.place, b.joined = start, true
+	b.position, b.joined = start, true
 	for i := start - g.base; i < uint64(len(g.frames)) && (b.size < size || b.Events == 0); i++ {
 		b.add(g.frames[i].data, g.frames[i].seq)
 		b.Events++
 	}
 	if len(b.Frames) == 0 {
-		s.live = true
-		g.wait(s)
+		s.caughtUp = true
+		g.addWaiting(s)
 	}
 	return nil
 }
 
-// Pending reports whether Poll would find something; if not, Wake will be called.
+// Pending reports whether Poll would find something. If not, Wake will be
+// called.
 func (s *Subscription) Pending() bool {
 	g := s.group
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed || !s.joined || s.place < g.end() {
+	if g.closed || !s.joined || s.position < g.end() {
 		return true
 	}
-	s.live = true
-	g.wait(s)
+	s.caughtUp = true
+	g.addWaiting(s)
 	return false
 }
 
-// Advance says that the first n frames of the last batch are on their way, and
-// what is left of it comes again.
+// Advance records that the first n frames of the last batch were written. The
+// other frames are delivered again.
 func (s *Subscription) Advance(b *Batch, n int) {
 	if n > 0 {
 		s.cursor = b.seqs[n-1]
@@ -229,34 +235,35 @@ func (s *Subscription) Advance(b *Batch, n int) {
 	if n == len(b.Frames) && b.through > s.cursor {
 		s.cursor = b.through
 	}
-	if b.joined && n >= b.lead && n > 0 {
-		s.place = b.place + uint64(n-b.lead)
+	if b.joined && n >= b.leading && n > 0 {
+		s.position = b.position + uint64(n-b.leading)
 	}
-	if delivered := n - b.lead; delivered > 0 {
+	if delivered := n - b.leading; delivered > 0 {
 		s.hub.delivered.Add(uint64(delivered))
 	}
 }
 
-// What one Fetch takes from the log.
+// Limits of one Fetch.
 const (
 	fetchEvents = 512
-	// eventBytes is about what an event takes on a stream.
+	// eventBytes is the usual size of an event on a stream.
 	eventBytes = 256
-	// scanWithin is how far from the head a filtered subscription reads the log
-	// itself, most of which is in memory, and not the index.
-	scanWithin = 4096
+	// scanDistance is the distance from the head within which a filtered
+	// subscription scans the log, which is mostly in memory, and does not use the
+	// index.
+	scanDistance = 4096
 )
 
-// Fetch fills the batch from the log, with about size bytes. An empty batch
-// without an error is progress too: Advance, then Poll again.
+// Fetch fills the batch from the log with about size bytes. An empty batch
+// without an error is progress too: the caller calls Advance and polls again.
 func (s *Subscription) Fetch(ctx context.Context, b *Batch, size int) error {
 	b.Reset()
 	h := s.hub
-	if !h.reading() {
+	if !h.startRead() {
 		return ErrClosed
 	}
-	defer h.readers.Done()
-	ctx, cancel := h.within(ctx)
+	defer h.reads.Done()
+	ctx, cancel := h.withStop(ctx)
 	defer cancel()
 
 	bounds, err := h.log.Bounds(ctx)
@@ -264,26 +271,26 @@ func (s *Subscription) Fetch(ctx context.Context, b *Batch, size int) error {
 		return err
 	}
 	if first := bounds.First; s.cursor+1 < first {
-		// Retention was faster than this reader.
+		// Retention removed events that this client has not read.
 		b.add(AppendReset(nil, ResetExpired, first-1), first-1)
-		b.lead, b.Expired = 1, true
+		b.leading, b.Expired = 1, true
 		return nil
 	}
 	g := s.group
-	release, err := h.turn(ctx, g.filter.WorkspaceID)
+	release, err := h.acquireRead(ctx, g.filter.WorkspaceID)
 	if err != nil {
 		return err
 	}
 	defer release()
 	head := h.log.Head()
-	if len(g.clauses) > 0 && head > s.cursor+h.scanWithin {
+	if len(g.clauses) > 0 && head > s.cursor+h.scanDistance {
 		return s.fetchIndexed(ctx, b, size, head)
 	}
 	events, err := h.log.Read(ctx, s.cursor, fetchLimit(size))
 	if err != nil {
 		return err
 	}
-	b.through = head // nothing is left if the log came back empty
+	b.through = head // If no event is left, everything up to head was delivered.
 	if len(events) > 0 {
 		b.through = s.cursor
 	}
@@ -301,11 +308,11 @@ func (s *Subscription) Fetch(ctx context.Context, b *Batch, size int) error {
 	return nil
 }
 
-// fetchLimit is how many events to read for size bytes.
+// fetchLimit returns how many events to read for size bytes.
 func fetchLimit(size int) int { return min(fetchEvents, 1+size/eventBytes) }
 
-// fetchIndexed reads through the log's indexes, for a filter far from the head
-// that was seen before.
+// fetchIndexed reads through the indexes of the log, for a filtered
+// subscription that is far from the head.
 func (s *Subscription) fetchIndexed(ctx context.Context, b *Batch, size int, head uint64) error {
 	page, err := s.hub.log.Query(ctx, storage.Query{
 		Filter: s.group.filter, Ascending: true, After: s.cursor, Limit: fetchLimit(size),
@@ -314,7 +321,7 @@ func (s *Subscription) fetchIndexed(ctx context.Context, b *Batch, size int, hea
 		return err
 	}
 	if b.through = page.Next; page.Next == 0 {
-		b.through = head // whatever was committed by then was listed
+		b.through = head // The query listed everything up to head.
 	}
 	for _, e := range page.Events {
 		if b.size >= size {
@@ -327,7 +334,7 @@ func (s *Subscription) fetchIndexed(ctx context.Context, b *Batch, size int, hea
 	return nil
 }
 
-// Next waits for frames, from wherever they come. It is for readers without Wake.
+// Next waits for frames and returns them. It is for subscriptions without Wake.
 func (s *Subscription) Next(ctx context.Context, b *Batch, size int) error {
 	for {
 		err := s.Poll(b, size)

@@ -14,11 +14,11 @@ const MinSecretLength = 32
 // hexadecimal digits have fewer once in 25 million times, 64 of them never.
 const minDistinct = 8
 
-const mend = "; make one with `osa-gateway osa init` or `openssl rand -hex 32`"
+const hint = "; make one with `osa-gateway osa init` or `openssl rand -hex 32`"
 
-// placeholders are parts of examples that people copy. They are long enough not
+// examples are parts of examples that people copy. They are long enough not
 // to turn up in a random secret.
-var placeholders = []string{
+var examples = []string{
 	"your-", "your_", "yoursecret", "changeme", "change-me", "change_me", "changethis", "change-this",
 	"replace-me", "replace_me", "replaceme", "placeholder", "example", "xxxxxx", "insert-", "some-secret",
 	"my-secret", "mysecret", "supersecret", "super-secret", "secret-here", "secretkey", "secret-key", "secret_key",
@@ -33,28 +33,28 @@ func CheckSecret(name, value string) error {
 	lower := strings.ToLower(value)
 	switch {
 	case strings.TrimSpace(value) == "":
-		return fmt.Errorf("%s is empty%s", name, mend)
+		return fmt.Errorf("%s is empty%s", name, hint)
 	case !utf8.ValidString(value):
-		return fmt.Errorf("%s is not text%s", name, mend)
+		return fmt.Errorf("%s is not text%s", name, hint)
 	case strings.TrimSpace(value) != value:
 		return fmt.Errorf("%s begins or ends with white space, which the sender would have to sign with too; remove it", name)
 	case strings.ContainsFunc(value, unicode.IsControl):
-		return fmt.Errorf("%s contains control characters or several lines; keep one secret in it%s", name, mend)
+		return fmt.Errorf("%s contains control characters or several lines; keep one secret in it%s", name, hint)
 	case value[0] == '{' && value[len(value)-1] == '}', strings.HasPrefix(value, "${"), strings.HasPrefix(value, "$("):
 		return fmt.Errorf("%s is an unresolved placeholder; check its spelling, such as {env.NAME} or {file./path}", name)
 	case strings.ContainsAny(value, "<>"):
-		return fmt.Errorf("%s is an example that stands for a secret%s", name, mend)
+		return fmt.Errorf("%s is an example that stands for a secret%s", name, hint)
 	}
-	for _, p := range placeholders {
+	for _, p := range examples {
 		if strings.Contains(lower, p) {
-			return fmt.Errorf("%s is an example out of documentation%s", name, mend)
+			return fmt.Errorf("%s is an example out of documentation%s", name, hint)
 		}
 	}
 	if utf8.RuneCountInString(value) < MinSecretLength {
-		return fmt.Errorf("%s is shorter than %d characters%s", name, MinSecretLength, mend)
+		return fmt.Errorf("%s is shorter than %d characters%s", name, MinSecretLength, hint)
 	}
 	if isPredictable(value) {
-		return fmt.Errorf("%s repeats itself or follows a pattern%s", name, mend)
+		return fmt.Errorf("%s repeats itself or follows a pattern%s", name, hint)
 	}
 	return nil
 }

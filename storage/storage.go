@@ -32,7 +32,7 @@ var (
 	ErrFormat = errors.New("unsupported store format")
 	// ErrPoint: the point in time that a backup should go on from is none of this
 	// store's.
-	ErrPoint = errors.New("the backup before is of another store")
+	ErrBackupPosition = errors.New("the backup before is of another store")
 	// ErrTooLarge: a key or value is beyond the limits below.
 	ErrTooLarge = errors.New("beyond the limits of the store")
 	// ErrDamaged: the store holds the event, or did, and cannot read it. A

@@ -59,11 +59,11 @@ func bodyWithin(ctx context.Context, c *admission.Controller, limits admission.L
 		if size <= max(64*kib, 3*have) {
 			next = size
 		}
-		if err := h.Grow(ctx, next, size); err != nil {
+		if err := h.Reserve(ctx, next, size); err != nil {
 			h.Release()
 			return nil, err
 		}
-		h.Settle(next)
+		h.Shrink(next)
 		for have < next {
 			n := min(next-have, 32*kib)
 			select {
@@ -73,10 +73,10 @@ func bodyWithin(ctx context.Context, c *admission.Controller, limits admission.L
 				return nil, h.Ended()
 			}
 			have += n
-			h.Read(int(n))
+			h.Received(int(n))
 		}
 	}
-	if err := h.Arrived(); err != nil {
+	if err := h.Complete(); err != nil {
 		h.Release()
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func TestSmallNeverStarve(t *testing.T) {
 		start := time.Now()
 		for range 40 {
 			h := begin(c, "", limits)
-			if err := h.Grow(t.Context(), 200*kib, 200*kib); err != nil {
+			if err := h.Reserve(t.Context(), 200*kib, 200*kib); err != nil {
 				t.Fatal(err)
 			}
 			small = append(small, h)
@@ -181,7 +181,7 @@ func TestAnnouncedIsNotHeld(t *testing.T) {
 			slow.Go(func() {
 				h := begin(c, "", limits)
 				defer h.Release()
-				if h.Grow(ctx, 64*kib, 9*mib) == nil {
+				if h.Reserve(ctx, 64*kib, 9*mib) == nil {
 					<-ctx.Done()
 				}
 			})
@@ -259,22 +259,22 @@ func TestEnds(t *testing.T) {
 		h, other := begin(c, "", limits), begin(c, "", limits)
 		// Alone, a body may have its last buffer beside the one before.
 		for _, size := range []int64{600 * kib, mib} {
-			if err := h.Grow(t.Context(), size, mib); err != nil {
+			if err := h.Reserve(t.Context(), size, mib); err != nil {
 				t.Fatal(err)
 			}
-			h.Settle(size)
+			h.Shrink(size)
 		}
-		_ = h.Arrived()
+		_ = h.Complete()
 		start := time.Now()
-		if err := other.Grow(t.Context(), mib, mib); !errors.Is(err, admission.ErrFull) || time.Since(start) != admission.Patience {
+		if err := other.Reserve(t.Context(), mib, mib); !errors.Is(err, admission.ErrFull) || time.Since(start) != admission.MaxWait {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
-		if err := other.Grow(t.Context(), 1, 1); !errors.Is(err, admission.ErrFull) {
+		if err := other.Reserve(t.Context(), 1, 1); !errors.Is(err, admission.ErrFull) {
 			t.Errorf("a small body: %v", err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := other.Grow(ctx, mib, mib); !errors.Is(err, context.DeadlineExceeded) {
+		if err := other.Reserve(ctx, mib, mib); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 		other.Release()

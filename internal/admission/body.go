@@ -20,25 +20,25 @@ type Admission struct {
 	key    Key
 	limits Limits
 	conn   Connection
-	places chan struct{} // where it has a place
+	slots  chan struct{} // where it has a place
 
 	// Under the pool's lock.
 	share    *share
 	bytes    int64
 	large    bool
-	whole    int64 // what the body will take, as far as is known
+	expected int64 // what the body will take, as far as is known
 	next     *Admission
 	prev     *Admission
 	arriving bool
-	blocked  bool      // waits for room, so nothing is read
+	waiting  bool      // waits for room, so nothing is read
 	since    time.Time // when it began
-	seen     int64     // received, at the last look
+	measured int64     // received, at the last look
 	rate     int64     // bytes a second, averaged over the last looks
-	behind   time.Time // when it will have been behind its minimum rate for too long
+	deadline time.Time // when it will have been behind its minimum rate for too long
 
-	received atomic.Int64
-	lively   atomic.Int64 // until when its room is kept free, in Unix nanoseconds
-	fresh    int64        // bytes read since lively was set
+	received      atomic.Int64
+	reservedUntil atomic.Int64 // until when its room is kept free, in Unix nanoseconds
+	sinceReserved int64        // bytes read since lively was set
 
 	ending  sync.Mutex
 	reading bool  // EndRead may be called
@@ -53,70 +53,70 @@ func (c *Controller) Begin(a *Admission, class Class, key Key, limits Limits, co
 // Bytes is what the body holds.
 func (a *Admission) Bytes() int64 { return a.bytes }
 
-// Grow takes room for a buffer of size bytes beside the one that the body has
+// Reserve takes room for a buffer of size bytes beside the one that the body has
 // already: while what has arrived is copied, both are there. Settle follows.
 // whole is how large the buffer will become, as far as is known. Where there is no
 // room it waits, Patience at most; the error is ErrFull, that of ctx, or why the
 // body was ended.
-func (a *Admission) Grow(ctx context.Context, size, whole int64) error {
+func (a *Admission) Reserve(ctx context.Context, size, whole int64) error {
 	p := a.pool
 	p.mu.Lock()
-	p.enter(a)
+	p.addBody(a)
 	if err := a.Ended(); err != nil {
 		p.mu.Unlock()
 		return err
 	}
 	beginner := a.bytes == 0
 	large := a.large || whole > LargeBody
-	if (!beginner || !p.beginners(large)) && p.missing(a, size, whole, large) == 0 {
+	if (!beginner || !p.newBodiesWaiting(large)) && p.shortfall(a, size, whole, large) == 0 {
 		p.grant(a, size, whole, large)
 		p.mu.Unlock()
 		return nil
 	}
-	w := &waiter{admission: a, size: size, whole: whole, large: large, beginner: beginner, ready: make(chan struct{})}
+	w := &waiter{admission: a, size: size, expected: whole, large: large, isNew: beginner, ready: make(chan struct{})}
 	if !p.enqueue(w) {
 		p.mu.Unlock()
 		p.controller.refusals[p.class].Add(1)
 		return ErrFull
 	}
-	ended := p.press(w)
-	p.serve()
+	ended := p.displace(w)
+	p.grantWaiting()
 	p.mu.Unlock()
-	endAll(ended)
+	endReads(ended)
 	return p.wait(ctx, w)
 }
 
-// Read tells that n more bytes have arrived.
-func (a *Admission) Read(n int) {
+// Received tells that n more bytes have arrived.
+func (a *Admission) Received(n int) {
 	a.received.Add(int64(n))
-	if a.fresh += int64(n); a.fresh >= livelyBytes {
-		a.fresh = 0
-		a.lively.Store(time.Now().Add(livelyFor).UnixNano())
+	if a.sinceReserved += int64(n); a.sinceReserved >= reserveBytes {
+		a.sinceReserved = 0
+		a.reservedUntil.Store(time.Now().Add(reserveTime).UnixNano())
 	}
 }
 
-// Settle gives back all but size bytes: those of the buffers that are not the
+// Shrink gives back all but size bytes: those of the buffers that are not the
 // body's any more.
-func (a *Admission) Settle(size int64) {
+func (a *Admission) Shrink(size int64) {
 	p := a.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n := a.bytes - size; n > 0 {
-		p.give(a, n)
-		p.serve()
+		p.free(a, n)
+		p.grantWaiting()
 	}
 }
 
-// Arrived says that the body is read: nothing more is kept free for it, and it is
+// Complete says that the body is read: nothing more is kept free for it, and it is
 // not ended any more. An error is why it was ended already.
-func (a *Admission) Arrived() error {
+func (a *Admission) Complete() error {
 	p := a.pool
 	if p == nil {
 		return nil
 	}
 	p.mu.Lock()
-	p.leave(a)
-	p.serve()
+	p.removeArriving(a)
+	p.grantWaiting()
 	p.mu.Unlock()
 	a.ending.Lock()
 	defer a.ending.Unlock()
@@ -135,18 +135,18 @@ func (a *Admission) Ended() error {
 // Release gives back everything: the body's bytes and the place among those who
 // append. It may be called more than once.
 func (a *Admission) Release() {
-	if a.places != nil {
-		<-a.places
-		a.places = nil
+	if a.slots != nil {
+		<-a.slots
+		a.slots = nil
 	}
 	p := a.pool
 	if p == nil || a.share == nil {
 		return
 	}
-	_ = a.Arrived()
+	_ = a.Complete()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.give(a, a.bytes)
-	p.exit(a)
-	p.serve()
+	p.free(a, a.bytes)
+	p.removeBody(a)
+	p.grantWaiting()
 }

@@ -8,9 +8,9 @@ import (
 const (
 	// FirstBuffer is the smallest buffer that is kept for use again.
 	FirstBuffer = 64 << 10
-	// keptEach and keptAll bound the buffers that wait to be used again.
-	keptEach = 2 << 20
-	keptAll  = 4 << 20
+	// maxBufferSize and keptAll bound the buffers that wait to be used again.
+	maxBufferSize = 2 << 20
+	maxFreeBytes  = 4 << 20
 )
 
 // Buffers lends the buffers that bodies grow through. Each is used for a moment,
@@ -18,9 +18,9 @@ const (
 // memory than the bodies. Those that are kept take 4 MiB at most. The zero value
 // is ready to use.
 type Buffers struct {
-	mu    sync.Mutex
-	free  [bits.UintSize][][]byte // by the power of two that their size is
-	bytes int
+	mu        sync.Mutex
+	free      [bits.UintSize][][]byte // by the power of two that their size is
+	freeBytes int
 }
 
 // Get returns an empty buffer of that capacity.
@@ -32,7 +32,7 @@ func (p *Buffers) Get(size int) []byte {
 			b := list[len(list)-1]
 			list[len(list)-1] = nil
 			p.free[class] = list[:len(list)-1]
-			p.bytes -= size
+			p.freeBytes -= size
 			p.mu.Unlock()
 			return b
 		}
@@ -45,15 +45,15 @@ func (p *Buffers) Get(size int) []byte {
 // are not kept.
 func (p *Buffers) Put(b []byte) {
 	size := cap(b)
-	if size < FirstBuffer || size > keptEach || size&(size-1) != 0 {
+	if size < FirstBuffer || size > maxBufferSize || size&(size-1) != 0 {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.bytes+size > keptAll {
+	if p.freeBytes+size > maxFreeBytes {
 		return
 	}
-	p.bytes += size
+	p.freeBytes += size
 	class := bits.Len(uint(size)) - 1
 	p.free[class] = append(p.free[class], b[:0])
 }

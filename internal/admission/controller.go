@@ -54,7 +54,7 @@ type Key struct {
 }
 
 // AddrKey is the key of a client's address: IPv6 addresses count by their /64.
-func AddrKey(addr netip.Addr) Key { return Key{Addr: network.Of(addr)} }
+func AddrKey(addr netip.Addr) Key { return Key{Addr: network.ClientOf(addr)} }
 
 // Limits of the pool that a body counts against. Every body brings its own, so
 // that a pool outlives configurations.
@@ -84,18 +84,18 @@ func LimitsOf(class Class, total, largest int64) Limits {
 // Controller is what the process has let in. There is one in a process, and it
 // outlives configurations and logs.
 type Controller struct {
-	pools  [classes]*pool
-	places chan struct{}
+	pools [classes]*pool
+	slots chan struct{}
 
-	maxEvents, maxBytes       atomic.Int64 // of what waits
-	queued, queuedBytes       atomic.Int64 // for a commit
-	entering, enteringBytes   atomic.Int64 // for a place
-	slow, displaced, refusals [classes]atomic.Int64
+	maxEvents, maxBytes          atomic.Int64 // of what waits
+	queued, queuedBytes          atomic.Int64 // for a commit
+	waitingForSlot, waitingBytes atomic.Int64 // for a place
+	slow, displaced, refusals    [classes]atomic.Int64
 }
 
 // NewController returns one that has let in nothing.
 func NewController() *Controller {
-	c := &Controller{places: make(chan struct{}, Places)}
+	c := &Controller{slots: make(chan struct{}, AppendSlots)}
 	for class := range classes {
 		c.pools[class] = newPool(c, class)
 	}

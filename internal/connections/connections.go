@@ -41,12 +41,12 @@ type Set struct {
 	limit   atomic.Int64
 	highest func() int
 
-	mu      sync.Mutex
-	conns   map[net.Conn]*conn
-	fresh   *queue // without a request yet
-	idle    *queue // between two requests
-	apart   []net.Conn
-	sweepAt int
+	mu       sync.Mutex
+	conns    map[net.Conn]*conn
+	unused   *queue // without a request yet
+	idle     *queue // between two requests
+	hijacked []net.Conn
+	forgetAt int
 
 	closed [reasons]atomic.Uint64
 }
@@ -67,7 +67,7 @@ func New(highest func() int) *Set {
 	if highest == nil {
 		highest = func() int { return 0 }
 	}
-	return &Set{highest: highest, conns: make(map[net.Conn]*conn), fresh: newQueue(), idle: newQueue()}
+	return &Set{highest: highest, conns: make(map[net.Conn]*conn), unused: newQueue(), idle: newQueue()}
 }
 
 // SetLimit sets how many connections may be open at the same time; 0 is no bound.
@@ -83,8 +83,8 @@ func (s *Set) Closed(r Reason) uint64 { return s.closed[r].Load() }
 func (s *Set) Open() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sweep()
-	return len(s.conns) + len(s.apart)
+	s.forgetClosed()
+	return len(s.conns) + len(s.hijacked)
 }
 
 // State follows a connection. It has the signature of http.Server's ConnState.
@@ -93,37 +93,37 @@ func (s *Set) State(nc net.Conn, state http.ConnState) {
 	s.mu.Lock()
 	switch c := s.conns[nc]; {
 	case state == http.StateNew:
-		closing = s.begin(nc)
+		closing = s.add(nc)
 	case c == nil: // closed for want of room
 	case state == http.StateActive:
-		c.leave()
+		c.removeFromQueue()
 	case state == http.StateIdle:
-		c.leave()
+		c.removeFromQueue()
 		s.idle.push(c)
 	case state == http.StateClosed:
-		c.leave()
+		c.removeFromQueue()
 		delete(s.conns, nc)
 	case state == http.StateHijacked:
-		c.leave()
+		c.removeFromQueue()
 		delete(s.conns, nc)
-		s.separate(nc)
+		s.addHijacked(nc)
 	}
 	s.mu.Unlock()
 	for _, nc := range closing {
-		_ = below(nc).Close() // and without a last word, which could block
+		_ = unwrap(nc).Close() // and without a last word, which could block
 	}
 }
 
-// begin takes a new connection in and returns what has to be closed for it.
-func (s *Set) begin(nc net.Conn) (closing []net.Conn) {
+// add takes a new connection in and returns what has to be closed for it.
+func (s *Set) add(nc net.Conn) (closing []net.Conn) {
 	limit := s.Limit()
-	full := func() bool { return limit > 0 && len(s.conns)+len(s.apart) >= limit }
+	full := func() bool { return limit > 0 && len(s.conns)+len(s.hijacked) >= limit }
 	if full() {
-		s.sweep()
+		s.forgetClosed()
 	}
-	short := tooHigh(nc, s.highest())
+	short := aboveLimit(nc, s.highest())
 	for full() || short {
-		victim, reason := s.fresh.oldest(), NoRequest
+		victim, reason := s.unused.oldest(), NoRequest
 		if victim == nil {
 			victim, reason = s.idle.oldest(), Idle
 		}
@@ -132,39 +132,39 @@ func (s *Set) begin(nc net.Conn) (closing []net.Conn) {
 			return append(closing, nc)
 		}
 		s.closed[reason].Add(1)
-		victim.leave()
+		victim.removeFromQueue()
 		delete(s.conns, victim.Conn)
 		closing = append(closing, victim.Conn)
 		short = false // one gives way to one
 	}
 	c := &conn{Conn: nc, source: sourceOf(nc)}
 	s.conns[nc] = c
-	s.fresh.push(c)
+	s.unused.push(c)
 	return closing
 }
 
-// separate counts a connection that has left its server: nothing tells when it is
+// addHijacked counts a connection that has left its server: nothing tells when it is
 // closed, so that is looked for whenever there are twice as many.
-func (s *Set) separate(nc net.Conn) {
-	lower := below(nc)
-	if _, ok := raw(lower); !ok {
+func (s *Set) addHijacked(nc net.Conn) {
+	lower := unwrap(nc)
+	if _, ok := rawConn(lower); !ok {
 		return // nobody could ever tell that it is closed
 	}
-	s.apart = append(s.apart, lower)
-	if len(s.apart) >= max(2*s.sweepAt, 64) {
-		s.sweep()
-		s.sweepAt = len(s.apart)
+	s.hijacked = append(s.hijacked, lower)
+	if len(s.hijacked) >= max(2*s.forgetAt, 64) {
+		s.forgetClosed()
+		s.forgetAt = len(s.hijacked)
 	}
 }
 
-// sweep forgets the connections that have left their server and are closed.
-func (s *Set) sweep() {
-	kept := s.apart[:0]
-	for _, nc := range s.apart {
-		if open(nc) {
+// forgetClosed forgets the connections that have left their server and are closed.
+func (s *Set) forgetClosed() {
+	kept := s.hijacked[:0]
+	for _, nc := range s.hijacked {
+		if isOpen(nc) {
 			kept = append(kept, nc)
 		}
 	}
-	clear(s.apart[len(kept):])
-	s.apart = kept
+	clear(s.hijacked[len(kept):])
+	s.hijacked = kept
 }

@@ -114,7 +114,7 @@ func TestSource(t *testing.T) {
 	for i := range 3 {
 		enter(fmt.Sprintf("198.51.100.%d:1", i))
 	}
-	if open = s.fresh.sources[sourceOf(stranger[0])].n; open != 1 || !crowd[0].closed || crowd[1].closed {
+	if open = s.unused.bySource[sourceOf(stranger[0])].n; open != 1 || !crowd[0].closed || crowd[1].closed {
 		t.Errorf("the stranger has %d, the oldest of the crowd is closed: %v", open, crowd[0].closed)
 	}
 }
@@ -160,7 +160,7 @@ func TestModel(t *testing.T) {
 		for _, f := range all {
 			s.State(f, http.StateClosed)
 		}
-		if s.Open() != 0 || len(s.fresh.sources)+len(s.idle.sources) > 0 || s.fresh.all.first != nil || s.idle.all.last != nil {
+		if s.Open() != 0 || len(s.unused.bySource)+len(s.idle.bySource) > 0 || s.unused.all.first != nil || s.idle.all.last != nil {
 			t.Fatal("something is left")
 		}
 	})
@@ -202,7 +202,7 @@ func TestTakenOver(t *testing.T) {
 		t.Errorf("%d are open", s.Open())
 	}
 	other, _ := pair(t)
-	if s.State(other, http.StateNew); open(other) || !open(nc) {
+	if s.State(other, http.StateNew); isOpen(other) || !isOpen(nc) {
 		t.Error("there was room for a second one")
 	}
 	s.State(other, http.StateClosed)
@@ -211,7 +211,7 @@ func TestTakenOver(t *testing.T) {
 		t.Errorf("%d are open", s.Open())
 	}
 	third, _ := pair(t)
-	if s.State(third, http.StateNew); !open(third) {
+	if s.State(third, http.StateNew); !isOpen(third) {
 		t.Error("there was no room")
 	}
 }
@@ -228,12 +228,12 @@ func TestShort(t *testing.T) {
 	s.State(first, http.StateNew)
 	second, _ := pair(t)
 	highest = 2
-	if s.State(second, http.StateNew); open(first) || !open(second) {
+	if s.State(second, http.StateNew); isOpen(first) || !isOpen(second) {
 		t.Error("the first one did not make room for the second")
 	}
 	s.State(second, http.StateActive)
 	third, _ := pair(t)
-	if s.State(third, http.StateNew); open(third) || !open(second) {
+	if s.State(third, http.StateNew); isOpen(third) || !isOpen(second) {
 		t.Error("the third one was let in")
 	}
 	if s.Closed(NoRequest) != 1 || s.Closed(Refused) != 1 {

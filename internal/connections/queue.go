@@ -10,24 +10,24 @@ import (
 // queue is a list of connections that wait for a request, which knows whether one
 // source has much of it.
 type queue struct {
-	all     list
-	sources map[netip.Addr]*list
+	all      list
+	bySource map[netip.Addr]*list
 	// largest had the most connections of all when one was added to it last.
 	largest *list
 }
 
-// dominant is the part of a queue, as one in so many, from which on a source makes
+// dominantShare is the part of a queue, as one in so many, from which on a source makes
 // room for others: with fewer nobody can tell a stranger from a crowd.
-const dominant = 4
+const dominantShare = 4
 
-func newQueue() *queue { return &queue{sources: make(map[netip.Addr]*list)} }
+func newQueue() *queue { return &queue{bySource: make(map[netip.Addr]*list)} }
 
 func (q *queue) push(c *conn) {
 	q.all.push(c)
-	l := q.sources[c.source]
+	l := q.bySource[c.source]
 	if l == nil {
 		l = &list{kind: ofSource}
-		q.sources[c.source] = l
+		q.bySource[c.source] = l
 	}
 	if l.push(c); q.largest == nil || l.n > q.largest.n {
 		q.largest = l
@@ -35,19 +35,19 @@ func (q *queue) push(c *conn) {
 	c.in = q
 }
 
-// looked is among how many of the oldest a silent one is looked for.
-const looked = 32
+// maxInspected is among how many of the oldest a silent one is looked for.
+const maxInspected = 32
 
 // oldest is the connection that makes room for another: the oldest of a source that
 // has much of the queue, else of all. One that has sent what the server has not come
 // to read is passed over, if one of the next is silent.
 func (q *queue) oldest() *conn {
 	l := &q.all
-	if of := q.largest; of != nil && of.n > 1 && of.n*dominant >= q.all.n {
+	if of := q.largest; of != nil && of.n > 1 && of.n*dominantShare >= q.all.n {
 		l = of
 	}
 	c := l.first
-	for range looked {
+	for range maxInspected {
 		if c == nil || !unread(c.Conn) {
 			break
 		}
@@ -59,17 +59,17 @@ func (q *queue) oldest() *conn {
 	return c
 }
 
-// leave takes the connection out of its queue, if it is in one.
-func (c *conn) leave() {
+// removeFromQueue takes the connection out of its queue, if it is in one.
+func (c *conn) removeFromQueue() {
 	q := c.in
 	if q == nil {
 		return
 	}
 	c.in = nil
 	q.all.remove(c)
-	l := q.sources[c.source]
+	l := q.bySource[c.source]
 	if l.remove(c); l.n == 0 {
-		delete(q.sources, c.source)
+		delete(q.bySource, c.source)
 		if q.largest == l {
 			q.largest = nil
 		}
@@ -84,5 +84,5 @@ func sourceOf(nc net.Conn) netip.Addr {
 		return netip.Addr{}
 	}
 	addr, _ := netip.AddrFromSlice(tcp.IP)
-	return network.Of(addr)
+	return network.ClientOf(addr)
 }

@@ -8,7 +8,7 @@ import (
 
 // unread reports whether the peer has sent something that nobody has read yet.
 func unread(nc net.Conn) (yes bool) {
-	if r, ok := raw(below(nc)); ok {
+	if r, ok := rawConn(unwrap(nc)); ok {
 		_ = r.Control(func(fd uintptr) {
 			n, err := unix.IoctlGetInt(int(fd), unix.SIOCINQ)
 			yes = err == nil && n > 0

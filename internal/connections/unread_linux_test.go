@@ -38,7 +38,7 @@ func TestUnreadIsPassedOver(t *testing.T) {
 	}
 	asking, silent := accept("GET / HTTP/1.1\r\n"), accept("")
 	accept("")
-	if !open(asking) || open(silent) {
-		t.Errorf("open: the one that asks %v, the silent one %v", open(asking), open(silent))
+	if !isOpen(asking) || isOpen(silent) {
+		t.Errorf("open: the one that asks %v, the silent one %v", isOpen(asking), isOpen(silent))
 	}
 }

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// mostFiles and leastFiles bound how many sealed files the store keeps open.
-	mostFiles, leastFiles = 96, 8
+	// maxFiles and leastFiles bound how many sealed files the store keeps open.
+	maxFiles, minFiles = 96, 8
 	// storeFiles is what the store needs beside sealed files: its directory and
 	// lock, the segments that are being written, sealed and copied into a backup,
 	// large bodies, two bolt files and their copies, the ballast, directories that
@@ -19,8 +19,8 @@ const (
 	// processFiles is for the process: its poller, its logs, listeners, the admin
 	// endpoint, files of the configuration and of certificates, and calls out.
 	processFiles = 40
-	// leastConnections are allowed however low the limit is.
-	leastConnections = 16
+	// minConnections are allowed however low the limit is.
+	minConnections = 16
 )
 
 // Budget shares descriptors out. What neither the store nor the process needs is
@@ -45,27 +45,27 @@ type Budget struct {
 	Connections int
 }
 
-// Shares are the shares of a limit.
-func Shares(limit int) Budget {
+// BudgetFor are the shares of a limit.
+func BudgetFor(limit int) Budget {
 	if limit <= 0 {
-		return Budget{Files: mostFiles}
+		return Budget{Files: maxFiles}
 	}
-	files := min(max(limit/8, leastFiles), mostFiles)
+	files := min(max(limit/8, minFiles), maxFiles)
 	spare := storeFiles + files + processFiles
-	return Budget{Limit: limit, Files: files, Spare: spare, Highest: limit - spare/3, Connections: max(limit-spare, leastConnections)}
+	return Budget{Limit: limit, Files: files, Spare: spare, Highest: limit - spare/3, Connections: max(limit-spare, minConnections)}
 }
 
 // Needed is the limit that so many connections need.
 func Needed(connections int) int {
-	return connections + storeFiles + mostFiles + processFiles
+	return connections + storeFiles + maxFiles + processFiles
 }
 
 // Enough reports whether the limit holds the spare descriptors and the fewest
 // connections.
-func (b Budget) Enough() bool { return b.Limit == 0 || b.Limit >= b.Spare+leastConnections }
+func (b Budget) Enough() bool { return b.Limit == 0 || b.Limit >= b.Spare+minConnections }
 
 // Process is the budget of this process, found out once.
-var Process = sync.OnceValue(func() Budget { return Shares(limit()) })
+var Process = sync.OnceValue(func() Budget { return BudgetFor(limit()) })
 
 // Fields tell the budget in a log line.
 func (b Budget) Fields() []zap.Field {

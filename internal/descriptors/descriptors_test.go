@@ -14,21 +14,21 @@ func TestShares(t *testing.T) {
 		1024:  {Limit: 1024, Files: 96, Spare: 200, Highest: 958, Connections: 824},
 		65536: {Limit: 65536, Files: 96, Spare: 200, Highest: 65470, Connections: 65336},
 	} {
-		if got := Shares(limit); got != want {
+		if got := BudgetFor(limit); got != want {
 			t.Errorf("%d: %+v, want %+v", limit, got, want)
 		}
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 1<<30).Draw(t, "connections")
-		if b := Shares(Needed(n)); b.Connections < n || !b.Enough() {
+		if b := BudgetFor(Needed(n)); b.Connections < n || !b.Enough() {
 			t.Fatalf("%d connections: %+v", n, b)
 		}
 		limit := rapid.IntRange(1, 1<<30).Draw(t, "limit")
-		if b := Shares(limit); b.Enough() && b.Connections+b.Spare > limit {
+		if b := BudgetFor(limit); b.Enough() && b.Connections+b.Spare > limit {
 			t.Fatalf("%d: %+v", limit, b)
 		}
 	})
-	if b := Process(); b != Shares(limit()) {
+	if b := Process(); b != BudgetFor(limit()) {
 		t.Errorf("the process has another budget: %+v", b)
 	}
 }

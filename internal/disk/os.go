@@ -31,7 +31,7 @@ func openFile(name string, flag int) (File, error) {
 }
 
 func (osFS) Rename(oldname, newname string) error {
-	return again(func() error { return os.Rename(oldname, newname) })
+	return retryEINTR(func() error { return os.Rename(oldname, newname) })
 }
 
 func (osFS) Remove(name string) error { return os.Remove(name) }
@@ -101,7 +101,7 @@ func (f osFile) Close() error                             { return f.f.Close() }
 func (f osFile) Truncate(size int64) error                { return f.f.Truncate(size) }
 
 func (f osFile) Sync() error {
-	if err := again(func() error { return syncData(f.f) }); err != nil {
+	if err := retryEINTR(func() error { return syncData(f.f) }); err != nil {
 		return fmt.Errorf("sync %s: %w", f.f.Name(), err)
 	}
 	return nil
@@ -115,8 +115,8 @@ func (f osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
-// again repeats what a signal has interrupted.
-func again(call func() error) error {
+// retryEINTR repeats what a signal has interrupted.
+func retryEINTR(call func() error) error {
 	for {
 		if err := call(); !errors.Is(err, syscall.EINTR) {
 			return err

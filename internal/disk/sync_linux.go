@@ -10,5 +10,5 @@ import (
 func syncData(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
 
 func syncNames(f *os.File) error {
-	return again(func() error { return unix.Fsync(int(f.Fd())) })
+	return retryEINTR(func() error { return unix.Fsync(int(f.Fd())) })
 }

@@ -13,7 +13,7 @@ const tmpExt = ".tmp"
 // for good when it returns nil. A crash may leave name.tmp.
 func WriteFile(fsys FS, name string, b []byte) error {
 	tmp := name + tmpExt
-	f, err := CreateAnew(fsys, tmp)
+	f, err := Recreate(fsys, tmp)
 	if err != nil {
 		return err
 	}
@@ -29,8 +29,8 @@ func WriteFile(fsys FS, name string, b []byte) error {
 	return fsys.SyncDir(filepath.Dir(name))
 }
 
-// CreateAnew makes an empty file, in place of what a crash left under its name.
-func CreateAnew(fsys FS, name string) (File, error) {
+// Recreate makes an empty file, in place of what a crash left under its name.
+func Recreate(fsys FS, name string) (File, error) {
 	if err := fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}

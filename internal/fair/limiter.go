@@ -12,8 +12,8 @@ var ErrFull = errors.New("too many reads are waiting")
 
 // How many may wait, of one key and of all together.
 const (
-	waitingOfKey = 1024
-	waitingOfAll = 16384
+	maxWaitingPerKey = 1024
+	maxWaiting       = 16384
 )
 
 // Limiter lets a number of callers at a time work, and the others wait for their
@@ -42,7 +42,7 @@ func Slots() int { return max(1, runtime.GOMAXPROCS(0)/2) }
 // NewLimiter returns a limiter that lets so many callers work at once.
 func NewLimiter(slots int) *Limiter {
 	l := &Limiter{free: max(1, slots)}
-	l.release = l.done // made once, or every turn would make one
+	l.release = l.releaseSlot // made once, or every turn would make one
 	return l
 }
 
@@ -59,7 +59,7 @@ func (l *Limiter) Acquire(ctx context.Context, key string) (release func(), err 
 		l.mu.Unlock()
 		return l.release, nil
 	}
-	if l.waiting.Len() >= waitingOfAll || l.waiting.LenOf(key) >= waitingOfKey {
+	if l.waiting.Len() >= maxWaiting || l.waiting.LenOf(key) >= maxWaitingPerKey {
 		l.mu.Unlock()
 		return nil, ErrFull
 	}
@@ -74,7 +74,7 @@ func (l *Limiter) Acquire(ctx context.Context, key string) (release func(), err 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if w.granted {
-		l.pass()
+		l.grantNext()
 	} else {
 		l.waiting.Remove(item)
 	}
@@ -88,17 +88,17 @@ func (l *Limiter) Waiting() int {
 	return l.waiting.Len()
 }
 
-func (l *Limiter) done() {
+func (l *Limiter) releaseSlot() {
 	// What can run, runs first: the goroutine goes to the end of the scheduler's
 	// queue while it still has the slot.
 	runtime.Gosched()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.pass()
+	l.grantNext()
 }
 
-// pass gives the slot to who is next.
-func (l *Limiter) pass() {
+// grantNext gives the slot to who is next.
+func (l *Limiter) grantNext() {
 	w, ok := l.waiting.Pop()
 	if !ok {
 		l.free++

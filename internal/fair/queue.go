@@ -6,23 +6,23 @@ package fair
 // same time, however many items and keys there are. The zero value is an empty
 // queue. It is not safe for concurrent use.
 type Queue[T any] struct {
-	lines map[string]*line[T]
-	turn  *line[T] // whose item is next, in a ring of all lines
+	byKey map[string]*keyQueue[T]
+	next  *keyQueue[T] // whose item is next, in a ring of all lines
 	n     int
 }
 
-// line is the items of one key, oldest first.
-type line[T any] struct {
+// keyQueue is the items of one key, oldest first.
+type keyQueue[T any] struct {
 	key         string
 	first, last *Item[T]
 	n           int
-	prev, next  *line[T] // in the ring
+	prev, next  *keyQueue[T] // in the ring
 }
 
 // Item is one place in a queue.
 type Item[T any] struct {
 	Value      T
-	line       *line[T] // nil once it has left
+	queue      *keyQueue[T] // nil once it has left
 	prev, next *Item[T]
 }
 
@@ -31,7 +31,7 @@ func (q *Queue[T]) Len() int { return q.n }
 
 // LenOf is how many items of the key wait.
 func (q *Queue[T]) LenOf(key string) int {
-	if l := q.lines[key]; l != nil {
+	if l := q.byKey[key]; l != nil {
 		return l.n
 	}
 	return 0
@@ -40,21 +40,21 @@ func (q *Queue[T]) LenOf(key string) int {
 // Push puts v at the end of its key's line. A key that had nothing waiting comes
 // after all that have.
 func (q *Queue[T]) Push(key string, v T) *Item[T] {
-	l := q.lines[key]
+	l := q.byKey[key]
 	if l == nil {
-		l = &line[T]{key: key}
-		if q.lines == nil {
-			q.lines = make(map[string]*line[T])
+		l = &keyQueue[T]{key: key}
+		if q.byKey == nil {
+			q.byKey = make(map[string]*keyQueue[T])
 		}
-		q.lines[key] = l
-		if q.turn == nil {
-			l.prev, l.next, q.turn = l, l, l
+		q.byKey[key] = l
+		if q.next == nil {
+			l.prev, l.next, q.next = l, l, l
 		} else {
-			l.prev, l.next = q.turn.prev, q.turn
+			l.prev, l.next = q.next.prev, q.next
 			l.prev.next, l.next.prev = l, l
 		}
 	}
-	i := &Item[T]{Value: v, line: l, prev: l.last}
+	i := &Item[T]{Value: v, queue: l, prev: l.last}
 	if l.last == nil {
 		l.first = i
 	} else {
@@ -69,11 +69,11 @@ func (q *Queue[T]) Push(key string, v T) *Item[T] {
 // Pop takes the oldest item of the key whose turn it is; ok is false if nothing
 // waits.
 func (q *Queue[T]) Pop() (v T, ok bool) {
-	l := q.turn
+	l := q.next
 	if l == nil {
 		return v, false
 	}
-	q.turn = l.next
+	q.next = l.next
 	i := l.first
 	q.Remove(i)
 	return i.Value, true
@@ -82,7 +82,7 @@ func (q *Queue[T]) Pop() (v T, ok bool) {
 // Remove takes an item out, wherever it stands. One that has left already stays
 // so.
 func (q *Queue[T]) Remove(i *Item[T]) {
-	l := i.line
+	l := i.queue
 	if l == nil {
 		return
 	}
@@ -96,18 +96,18 @@ func (q *Queue[T]) Remove(i *Item[T]) {
 	} else {
 		i.next.prev = i.prev
 	}
-	i.line, i.prev, i.next = nil, nil, nil
+	i.queue, i.prev, i.next = nil, nil, nil
 	q.n--
 	if l.n--; l.n > 0 {
 		return
 	}
-	delete(q.lines, l.key)
+	delete(q.byKey, l.key)
 	if l.next == l {
-		q.turn = nil
+		q.next = nil
 		return
 	}
 	l.prev.next, l.next.prev = l.next, l.prev
-	if q.turn == l {
-		q.turn = l.next
+	if q.next == l {
+		q.next = l.next
 	}
 }

@@ -16,17 +16,17 @@ import (
 const (
 	// Interval is how often files are looked at.
 	Interval = time.Second
-	// settle is for how long a file has to stay as it is before it is reported: one
+	// settleTime is for how long a file has to stay as it is before it is reported: one
 	// that is being written is not to be read half.
-	settle = 50 * time.Millisecond
-	// unsettled bounds how often one look waits for that.
-	unsettled = 10
-	// coarse is how far apart two changes have to be to differ in their times, on
+	settleTime = 50 * time.Millisecond
+	// maxSettleChecks bounds how often one look waits for that.
+	maxSettleChecks = 10
+	// timeResolution is how far apart two changes have to be to differ in their times, on
 	// any file system that is in use.
-	coarse = 2 * time.Second
-	// thorough is how many looks believe a file's size, times and inode before its
+	timeResolution = 2 * time.Second
+	// fullReadEvery is how many looks believe a file's size, times and inode before its
 	// content is read again.
-	thorough = 60
+	fullReadEvery = 60
 )
 
 // MaxSize is how much of a file is looked at, in bytes.
@@ -39,17 +39,17 @@ type Files struct{ files []file }
 
 // file is how a file was when it was looked at last.
 type file struct {
-	path  string
-	info  os.FileInfo // nil after an error
-	err   string      // "" if it could be read
-	sum   [sha256.Size]byte
-	read  time.Time // when it was read
-	looks int       // since then
+	path   string
+	info   os.FileInfo // nil after an error
+	err    string      // "" if it could be read
+	sum    [sha256.Size]byte
+	read   time.Time // when it was read
+	checks int       // since then
 }
 
-// Look remembers how the files are now. Who reads them does so after it: then no
+// Snapshot remembers how the files are now. Who reads them does so after it: then no
 // change is missed.
-func Look(paths ...string) *Files {
+func Snapshot(paths ...string) *Files {
 	f := new(Files)
 	for _, path := range paths {
 		f.files = append(f.files, read(path))
@@ -69,22 +69,22 @@ func (f *Files) Watch(ctx context.Context, changed func()) {
 		case <-ctx.Done():
 			return
 		}
-		if f.look(ctx) && ctx.Err() == nil {
+		if f.changed(ctx) && ctx.Err() == nil {
 			changed()
 		}
 	}
 }
 
-// look reports whether there are new contents that do not change any more.
-func (f *Files) look(ctx context.Context) bool {
+// changed reports whether there are new contents that do not change any more.
+func (f *Files) changed(ctx context.Context) bool {
 	now := next(f.files)
 	if slices.EqualFunc(f.files, now, same) {
 		f.files = now
 		return false
 	}
-	for range unsettled {
+	for range maxSettleChecks {
 		select {
-		case <-time.After(settle):
+		case <-time.After(settleTime):
 		case <-ctx.Done():
 			return false
 		}
@@ -104,7 +104,7 @@ func next(files []file) []file {
 	out := make([]file, len(files))
 	for i, old := range files {
 		if old.unchanged() {
-			old.looks++
+			old.checks++
 			out[i] = old
 		} else {
 			out[i] = read(old.path)
@@ -116,7 +116,7 @@ func next(files []file) []file {
 // unchanged reports whether the file is, by all that stat tells, the one that was
 // read. It spares reading the content.
 func (f *file) unchanged() bool {
-	if f.info == nil || f.looks >= thorough || f.read.Sub(f.info.ModTime()) < coarse {
+	if f.info == nil || f.checks >= fullReadEvery || f.read.Sub(f.info.ModTime()) < timeResolution {
 		return false
 	}
 	info, err := os.Stat(f.path)

@@ -47,7 +47,7 @@ func TestChanges(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var changes atomic.Int64
 		ended := make(chan struct{})
-		files := filewatch.Look(other, plain, link, target)
+		files := filewatch.Snapshot(other, plain, link, target)
 		go func() {
 			defer close(ended)
 			files.Watch(ctx, func() { changes.Add(1) })
@@ -122,7 +122,7 @@ func TestHalfWritten(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		var seen []string
-		files := filewatch.Look(path)
+		files := filewatch.Snapshot(path)
 		go files.Watch(ctx, func() {
 			b, _ := os.ReadFile(path)
 			seen = append(seen, string(b))

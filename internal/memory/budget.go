@@ -28,9 +28,9 @@ type Budget struct {
 	// Bodies is for request bodies, at what they cost in the whole: the default
 	// of osa_guard's max_inflight.
 	Bodies int64
-	// Answers is for encoded parts of lists, histories, single events and backups
+	// Responses is for encoded parts of lists, histories, single events and backups
 	// that wait for their readers.
-	Answers int64
+	Responses int64
 	// Streams is for the live windows of the hub.
 	Streams int64
 	// Filter is for the store's filter of dedup keys.
@@ -39,27 +39,27 @@ type Budget struct {
 	Tables int64
 }
 
-// Shares are the shares of a limit.
-func Shares(limit Limit) Budget {
+// BudgetFor are the shares of a limit.
+func BudgetFor(limit Limit) Budget {
 	rest := max(limit.Bytes-base, limit.Bytes/4)
 	share := func(twelfths, least, most int64) int64 { return min(max(rest/12*twelfths, least*mib), most*mib) }
 	return Budget{
-		Limit:   limit,
-		Bodies:  share(3, 4, 256),
-		Answers: share(1, 2, 64),
-		Streams: share(1, 1, 16),
-		Filter:  share(1, 2, 128),
-		Tables:  share(2, 4, 256),
+		Limit:     limit,
+		Bodies:    share(3, 4, 256),
+		Responses: share(1, 2, 64),
+		Streams:   share(1, 1, 16),
+		Filter:    share(1, 2, 128),
+		Tables:    share(2, 4, 256),
 	}
 }
 
 // Process is the budget of this process, found out once.
-var Process = sync.OnceValue(func() Budget { return Shares(ThisSystem().Limit()) })
+var Process = sync.OnceValue(func() Budget { return BudgetFor(ThisSystem().Limit()) })
 
 // Fields tell the budget in a log line.
 func (b Budget) Fields() []zap.Field {
 	return []zap.Field{
 		zap.Int64("limit", b.Limit.Bytes), zap.String("limited_by", b.Limit.Source), zap.Int64("bodies", b.Bodies),
-		zap.Int64("answers", b.Answers), zap.Int64("streams", b.Streams), zap.Int64("filter", b.Filter), zap.Int64("tables", b.Tables),
+		zap.Int64("answers", b.Responses), zap.Int64("streams", b.Streams), zap.Int64("filter", b.Filter), zap.Int64("tables", b.Tables),
 	}
 }

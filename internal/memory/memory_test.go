@@ -114,52 +114,52 @@ func TestThisSystem(t *testing.T) {
 	if got := memory.ThisSystem().Limit(); got.Bytes < 16*mib || got.Bytes > 1<<50 || got.Source == memory.SourceAssumed {
 		t.Errorf("%+v", got)
 	}
-	if memory.Process() != memory.Shares(memory.ThisSystem().Limit()) {
+	if memory.Process() != memory.BudgetFor(memory.ThisSystem().Limit()) {
 		t.Error("the process has another budget")
 	}
 }
 
 func TestShares(t *testing.T) {
 	for limit, want := range map[int64]memory.Budget{
-		256 * mib: {Bodies: 48 * mib, Answers: 16 * mib, Streams: 16 * mib, Filter: 16 * mib, Tables: 32 * mib},
-		24 * gib:  {Bodies: 256 * mib, Answers: 64 * mib, Streams: 16 * mib, Filter: 128 * mib, Tables: 256 * mib},
+		256 * mib: {Bodies: 48 * mib, Responses: 16 * mib, Streams: 16 * mib, Filter: 16 * mib, Tables: 32 * mib},
+		24 * gib:  {Bodies: 256 * mib, Responses: 64 * mib, Streams: 16 * mib, Filter: 128 * mib, Tables: 256 * mib},
 	} {
 		want.Limit.Bytes = limit
-		if got := memory.Shares(want.Limit); got != want {
+		if got := memory.BudgetFor(want.Limit); got != want {
 			t.Errorf("%d MiB: %+v", limit/mib, got)
 		}
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.Int64Range(96*mib, 1<<44).Draw(t, "limit")
-		b := memory.Shares(memory.Limit{Bytes: limit})
-		if sum := b.Bodies + b.Answers + b.Streams + b.Filter + b.Tables; sum > (limit-64*mib)*2/3 {
+		b := memory.BudgetFor(memory.Limit{Bytes: limit})
+		if sum := b.Bodies + b.Responses + b.Streams + b.Filter + b.Tables; sum > (limit-64*mib)*2/3 {
 			t.Fatalf("shares take %d MiB of %d", sum/mib, limit/mib)
 		}
-		more := memory.Shares(memory.Limit{Bytes: limit + mib})
-		if more.Bodies < b.Bodies || more.Answers < b.Answers || more.Filter < b.Filter || more.Tables < b.Tables {
+		more := memory.BudgetFor(memory.Limit{Bytes: limit + mib})
+		if more.Bodies < b.Bodies || more.Responses < b.Responses || more.Filter < b.Filter || more.Tables < b.Tables {
 			t.Fatal("more memory, smaller shares")
 		}
 	})
 	for _, limit := range []int64{1, 16 * mib, math.MaxInt64} {
-		if b := memory.Shares(memory.Limit{Bytes: limit}); b.Bodies <= 0 || b.Answers <= 0 || b.Streams <= 0 || b.Filter <= 0 || b.Tables <= 0 {
+		if b := memory.BudgetFor(memory.Limit{Bytes: limit}); b.Bodies <= 0 || b.Responses <= 0 || b.Streams <= 0 || b.Filter <= 0 || b.Tables <= 0 {
 			t.Errorf("limit %d: %+v", limit, b)
 		}
 	}
-	if fields := memory.Shares(memory.Limit{Bytes: gib, Source: memory.SourceEnv}).Fields(); len(fields) != 7 {
+	if fields := memory.BudgetFor(memory.Limit{Bytes: gib, Source: memory.SourceEnv}).Fields(); len(fields) != 7 {
 		t.Errorf("%d fields", len(fields))
 	}
 }
 
 func TestRoom(t *testing.T) {
-	r := memory.NewRoom(100)
-	if !r.Take("a", 1000) || r.Take("a", 1) || r.Take("b", 1) || r.Held() != 1000 {
+	r := memory.NewQuota(100)
+	if !r.Acquire("a", 1000) || r.Acquire("a", 1) || r.Acquire("b", 1) || r.Held() != 1000 {
 		t.Error("the first takes whatever it needs, the second not")
 	}
 	r.Release("a", 1000)
-	if !r.Take("a", 60) || r.Take("a", 30) || !r.Take("a", 27) || r.Take("a", 1) {
+	if !r.Acquire("a", 60) || r.Acquire("a", 30) || !r.Acquire("a", 27) || r.Acquire("a", 1) {
 		t.Errorf("one owner has %d", r.Held())
 	}
-	if !r.Take("b", 10) || r.Take("b", 2) || !r.Take("c", 2) {
+	if !r.Acquire("b", 10) || r.Acquire("b", 2) || !r.Acquire("c", 2) {
 		t.Errorf("%d held: others find no room", r.Held())
 	}
 	r.Release("a", 87)
@@ -172,14 +172,14 @@ func TestRoom(t *testing.T) {
 
 // What is too large to share the room leaves it to others.
 func TestRoomLarge(t *testing.T) {
-	r := memory.NewRoom(100)
-	release, ok := r.TakeLarge("a", 1000)
-	if _, again := r.TakeLarge("b", 51); !ok || again || !r.Take("b", 80) {
+	r := memory.NewQuota(100)
+	release, ok := r.AcquireLarge("a", 1000)
+	if _, again := r.AcquireLarge("b", 51); !ok || again || !r.Acquire("b", 80) {
 		t.Error("one at a time is beside the room")
 	}
 	release()
 	r.Release("b", 80)
-	if release, ok = r.TakeLarge("a", 50); !ok || r.Held() != 50 {
+	if release, ok = r.AcquireLarge("a", 50); !ok || r.Held() != 50 {
 		t.Error("half of the room")
 	}
 	if release(); r.Held() != 0 {
@@ -191,14 +191,14 @@ func TestRoomLarge(t *testing.T) {
 // the first goes beyond the room.
 func TestRoomModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		r := memory.NewRoom(1000)
+		r := memory.NewQuota(1000)
 		has := map[string]int64{}
 		for range rapid.IntRange(0, 40).Draw(t, "steps") {
 			owner := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "owner")
 			n := rapid.Int64Range(1, 600).Draw(t, "n")
 			if rapid.Bool().Draw(t, "take") {
 				first := r.Held() == 0
-				if r.Take(owner, n) {
+				if r.Acquire(owner, n) {
 					has[owner] += n
 				} else if first {
 					t.Fatal("the first was refused")

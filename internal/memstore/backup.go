@@ -22,14 +22,14 @@ type backup struct {
 func (s *Store) Backup(ctx context.Context, w io.Writer, point string) (string, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if err := s.usable(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return "", err
 	}
 	since := uint64(0)
 	if point != "" {
 		var err error
 		if since, err = strconv.ParseUint(point, 10, 64); err != nil || since > s.changes {
-			return "", storage.ErrPoint
+			return "", storage.ErrBackupPosition
 		}
 	}
 	enc := gob.NewEncoder(w)

@@ -23,7 +23,7 @@ func (s *Store) put(k docKey, value []byte) uint64 {
 		return 0
 	}
 	// Counted over all documents, a version never comes again.
-	version := s.tick()
+	version := s.nextChange()
 	s.docs[k] = document{value: slices.Clone(value), version: version, changed: version}
 	return version
 }
@@ -32,7 +32,7 @@ func (s *Store) put(k docKey, value []byte) uint64 {
 func (s *Store) GetDocument(ctx context.Context, collection, key string) (storage.Document, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if err := s.usable(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return storage.Document{}, err
 	}
 	d, ok := s.docs[docKey{collection, key}]
@@ -46,7 +46,7 @@ func (s *Store) GetDocument(ctx context.Context, collection, key string) (storag
 func (s *Store) PutDocument(ctx context.Context, d storage.Document) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.usable(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return 0, err
 	}
 	if tooLarge(d.Collection, d.Key, d.Value) {
@@ -71,7 +71,7 @@ func tooLarge(name, key string, value []byte) bool {
 func (s *Store) DeleteDocument(ctx context.Context, collection, key string, version uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.usable(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return err
 	}
 	k := docKey{collection, key}
@@ -90,7 +90,7 @@ func (s *Store) DeleteDocument(ctx context.Context, collection, key string, vers
 func (s *Store) ListDocuments(ctx context.Context, collection, prefix, after string, limit int) ([]storage.Document, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if err := s.usable(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return nil, err
 	}
 	var out []storage.Document

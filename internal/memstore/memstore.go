@@ -27,19 +27,19 @@ type Store struct {
 
 // data is what all handles share.
 type data struct {
-	mu      sync.RWMutex
-	events  []*event.Event // ascending, with their bodies; below the floor there are none
-	first   uint64
-	last    uint64
-	skipped []storage.Range
-	damaged []storage.Range
-	exact   map[identity]uint64
-	keys    map[identity]int
-	large   map[string][]byte // bodies put aside, by name
-	names   int               // given to large bodies so far
-	docs    map[docKey]document
-	changes uint64 // counts every change, for Backup
-	changed map[uint64]uint64
+	mu         sync.RWMutex
+	events     []*event.Event // ascending, with their bodies; below the floor there are none
+	first      uint64
+	last       uint64
+	skipped    []storage.Range
+	damaged    []storage.Range
+	byIdentity map[identity]uint64
+	byKey      map[identity]int
+	large      map[string][]byte // bodies put aside, by name
+	names      int               // given to large bodies so far
+	docs       map[docKey]document
+	changes    uint64 // counts every change, for Backup
+	changed    map[uint64]uint64
 
 	projections map[string]*projection
 
@@ -53,7 +53,7 @@ type data struct {
 // New returns an empty store.
 func New() *Store {
 	return &Store{data: &data{
-		exact: make(map[identity]uint64), keys: make(map[identity]int), large: make(map[string][]byte),
+		byIdentity: make(map[identity]uint64), byKey: make(map[identity]int), large: make(map[string][]byte),
 		docs: make(map[docKey]document), changed: make(map[uint64]uint64),
 		projections: make(map[string]*projection), moved: make(chan struct{}),
 	}}
@@ -95,7 +95,7 @@ func (s *Store) Skip(n uint64) {
 	if s.first == 0 {
 		s.first = s.last + 1
 	}
-	s.tell()
+	s.notify()
 }
 
 // Fail closes this handle as an engine closes itself after a failed write.
@@ -124,21 +124,21 @@ func (s *Store) Reopen() *Store {
 	return s
 }
 
-// usable is called with the lock held.
-func (s *Store) usable(ctx context.Context) error {
+// checkOpen is called with the lock held.
+func (s *Store) checkOpen(ctx context.Context) error {
 	if s.closed {
 		return storage.ErrClosed
 	}
 	return ctx.Err()
 }
 
-func (d *data) tick() uint64 {
+func (d *data) nextChange() uint64 {
 	d.changes++
 	return d.changes
 }
 
-// tell wakes who follows.
-func (d *data) tell() {
+// notify wakes who follows.
+func (d *data) notify() {
 	close(d.moved)
 	d.moved = make(chan struct{})
 }
@@ -161,11 +161,11 @@ func identityOf(e *event.Event) (exact, key identity) {
 func (s *Store) Prepare(ctx context.Context, e *event.Event) (storage.Outcome, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.usable(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return storage.Outcome{}, err
 	}
 	exact, _ := identityOf(e)
-	if original := s.exact[exact]; original != 0 {
+	if original := s.byIdentity[exact]; original != 0 {
 		return storage.Outcome{Seq: original, Duplicate: true}, nil
 	}
 	if len(e.Body) > LargeBody {
@@ -199,7 +199,7 @@ func (s *Store) CommitBatch(ctx context.Context, batch []*event.Event) (storage.
 	defer s.commit.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.usable(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return storage.Commit{}, err
 	}
 	if s.refuse != nil {
@@ -211,7 +211,7 @@ func (s *Store) CommitBatch(ctx context.Context, batch []*event.Event) (storage.
 	c := storage.Commit{Before: s.last, Outcomes: make([]storage.Outcome, len(batch))}
 	for i, e := range batch {
 		exact, key := identityOf(e)
-		if original := s.exact[exact]; original != 0 {
+		if original := s.byIdentity[exact]; original != 0 {
 			c.Outcomes[i] = storage.Outcome{Seq: original, Duplicate: true}
 			continue
 		}
@@ -219,16 +219,16 @@ func (s *Store) CommitBatch(ctx context.Context, batch []*event.Event) (storage.
 		if s.first == 0 {
 			s.first = s.last
 		}
-		e.Seq, e.PayloadMismatch = s.last, s.keys[key] > 0
-		s.exact[exact] = e.Seq
-		s.keys[key]++
+		e.Seq, e.PayloadMismatch = s.last, s.byKey[key] > 0
+		s.byIdentity[exact] = e.Seq
+		s.byKey[key]++
 		kept := *e
 		kept.Body = slices.Clone(e.Body)
 		s.events = append(s.events, &kept)
-		s.changed[e.Seq] = s.tick()
+		s.changed[e.Seq] = s.nextChange()
 		c.Outcomes[i] = storage.Outcome{Seq: e.Seq}
 	}
-	s.tell()
+	s.notify()
 	return c, nil
 }
 
@@ -257,7 +257,7 @@ func (s *Store) Writable() error {
 func (s *Store) Prune(ctx context.Context, before time.Time) (n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.usable(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return 0, err
 	}
 	for i, e := range s.events {
@@ -270,11 +270,11 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (n int, err error) 
 	}
 	for _, e := range s.events[:n] {
 		exact, key := identityOf(e)
-		if s.exact[exact] == e.Seq {
-			delete(s.exact, exact)
+		if s.byIdentity[exact] == e.Seq {
+			delete(s.byIdentity, exact)
 		}
-		if s.keys[key]--; s.keys[key] == 0 {
-			delete(s.keys, key)
+		if s.byKey[key]--; s.byKey[key] == 0 {
+			delete(s.byKey, key)
 		}
 		delete(s.changed, e.Seq)
 		delete(s.large, e.BodyRef)
@@ -288,7 +288,7 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (n int, err error) 
 func (s *Store) Usage(ctx context.Context) (storage.Usage, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return storage.Usage{}, s.usable(ctx)
+	return storage.Usage{}, s.checkOpen(ctx)
 }
 
 // Health implements storage.Store.
@@ -303,7 +303,7 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	s.tell()
+	s.notify()
 	return nil
 }
 

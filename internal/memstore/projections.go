@@ -51,7 +51,7 @@ func (s *Store) of(p storage.Projection) *projection {
 func (s *Store) OpenProjection(ctx context.Context, p storage.Projection) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.usable(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return 0, err
 	}
 	s.projections[p.Name] = s.of(p)
@@ -62,7 +62,7 @@ func (s *Store) OpenProjection(ctx context.Context, p storage.Projection) (uint6
 func (s *Store) DropProjection(ctx context.Context, p storage.Projection) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.usable(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return err
 	}
 	delete(s.projections, p.Name)
@@ -73,7 +73,7 @@ func (s *Store) DropProjection(ctx context.Context, p storage.Projection) error 
 func (s *Store) Project(ctx context.Context, step storage.Step) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.usable(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return err
 	}
 	if len(step.Records) > storage.MaxProjectRecords {
@@ -107,7 +107,7 @@ func (s *Store) Project(ctx context.Context, step storage.Step) error {
 func (s *Store) GetRecord(ctx context.Context, p storage.Projection, key string) ([]byte, uint64, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if err := s.usable(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return nil, 0, err
 	}
 	got := s.of(p)
@@ -122,7 +122,7 @@ func (s *Store) GetRecord(ctx context.Context, p storage.Projection, key string)
 func (s *Store) ListRecords(ctx context.Context, p storage.Projection, prefix, after string, limit int) ([]storage.Record, uint64, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if err := s.usable(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return nil, 0, err
 	}
 	got := s.of(p)

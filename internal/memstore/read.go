@@ -15,14 +15,14 @@ var errDamaged = errors.New("damaged by a test")
 func (s *Store) Bounds(ctx context.Context) (storage.Bounds, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return storage.Bounds{First: s.first, Last: s.last, Skipped: slices.Clone(s.skipped)}, s.usable(ctx)
+	return storage.Bounds{First: s.first, Last: s.last, Skipped: slices.Clone(s.skipped)}, s.checkOpen(ctx)
 }
 
 // Follow implements storage.Store.
 func (s *Store) Follow(ctx context.Context, after uint64) (uint64, error) {
 	for {
 		s.mu.RLock()
-		err, last, moved := s.usable(ctx), s.last, s.moved
+		err, last, moved := s.checkOpen(ctx), s.last, s.moved
 		s.mu.RUnlock()
 		if err != nil {
 			return 0, err
@@ -52,7 +52,7 @@ func (s *Store) damage(seq uint64) error {
 func (s *Store) Get(ctx context.Context, seq uint64) (*event.Event, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if err := s.usable(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return nil, err
 	}
 	for _, e := range s.events {
@@ -74,7 +74,7 @@ func (s *Store) Get(ctx context.Context, seq uint64) (*event.Event, error) {
 // Scan implements storage.Store.
 func (s *Store) Scan(ctx context.Context, after, through uint64, fn func(*event.Event) bool) error {
 	s.mu.RLock()
-	err := s.usable(ctx)
+	err := s.checkOpen(ctx)
 	events := s.events[:len(s.events):len(s.events)] // fn may call the store
 	s.mu.RUnlock()
 	if err != nil {
@@ -101,7 +101,7 @@ func (s *Store) Scan(ctx context.Context, after, through uint64, fn func(*event.
 func (s *Store) Query(ctx context.Context, q storage.Query) (storage.Page, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if err := s.usable(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return storage.Page{}, err
 	}
 	found := make([]*event.Event, 0)

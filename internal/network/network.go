@@ -11,9 +11,10 @@ import (
 // the other bits itself.
 const prefixBits = 64
 
-// Of returns the address that a client is counted under. It is the address itself for
-// IPv4, and the first address of its /64 for IPv6. It is zero for the zero address.
-func Of(addr netip.Addr) netip.Addr {
+// ClientOf returns the address that a client is counted under. It is the address
+// itself for IPv4, and the first address of its /64 for IPv6. It is zero for the zero
+// address.
+func ClientOf(addr netip.Addr) netip.Addr {
 	if addr = addr.Unmap(); !addr.Is6() {
 		return addr
 	}

@@ -17,11 +17,11 @@ func TestOf(t *testing.T) {
 		"::1":                      "::",
 		"2001:db8:1:2:3:4:5:6%en0": "2001:db8:1:2::",
 	} {
-		if got := network.Of(netip.MustParseAddr(in)); got != netip.MustParseAddr(want) {
+		if got := network.ClientOf(netip.MustParseAddr(in)); got != netip.MustParseAddr(want) {
 			t.Errorf("%s counts for %s, want %s", in, got, want)
 		}
 	}
-	if got := network.Of(netip.Addr{}); got.IsValid() {
+	if got := network.ClientOf(netip.Addr{}); got.IsValid() {
 		t.Errorf("no address counts for %s", got)
 	}
 }

@@ -33,9 +33,9 @@ func AppendAllMasked(dst, body []byte, mark string) []byte {
 	return m.append(dst)
 }
 
-// mostEmbedded is how deep JSON in strings in JSON is looked into. What is deeper is
+// maxEmbeddedDepth is how deep JSON in strings in JSON is looked into. What is deeper is
 // taken away whole.
-const mostEmbedded = 4
+const maxEmbeddedDepth = 4
 
 func appendMasked(dst, body []byte, mark string, level int) []byte {
 	if !utf8.Valid(body) || !json.Valid(body) {
@@ -143,11 +143,11 @@ func (m *masker) member(f *frame, name string, value int) int {
 		return end
 	}
 	switch {
-	case text[value] == '"' && names(name):
+	case text[value] == '"' && isNameMember(name):
 		if end := jsontoken.StringEnd(text, value); pairName(unquote(text[value:end])) {
 			f.secret = true
 		}
-	case carries(name):
+	case isValueMember(name):
 		if f.secret {
 			end := jsontoken.End(text, value)
 			m.spans = append(m.spans, span{value, end})
@@ -167,8 +167,8 @@ func pairName(name string) bool {
 	return len(name) <= 64 && strings.Count(name, " ") < 3 && Name(name)
 }
 
-// names reports whether a member of the name says what another one holds.
-func names(member string) bool {
+// isNameMember reports whether a member of the name says what another one holds.
+func isNameMember(member string) bool {
 	switch strings.ToLower(member) {
 	case "name", "key", "header", "field", "param", "parameter", "property", "attribute", "variable", "label", "k", "header_name", "headername":
 		return true
@@ -176,8 +176,8 @@ func names(member string) bool {
 	return false
 }
 
-// carries reports whether a member of the name holds what another one names.
-func carries(member string) bool {
+// isValueMember reports whether a member of the name holds what another one names.
+func isValueMember(member string) bool {
 	switch strings.ToLower(member) {
 	case "value", "val", "content", "values", "data", "text", "v", "header_value", "headervalue", "string_value", "stringvalue", "default":
 		return true
@@ -235,8 +235,8 @@ func (m *masker) masked(quoted string, name bool) (shown []byte, changed bool) {
 	plain := len(s) == len(quoted)-2
 	out := s
 	switch {
-	case !name && embeds(s):
-		if m.level == mostEmbedded {
+	case !name && mayBeJSON(s):
+		if m.level == maxEmbeddedDepth {
 			out = m.mark
 			break
 		}
@@ -265,8 +265,8 @@ func (m *masker) masked(quoted string, name bool) (shown []byte, changed bool) {
 	return shown, true
 }
 
-// embeds reports whether s may be a JSON object or array.
-func embeds(s string) bool {
+// mayBeJSON reports whether s may be a JSON object or array.
+func mayBeJSON(s string) bool {
 	s = strings.Trim(s, " \t\r\n")
 	return len(s) > 4 && (s[0] == '{' && s[len(s)-1] == '}' || s[0] == '[' && s[len(s)-1] == ']') && strings.IndexByte(s, '"') >= 0
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/jsontoken"
 )
 
-// longestName is how much of a name is looked at, in bytes. Of a longer one the
+// maxNameLength is how much of a name is looked at, in bytes. Of a longer one the
 // end is: it says what the thing is.
-const longestName = 128
+const maxNameLength = 128
 
 // Name reports whether what goes under the name is a secret or personal card data:
 // `api_key`, `X-Api-Key`, `clientSecret`, `APIKEY`, `connect.sid`, `card[number]`.
@@ -29,14 +29,14 @@ func Name(name string) bool {
 	if len(name) < 3 {
 		return false
 	}
-	if len(name) > longestKnown {
-		return judge(name)
+	if len(name) > maxCachedName {
+		return isSecretName(name)
 	}
-	slot := &known[maphash.String(seed, name)%uint64(len(known))]
+	slot := &nameCache[maphash.String(seed, name)%uint64(len(nameCache))]
 	if k := slot.Load(); k != nil && k.name == name {
 		return k.secret
 	}
-	k := &judged{strings.Clone(name), judge(name)}
+	k := &cachedName{strings.Clone(name), isSecretName(name)}
 	slot.Store(k)
 	return k.secret
 }
@@ -44,38 +44,38 @@ func Name(name string) bool {
 // Names come again and again: what was found out about the last ones is kept. Of
 // two names with one slot the later takes it.
 var (
-	known [2048]atomic.Pointer[judged]
-	seed  = maphash.MakeSeed()
+	nameCache [2048]atomic.Pointer[cachedName]
+	seed      = maphash.MakeSeed()
 )
 
-const longestKnown = 48
+const maxCachedName = 48
 
-type judged struct {
+type cachedName struct {
 	name   string
 	secret bool
 }
 
-func judge(name string) bool {
-	name = last(name)
+func isSecretName(name string) bool {
+	name = nameEnd(name)
 	for i := range len(name) {
 		if name[i] >= utf8.RuneSelf {
-			name = last(plainName(name))
+			name = nameEnd(plainName(name))
 			break
 		}
 	}
 	var w words
 	w.split(name, true)
-	if w.secret() {
+	if w.isSecret() {
 		return true
 	}
 	if !w.capitals || w.n < 2 {
 		return false
 	}
 	w.split(name, false) // ToKeN
-	return w.secret()
+	return w.isSecret()
 }
 
-func last(name string) string { return name[max(0, len(name)-longestName):] }
+func nameEnd(name string) string { return name[max(0, len(name)-maxNameLength):] }
 
 // plainName writes letters of other widths and styles as plain ones and leaves out
 // what does not show.
@@ -88,12 +88,12 @@ func plainName(name string) string {
 	}, norm.NFKC.String(name))
 }
 
-const mostWords = longestName/2 + 1
+const maxWords = maxNameLength/2 + 1
 
 // words are those of a name in lower case, one after the other in text.
 type words struct {
-	text     [longestName]byte
-	ends     [mostWords + 1]uint8 // ends[i] is where word i begins and word i-1 ends
+	text     [maxNameLength]byte
+	ends     [maxWords + 1]uint8 // ends[i] is where word i begins and word i-1 ends
 	n        int
 	capitals bool // some words are told apart by capitals only
 }
@@ -121,7 +121,7 @@ func (w *words) split(name string, capitals bool) {
 		return other
 	}
 	cut := func() {
-		if end > start && w.n < mostWords-1 {
+		if end > start && w.n < maxWords-1 {
 			w.n++
 			w.ends[w.n] = uint8(end)
 			start = end
@@ -159,8 +159,8 @@ func (w *words) split(name string, capitals bool) {
 	}
 }
 
-// secret decides about the words.
-func (w *words) secret() bool {
+// isSecret decides about the words.
+func (w *words) isSecret() bool {
 	if w.n == 0 {
 		return false
 	}
@@ -170,27 +170,27 @@ func (w *words) secret() bool {
 			if !secretWords(w.span(i, j)) && (i != j || !endsSecret(w.word(i))) {
 				continue
 			}
-			if j < w.n-1 && about(w.word(w.n-1)) {
+			if j < w.n-1 && describesSecret(w.word(w.n-1)) {
 				return false
 			}
-			return !w.counted(i, j)
+			return !w.isCounted(i, j)
 		}
 	}
 	// Names without separators, or with odd ones: x-apikey, ses-sion-id.
-	return w.n > 1 && endsSecret(w.span(max(0, w.n-4), w.n-1)) && !w.counted(0, w.n-1)
+	return w.n > 1 && endsSecret(w.span(max(0, w.n-4), w.n-1)) && !w.isCounted(0, w.n-1)
 }
 
-// counted reports whether the words i to j are counted or asked for, not given.
-func (w *words) counted(i, j int) bool {
+// isCounted reports whether the words i to j are counted or asked for, not given.
+func (w *words) isCounted(i, j int) bool {
 	first, last := w.word(0), w.word(j)
-	if i > 0 && asks(first) {
+	if i > 0 && isPredicate(first) {
 		return true
 	}
 	if !strings.HasSuffix(last, "tokens") {
 		return false
 	}
-	if i > 0 && counts(w.word(i-1)) {
+	if i > 0 && isUnitCount(w.word(i-1)) {
 		return true
 	}
-	return last != "tokens" && counts(strings.TrimSuffix(last, "tokens"))
+	return last != "tokens" && isUnitCount(strings.TrimSuffix(last, "tokens"))
 }

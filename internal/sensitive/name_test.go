@@ -44,7 +44,7 @@ func FuzzName(f *testing.F) {
 	f.Add("api_key")
 	f.Add("x٠ｔoken\x00[")
 	f.Fuzz(func(t *testing.T, name string) {
-		if Name(name) != Name("-"+name) && len(name) > 2 && len(name) < longestName {
+		if Name(name) != Name("-"+name) && len(name) > 2 && len(name) < maxNameLength {
 			t.Errorf("%q: a separator before it changes the judgement", name)
 		}
 	})

@@ -29,56 +29,56 @@ func (c *scanner) pair(i int, assigned bool) int {
 	}
 	if !c.uri && open < len(s) && (s[open] == '"' || s[open] == '\'') {
 		end := closing(s, open+1, s[open], s[from:open])
-		return max(c.take(open+1, end), i+1)
+		return max(c.hide(open+1, end), i+1)
 	}
 	if s[from] == '[' && !c.uri { // Authorization:[Bearer abc]
 		end := indexAny(s, from+1, "]")
 		if inner := from + 1; inner < len(s) && s[inner] == '"' {
 			return i + 1 // a list in JSON: of strings that are judged by themselves
 		}
-		return c.take(from+1, end)
+		return c.hide(from+1, end)
 	}
 	end := c.endOfValue(from, assigned)
 	if !assigned && (quoted || !c.uri) {
 		v := s[from:end]
-		cookies := whole(name) && strings.IndexByte(v[:min(len(v), 64)], '=') > 0
-		if literal(v) || !quoted && !cookies && !telling(v) && !schemeWord(v) {
+		cookies := takesWholeLine(name) && strings.IndexByte(v[:min(len(v), 64)], '=') > 0
+		if literal(v) || !quoted && !cookies && !looksSecret(v) && !schemeWord(v) {
 			return i + 1
 		}
 	}
 	if !c.uri && placeholder(s[from:end]) {
 		return end
 	}
-	if schemeWord(s[from:end]) || whole(name) {
+	if schemeWord(s[from:end]) || takesWholeLine(name) {
 		end = lineEnd(s, from, c.uri)
 	}
-	end = c.take(from, end)
+	end = c.hide(from, end)
 	// ?token=ab;cd: what follows without a name of its own belongs to it.
 	for c.uri && end < len(s) && s[end] == ';' {
 		next := indexAny(s, end+1, ";&=#?/")
 		if next < len(s) && s[next] == '=' {
 			break
 		}
-		end = c.take(end+1, next)
+		end = c.hide(end+1, next)
 	}
 	return end
 }
 
 // value looks at the value of a parameter that has no secret's name.
 func (c *scanner) value(from int) int {
-	if !c.uri || from < c.judged {
+	if !c.uri || from < c.decodedUntil {
 		return from
 	}
 	s := c.s
 	end, percent := from, false
-	for ; end < len(s) && (percent || end-from < longestJudged); end++ {
+	for ; end < len(s) && (percent || end-from < maxWholeComponent); end++ {
 		if s[end] == '&' || s[end] == ';' {
 			break
 		}
 		percent = percent || s[end] == '%'
 	}
 	if percent && c.encoded(from, end) {
-		return c.take(from, end)
+		return c.hide(from, end)
 	}
 	return c.component(from)
 }
@@ -92,7 +92,7 @@ func (c *scanner) nameBefore(i int) (name string, quoted bool) {
 		quoted = quoted || s[end] != ' '
 	}
 	from := end
-	for from > 0 && end-from < longestName && !c.ends(s[from-1]) {
+	for from > 0 && end-from < maxNameLength && !c.ends(s[from-1]) {
 		from--
 	}
 	return s[from:end], quoted
@@ -178,8 +178,8 @@ func lineEnd(s string, i int, uri bool) int {
 	return indexAny(s, i, stops)
 }
 
-// whole reports whether everything to the line's end belongs to the name.
-func whole(name string) bool {
+// takesWholeLine reports whether everything to the line's end belongs to the name.
+func takesWholeLine(name string) bool {
 	if len(name) > 32 {
 		return false
 	}
@@ -212,22 +212,22 @@ func (c *scanner) authority(i int) int {
 	if user < 0 {
 		return i
 	}
-	if v := s[i : i+user]; strings.IndexByte(v, ':') < 0 && !telling(v) {
+	if v := s[i : i+user]; strings.IndexByte(v, ':') < 0 && !looksSecret(v) {
 		return i
 	}
-	return c.take(i, i+user)
+	return c.hide(i, i+user)
 }
 
 // user hides user:password before the @ at i in a path.
 func (c *scanner) user(i int) {
 	from := i
 	pair := false
-	for from > c.kept && i-from < longestName && c.s[from-1] != '/' && c.s[from-1] != '@' {
+	for from > c.done && i-from < maxNameLength && c.s[from-1] != '/' && c.s[from-1] != '@' {
 		from--
 		pair = pair || c.s[from] == ':' || strings.HasPrefix(c.s[from:], "%3")
 	}
 	if pair {
-		c.take(from, i)
+		c.hide(from, i)
 	}
 }
 
@@ -240,11 +240,11 @@ func (c *scanner) pem(i int) int {
 	}
 	end := strings.Index(s[i+1:], "-----END ")
 	if end < 0 {
-		return c.take(i, len(s))
+		return c.hide(i, len(s))
 	}
 	end += i + 1 + len("-----END ")
 	if n := strings.Index(s[end:], "-----"); n >= 0 && n < 64 {
 		end += n + len("-----")
 	}
-	return c.take(i, end)
+	return c.hide(i, end)
 }

@@ -171,7 +171,7 @@ func scheme(s string, i int) (from, end int) {
 		}
 		return from, end
 	}
-	if !alone && !telling(v) && !opaque(v) {
+	if !alone && !looksSecret(v) && !opaque(v) {
 		return 0, 0
 	}
 	return from, end

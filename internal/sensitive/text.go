@@ -14,12 +14,12 @@ const (
 // keys and tokens by their shape, `Bearer …`, `name=value` where the name is a
 // secret's, the user and the parameters of addresses. It returns s itself where
 // there is nothing.
-func Text(s, mark string) string { return hide(s, mark, false) }
+func Text(s, mark string) string { return maskText(s, mark, false) }
 
 // URI is Text for a string that is an address, a path or a query. Names are
 // compared as the receiver would read them, percent-encoding resolved. A query
 // that cannot be parsed is taken away whole.
-func URI(s, mark string) string { return hide(s, mark, true) }
+func URI(s, mark string) string { return maskText(s, mark, true) }
 
 // LooksLikeURI reports whether a string that goes under no telling name is to be
 // read as an address.
@@ -30,7 +30,7 @@ func LooksLikeURI(s string) bool {
 	return len(s) > 8 && strings.Contains(s[:min(len(s), 16)], "://") && !strings.ContainsAny(s, " \n")
 }
 
-func hide(s, mark string, uri bool) string {
+func maskText(s, mark string, uri bool) string {
 	if len(s) < 6 {
 		return s
 	}
@@ -59,13 +59,13 @@ func found(s string) bool {
 	return c.found
 }
 
-// mostLayers is how often a text may be percent-encoded.
-const mostLayers = 6
+// maxEncodingLayers is how often a text may be percent-encoded.
+const maxEncodingLayers = 6
 
 // unescape resolves percent-encoding, layer by layer, and leaves alone what is
 // none. It reports false where there are more layers than that.
 func unescape(s string) (string, bool) {
-	for range mostLayers {
+	for range maxEncodingLayers {
 		b := make([]byte, 0, len(s))
 		changed := false
 		for i := 0; i < len(s); i++ {
@@ -116,19 +116,19 @@ type scanner struct {
 	s, mark    string
 	uri, probe bool
 	out        []byte
-	kept       int // s[:kept] has been dealt with
+	done       int // s[:kept] has been dealt with
 	found      bool
 
 	// Where a look ahead has been before, so that nothing is looked at twice.
-	judged   int    // parts before it are clean when their encoding is resolved
-	noJWT    int    // no JWT begins before it
-	query    bool   // a query has begun
-	valueEnd [2]int // where the value ends that was looked at last
+	decodedUntil int    // parts before it are clean when their encoding is resolved
+	noJWT        int    // no JWT begins before it
+	query        bool   // a query has begun
+	valueEnd     [2]int // where the value ends that was looked at last
 }
 
-// take hides s[from:to] and returns where to go on.
-func (c *scanner) take(from, to int) int {
-	from = max(from, c.kept)
+// hide hides s[from:to] and returns where to go on.
+func (c *scanner) hide(from, to int) int {
+	from = max(from, c.done)
 	if from >= to {
 		return to
 	}
@@ -137,10 +137,10 @@ func (c *scanner) take(from, to int) int {
 	}
 	c.found = true
 	if !c.probe {
-		c.out = append(c.out, c.s[c.kept:from]...)
+		c.out = append(c.out, c.s[c.done:from]...)
 		c.out = append(c.out, c.mark...)
 	}
-	c.kept = to
+	c.done = to
 	return to
 }
 
@@ -148,7 +148,7 @@ func (c *scanner) result() string {
 	if !c.found {
 		return c.s
 	}
-	return string(append(c.out, c.s[c.kept:]...))
+	return string(append(c.out, c.s[c.done:]...))
 }
 
 // What a byte may begin or decide.
@@ -206,15 +206,15 @@ func (c *scanner) word(i int) int {
 		switch class {
 		case letter:
 			if end := shape(s, i); end > 0 {
-				return c.take(i, end)
+				return c.hide(i, end)
 			}
 			if from, end := scheme(s, i); end > 0 {
-				return c.take(from, end)
+				return c.hide(from, end)
 			}
 		case digit:
 			if i == 0 || s[i-1] != '.' {
 				if end, card := number(s, i); card {
-					return c.take(i, end)
+					return c.hide(i, end)
 				}
 			}
 		}
@@ -224,11 +224,11 @@ func (c *scanner) word(i int) int {
 		switch s[i] {
 		case '_':
 			if end := ownKeyEnd(s, i-4); end > 0 {
-				return c.take(i-4, end)
+				return c.hide(i-4, end)
 			}
 		case 'J':
 			if end := c.jwt(i - 2); end > 0 {
-				return c.take(i-2, end)
+				return c.hide(i-2, end)
 			}
 		}
 	}
@@ -261,7 +261,7 @@ func (c *scanner) decide(i int, class uint8) int {
 	case question:
 		if c.uri {
 			if !c.query && malformed(s[i+1:]) {
-				return c.take(i+1, len(s))
+				return c.hide(i+1, len(s))
 			}
 			c.query = true
 			return c.component(i + 1)
@@ -280,16 +280,16 @@ const (
 
 var parts = [256]uint8{'/': ends, '?': ends, '&': ends, ';': ends, '#': ends, '=': separates, ':': separates, '%': escapes}
 
-// longestJudged is up to which length the parts of an address are judged as a whole,
+// maxWholeComponent is up to which length the parts of an address are judged as a whole,
 // if they have no escapes. Longer ones are judged as they come.
-const longestJudged = 1 << 10
+const maxWholeComponent = 1 << 10
 
 // component looks at the part of an address that begins at i and returns where to
 // go on: behind it where it is hidden, else at i.
 func (c *scanner) component(i int) int {
 	s := c.s
 	end, percent := i, false
-	for ; end < len(s) && (percent || end-i < longestJudged); end++ {
+	for ; end < len(s) && (percent || end-i < maxWholeComponent); end++ {
 		kind := parts[s[end]]
 		if kind == ends {
 			break
@@ -301,17 +301,17 @@ func (c *scanner) component(i int) int {
 	}
 	part := s[i:end]
 	if percent && c.encoded(i, end) {
-		return c.take(i, end)
+		return c.hide(i, end)
 	}
 	if len(part) >= 32 && random(part) {
-		return c.take(i, end)
+		return c.hide(i, end)
 	}
 	// /token/abc123
 	if end < len(s) && s[end] == '/' && Name(part) {
 		from := end + 1
 		to := indexAny(s, from, "/?#")
-		if telling(s[from:to]) {
-			return c.take(from, to)
+		if looksSecret(s[from:to]) {
+			return c.hide(from, to)
 		}
 	}
 	return i
@@ -338,17 +338,17 @@ func random(part string) bool {
 
 // encoded reports whether s[from:to] hides something behind its encoding.
 func (c *scanner) encoded(from, to int) bool {
-	if from < c.judged {
+	if from < c.decodedUntil {
 		return false
 	}
-	c.judged = to
+	c.decodedUntil = to
 	part := c.s[from:to]
 	plain, settled := unescape(part)
 	return !settled || plain != part && found(plain)
 }
 
-// telling reports whether a value looks more like a secret than like a word.
-func telling(v string) bool {
+// looksSecret reports whether a value looks more like a secret than like a word.
+func looksSecret(v string) bool {
 	v = v[:min(len(v), 64)]
 	digits := strings.ContainsAny(v, "0123456789")
 	return len(v) >= 6 && digits || len(v) >= 16 && !strings.ContainsAny(v, " {}()<>")

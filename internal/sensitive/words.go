@@ -57,9 +57,9 @@ func endsSecret(s string) bool {
 	return false
 }
 
-// about reports whether a name that ends in the word says something about a secret
+// describesSecret reports whether a name that ends in the word says something about a secret
 // and does not hold one.
-func about(word string) bool {
+func describesSecret(word string) bool {
 	switch word {
 	case "id", "ids", "name", "names", "type", "types", "kind", "count", "counts", "total", "limit", "limits", "length", "len", "size", "bytes",
 		"expires", "expiry", "expiration", "expired", "ttl", "at", "age", "in", "date", "time", "timestamp", "issued", "created", "updated", "url", "uri",
@@ -73,9 +73,9 @@ func about(word string) bool {
 	return false
 }
 
-// asks reports whether a name that begins with the word says whether there is a
+// isPredicate reports whether a name that begins with the word says whether there is a
 // secret.
-func asks(word string) bool {
+func isPredicate(word string) bool {
 	switch word {
 	case "is", "has", "no", "requires", "require", "required", "allow", "allows", "needs", "uses", "use", "supports", "enable", "disable", "num", "count":
 		return true
@@ -83,8 +83,8 @@ func asks(word string) bool {
 	return false
 }
 
-// counts reports whether tokens after the word are units of text.
-func counts(word string) bool {
+// isUnitCount reports whether tokens after the word are units of text.
+func isUnitCount(word string) bool {
 	switch word {
 	case "total", "max", "min", "num", "number", "count", "n", "input", "output", "prompt", "completion", "cached", "used", "remaining", "reasoning",
 		"avg", "average", "limit", "per", "of", "generated", "consumed", "estimated", "budget", "context", "thinking", "new", "audio", "text":

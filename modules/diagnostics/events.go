@@ -117,7 +117,7 @@ func (h *Handler) read(ctx context.Context, log *eventlog.Log, seq uint64, ws st
 	case ws != "" && found[0].WorkspaceID != ws:
 		return nil, nil, storage.ErrNotFound
 	}
-	release, ok := osa.Answers().TakeLarge(ws, 2*int64(found[0].Size)+recordBytes)
+	release, ok := osa.Answers().AcquireLarge(ws, 2*int64(found[0].Size)+recordBytes)
 	if !ok {
 		return nil, nil, errAnswers
 	}

@@ -89,7 +89,7 @@ func (rd *reader) next(ctx context.Context) (more bool, err error) {
 		events++
 	}
 	if grown := int64(cap(encoded)) - rd.held; grown > 0 {
-		if !osa.Answers().Take(rd.ws, grown) {
+		if !osa.Answers().Acquire(rd.ws, grown) {
 			return false, errAnswers
 		}
 		rd.held += grown

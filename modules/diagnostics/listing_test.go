@@ -50,7 +50,7 @@ func TestListWithoutMemory(t *testing.T) {
 	g := osatest.New(t, nil)
 	fill(t, g)
 	events, one := view(g, t, "events"), view(g, t, "event")
-	osa.Answers().Take("", 1<<50)
+	osa.Answers().Acquire("", 1<<50)
 	for target, get := range map[string]func(string, ...func(*http.Request)) osatest.Response{"/?limit=5": events, "/evt_1": one} {
 		if r := get(target, acme); r.Status() != 503 || r.Problem.Header.Get("Retry-After") == "" {
 			t.Errorf("%s: %d, %v", target, r.Status(), r.Err)

@@ -97,7 +97,7 @@ const MethodAnonymous = "anonymous"
 func NewAnonymous(r *http.Request, workspace string, permissions []string) *Principal {
 	id := clientIP(r)
 	if addr, err := netip.ParseAddr(id); err == nil {
-		if id = network.Of(addr).String(); addr.Unmap().Is6() {
+		if id = network.ClientOf(addr).String(); addr.Unmap().Is6() {
 			id = network.Prefix(addr).String()
 		}
 	}

@@ -18,9 +18,9 @@ var Admission = sync.OnceValue(admission.NewController)
 // Receiver is a handler that can tell before a request's body is read that it could
 // not be taken.
 type Receiver interface {
-	// Refuses is why a request would be refused now, ready to be returned by a
+	// Writable is why a request would be refused now, ready to be returned by a
 	// handler, or nil.
-	Refuses() error
+	Writable() error
 }
 
 // ReceiverBehind is the receiver that a handler of this configuration stands in

@@ -243,11 +243,11 @@ func (a *App) Hub(ctx context.Context) (*hub.Hub, error) {
 }
 
 // answers are what is encoded and waits for its reader, in this process.
-var answers = sync.OnceValue(func() *memory.Room { return memory.NewRoom(memory.Process().Answers) })
+var answers = sync.OnceValue(func() *memory.Quota { return memory.NewQuota(memory.Process().Responses) })
 
 // Answers is the room for what is encoded and waits for its reader. Who finds
 // none answers with 503.
-func Answers() *memory.Room { return answers() }
+func Answers() *memory.Quota { return answers() }
 
 // Turn waits for a turn to read in bulk for a workspace: a few milliseconds of
 // reading and encoding, never of writing to a client. release ends it and has to

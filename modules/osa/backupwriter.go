@@ -37,7 +37,7 @@ type backupWriter struct {
 
 // newBackupWriter begins the first turn; close it.
 func newBackupWriter(ctx context.Context, w http.ResponseWriter, bulk *fair.Limiter) (*backupWriter, error) {
-	if !Answers().Take(backupKey, backupChunk) {
+	if !Answers().Acquire(backupKey, backupChunk) {
 		return nil, errAnswers
 	}
 	b := &backupWriter{ctx: ctx, w: w, c: http.NewResponseController(w), bulk: bulk}

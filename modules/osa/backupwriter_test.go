@@ -85,7 +85,7 @@ func TestBackupWriterRefuses(t *testing.T) {
 	if _, err := newBackupWriter(ctx, client, bulk); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	Answers().Take("", 1<<50)
+	Answers().Acquire("", 1<<50)
 	if _, err := newBackupWriter(t.Context(), client, bulk); !errors.Is(err, errAnswers) {
 		t.Error(err)
 	}

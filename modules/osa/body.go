@@ -234,7 +234,7 @@ func (b *RequestBody) take(r *http.Request) ([]byte, error) {
 	class, key := sender(r)
 	Admission().Begin(&b.admission, class, key, b.rules.limits[class], b)
 	body, err := b.grow(r)
-	if ended := b.admission.Arrived(); ended != nil {
+	if ended := b.admission.Complete(); ended != nil {
 		return nil, refused(ended)
 	}
 	if err == nil && b.refuse != nil && len(body) > 0 {

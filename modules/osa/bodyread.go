@@ -42,14 +42,14 @@ func (b *RequestBody) grow(r *http.Request) ([]byte, error) {
 	for {
 		if len(buf) == cap(buf) && int64(len(buf)) < limit {
 			size, whole := nextBuffer(int64(cap(buf)), r.ContentLength, limit)
-			if err := a.Grow(r.Context(), size, whole); err != nil {
+			if err := a.Reserve(r.Context(), size, whole); err != nil {
 				buffers.Put(buf)
 				return nil, refused(err)
 			}
 			grown := append(buffers.Get(int(size)), buf...)
 			buffers.Put(buf)
 			if buf = grown; len(buf) > 0 {
-				a.Settle(size)
+				a.Shrink(size)
 			}
 		}
 		into := buf[len(buf):cap(buf)]
@@ -61,7 +61,7 @@ func (b *RequestBody) grow(r *http.Request) ([]byte, error) {
 			return nil, tooLarge(limit, nil)
 		}
 		buf = buf[:len(buf)+n]
-		a.Read(n)
+		a.Received(n)
 		switch {
 		case int64(len(buf)) == r.ContentLength, err == io.EOF && r.ContentLength < 0:
 			return buf, nil

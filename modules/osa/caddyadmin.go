@@ -65,7 +65,7 @@ func serveBackup(w http.ResponseWriter, r *http.Request) error {
 	if err == nil {
 		err = out.flush()
 	}
-	if errors.Is(err, storage.ErrPoint) {
+	if errors.Is(err, storage.ErrBackupPosition) {
 		w.Header().Del("Trailer")
 		return caddy.APIError{HTTPStatus: http.StatusConflict, Err: err}
 	}

@@ -29,7 +29,7 @@ type CredentialSource struct {
 // load. Later ones are logged and change nothing, yet CredentialsHealthy is false
 // until they are mended.
 func LoadCredentials(ctx caddy.Context, s CredentialSource) error {
-	files := filewatch.Look(s.Files...) // before they are read
+	files := filewatch.Snapshot(s.Files...) // before they are read
 	if err := s.Load(); err != nil || len(s.Files) == 0 {
 		return err
 	}

@@ -181,7 +181,7 @@ func (rt *Runtime) open(engine Engine, settings eventlog.Settings) error {
 	logger.Info("memory is shared out, in bytes", budget.Fields()...)
 	rt.Bulk = fair.NewLimiter(fair.Slots())
 	rt.Log, rt.Hub = log, hub.New(log, hub.Options{
-		Logger: logger.Named("hub"), WindowBytes: int(budget.Streams), Bulk: rt.Bulk, Answers: Answers(),
+		Logger: logger.Named("hub"), WindowBytes: int(budget.Streams), Bulk: rt.Bulk, HistoryMemory: Answers(),
 	})
 	logger.Info("event log open", zap.Uint64("head", log.Head()))
 	return nil

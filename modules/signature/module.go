@@ -161,7 +161,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	h.find.Do(func() { h.receiver = osa.ReceiverBehind(h.ctx, h) })
 	if h.receiver != nil {
-		if err := h.receiver.Refuses(); err != nil {
+		if err := h.receiver.Writable(); err != nil {
 			return err
 		}
 	}

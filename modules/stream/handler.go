@@ -127,7 +127,7 @@ func ownerOf(ip string) string {
 	case addr.Unmap().Is6():
 		return network.Prefix(addr).String()
 	}
-	return network.Of(addr).String()
+	return network.ClientOf(addr).String()
 }
 
 func refusal(err error) error {
@@ -163,7 +163,7 @@ func (s *stream) begin(ctx context.Context, p *params) ([][]byte, error) {
 			return nil, err
 		}
 		first, after, s.history = append(first, frames...), through, len(frames)
-		s.written = func() { s.hub.Written(p.filter.WorkspaceID, frames) }
+		s.written = func() { s.hub.ReleaseHistory(p.filter.WorkspaceID, frames) }
 	}
 	s.position.Store(after)
 	s.woken = make(chan struct{}, 1)

@@ -155,7 +155,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	// More than can be committed is turned away before anything more is spent on it.
-	if err := log.Admit(r.Context(), osa.AdmissionOf(r), len(body)); err != nil {
+	if err := log.AcquireSlot(r.Context(), osa.AdmissionOf(r), len(body)); err != nil {
 		return h.storeFailed(r, err)
 	}
 	defer osa.ReleaseBody(r)
@@ -181,14 +181,14 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) error {
 	return h.store(w, r, log, e, received)
 }
 
-// Refuses implements osa.Receiver.
-func (h *Handler) Refuses() error {
+// Writable implements osa.Receiver.
+func (h *Handler) Writable() error {
 	log, done, err := h.app.OpenLog()
 	if err != nil {
 		return nil //nolint:nilerr // receive waits for it
 	}
 	defer done()
-	if err := log.Refuses(); err != nil {
+	if err := log.Writable(); err != nil {
 		h.metrics.rejected(reasonOf(err)).Inc()
 		return osa.EventLogError(err).HandlerError()
 	}

@@ -273,7 +273,7 @@ func TestOverload(t *testing.T) {
 	release := g.Store.Hold()
 	sent := make(chan osatest.Response)
 	full := func() bool {
-		return g.Log().Refuses() != nil
+		return g.Log().Writable() != nil
 	}
 	n := 0
 	for ; !full(); n++ { // how many the committer takes at once is its own affair

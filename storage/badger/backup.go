@@ -24,7 +24,7 @@ import (
 const (
 	backupName  = "OSAGWBK"
 	backupMagic = backupName + "3"
-	partHead    = len(backupMagic) + pointSize
+	partHead    = len(backupMagic) + positionSize
 	frameHead   = 9
 	frameBytes  = 256 << 10
 	maxFrame    = 1 << 20
@@ -49,15 +49,15 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Backup implements storage.Store. What it writes may be appended to the parts
 // before it and read by Restore as one.
 func (s *Store) Backup(ctx context.Context, w io.Writer, since string) (next string, err error) {
-	if err := s.gate.enter(ctx); err != nil {
+	if err := s.inflight.begin(ctx); err != nil {
 		return "", err
 	}
-	defer s.gate.leave()
+	defer s.inflight.end()
 	from, err := s.continues(since)
 	if err != nil {
 		return "", err
 	}
-	ctx, cancel := s.untilClosing(ctx)
+	ctx, cancel := s.withClose(ctx)
 	defer cancel()
 	buf := bufio.NewWriterSize(w, frameBytes)
 	if _, err := buf.Write(from.append([]byte(backupMagic))); err != nil {
@@ -73,7 +73,7 @@ func (s *Store) Backup(ctx context.Context, w io.Writer, since string) (next str
 	return end.String(), nil
 }
 
-func (s *Store) backup(ctx context.Context, w io.Writer, from point) (end point, err error) {
+func (s *Store) backup(ctx context.Context, w io.Writer, from position) (end position, err error) {
 	documents := &frameWriter{w: w, kind: frameDocuments}
 	if err := snapshot(ctx, s.documents, documents); err != nil {
 		return end, err
@@ -83,7 +83,7 @@ func (s *Store) backup(ctx context.Context, w io.Writer, from point) (end point,
 	if err = errors.Join(err, log.flush()); err != nil {
 		return end, err
 	}
-	if end, err = s.pointAt(max(head, from.seq)); err != nil {
+	if end, err = s.positionAt(max(head, from.seq)); err != nil {
 		return end, err
 	}
 	last := &frameWriter{w: w, kind: frameEnd, buf: end.append(nil)}
@@ -99,27 +99,27 @@ func snapshot(ctx context.Context, docs *bolt.Documents, w *frameWriter) error {
 
 // continues returns the point that a backup goes on from, which must be one of
 // this store's.
-func (s *Store) continues(since string) (point, error) {
+func (s *Store) continues(since string) (position, error) {
 	if since == "" {
-		return point{store: s.identity}, nil
+		return position{store: s.identity}, nil
 	}
-	p, err := parsePoint(since)
+	p, err := parsePosition(since)
 	if err != nil {
-		return point{}, err
+		return position{}, err
 	}
 	if p.store != s.identity || p.seq > s.log.Last() {
-		return point{}, storage.ErrPoint
+		return position{}, storage.ErrBackupPosition
 	}
-	if now, err := s.pointAt(p.seq); err == nil && now.check != 0 && now != p {
-		return point{}, storage.ErrPoint
+	if now, err := s.positionAt(p.seq); err == nil && now.check != 0 && now != p {
+		return position{}, storage.ErrBackupPosition
 	}
 	return p, nil
 }
 
-// pointAt is the point after the event seq. Where that is not kept any more, or
+// positionAt is the point after the event seq. Where that is not kept any more, or
 // cannot be read, there is nothing to check.
-func (s *Store) pointAt(seq uint64) (point, error) {
-	p := point{store: s.identity, seq: seq}
+func (s *Store) positionAt(seq uint64) (position, error) {
+	p := position{store: s.identity, seq: seq}
 	e, err := s.log.Event(seq)
 	switch {
 	case err == nil:

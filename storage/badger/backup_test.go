@@ -163,7 +163,7 @@ func TestRestoreRefuses(t *testing.T) {
 	flipped[len(flipped)/2] ^= 1
 	for name, backup := range map[string][]byte{
 		"nothing": {}, "text": []byte("a backup, honestly, of more than sixty bytes, which is what a head takes"), "half": full[:len(full)/2],
-		"all but the end": full[:len(full)-1], "without its end": full[:len(full)-frameHead-pointSize], "damaged": flipped,
+		"all but the end": full[:len(full)-1], "without its end": full[:len(full)-frameHead-positionSize], "damaged": flipped,
 		"a part alone": part, "twice": append(slices.Clone(full), full...), "with something behind": append(slices.Clone(full), 1),
 	} {
 		dir := filepath.Join(t.TempDir(), "d")
@@ -225,7 +225,7 @@ func TestPoint(t *testing.T) {
 	again := restored(t, full)
 	defer closed(t, again)
 	fill(t, again, storagetest.NewGenerator(5, testStart), 50, 10)
-	ahead, err := parsePoint(next)
+	ahead, err := parsePosition(next)
 	must(t, err)
 	rewritten := ahead
 	ahead.seq += 1000
@@ -240,7 +240,7 @@ func TestPoint(t *testing.T) {
 	} {
 		var buf bytes.Buffer
 		_, err := of.s.Backup(t.Context(), &buf, of.point)
-		if wantErr(t, err, storage.ErrPoint); err == nil || buf.Len() > 0 {
+		if wantErr(t, err, storage.ErrBackupPosition); err == nil || buf.Len() > 0 {
 			t.Errorf("%s: %d bytes were written", name, buf.Len())
 		}
 	}
@@ -313,7 +313,7 @@ func TestBackupEndsWithTheStore(t *testing.T) {
 			case begun <- struct{}{}:
 			default:
 			}
-			<-s.gate.closing.Done()
+			<-s.inflight.closing.Done()
 			return len(p), nil
 		}), "")
 		done <- err

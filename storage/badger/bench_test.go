@@ -130,7 +130,7 @@ func BenchmarkRead(b *testing.B) {
 	})
 	b.Run("fill filter", func(b *testing.B) {
 		for b.Loop() {
-			must(b, s.readKeys(newBloom(events, 1<<24)))
+			must(b, s.readKeys(s.filter.Begin(events)))
 		}
 	})
 }

@@ -17,11 +17,11 @@ const largeBody = 256 << 10
 // Prepare implements storage.Store. It looks for an original, so that the
 // committer need not, and writes a large body aside.
 func (s *Store) Prepare(ctx context.Context, e *event.Event) (storage.Outcome, error) {
-	if err := s.gate.enter(ctx); err != nil {
+	if err := s.inflight.begin(ctx); err != nil {
 		return storage.Outcome{}, err
 	}
-	defer s.gate.leave()
-	if hash := s.log.Seed().Key(e); s.filter.maybe(hash) {
+	defer s.inflight.end()
+	if hash := s.log.Seed().Key(e); s.filter.MayContain(hash) {
 		found, err := s.find(e, hash)
 		if err != nil || found.original != 0 {
 			return storage.Outcome{Seq: found.original, Duplicate: found.original != 0}, err
@@ -30,7 +30,7 @@ func (s *Store) Prepare(ctx context.Context, e *event.Event) (storage.Outcome, e
 	if len(e.Body) <= largeBody {
 		return storage.Outcome{}, nil
 	}
-	if err := s.space.admit(int64(len(e.Body)), spaceLow); err != nil {
+	if err := s.disk.AllowEvent(int64(len(e.Body))); err != nil {
 		return storage.Outcome{}, err
 	}
 	name, err := s.log.PutLarge(e.Body)
@@ -43,10 +43,10 @@ func (s *Store) Prepare(ctx context.Context, e *event.Event) (storage.Outcome, e
 
 // Discard implements storage.Store. Where it fails the next start does it.
 func (s *Store) Discard(e *event.Event) {
-	if e.BodyRef == "" || s.gate.enter(context.Background()) != nil {
+	if e.BodyRef == "" || s.inflight.begin(context.Background()) != nil {
 		return
 	}
-	defer s.gate.leave()
+	defer s.inflight.end()
 	if err := s.log.RemoveLarge(e.BodyRef); err != nil {
 		s.logger.Warn("a body that nobody needs stays until the next start", zap.Error(err))
 	}
@@ -54,32 +54,32 @@ func (s *Store) Discard(e *event.Event) {
 
 // Writable implements storage.Store.
 func (s *Store) Writable() error {
-	if s.gate.closing.Err() != nil {
+	if s.inflight.closing.Err() != nil {
 		return storage.ErrClosed
 	}
-	if err := s.space.allows(spaceLow); err != nil {
+	if err := s.disk.AllowEvent(0); err != nil {
 		return err
 	}
 	return s.log.Writable()
 }
 
-// committing is what CommitBatch reuses.
-type committing struct {
+// commitBuffers is what CommitBatch reuses.
+type commitBuffers struct {
 	writes []*event.Event
 	hashes []uint64 // of writes
 }
 
 // CommitBatch implements storage.Store.
 func (s *Store) CommitBatch(ctx context.Context, batch []*event.Event) (storage.Commit, error) {
-	if err := s.gate.enter(ctx); err != nil {
+	if err := s.inflight.begin(ctx); err != nil {
 		return storage.Commit{}, err
 	}
-	defer s.gate.leave()
+	defer s.inflight.end()
 	size := int64(0)
 	for _, e := range batch {
 		size += int64(len(e.Body)) + 1024
 	}
-	if err := s.space.admit(size, spaceLow); err != nil {
+	if err := s.disk.AllowEvent(size); err != nil {
 		return storage.Commit{}, err
 	}
 	if err := s.log.Writable(); err != nil {
@@ -95,7 +95,7 @@ func (s *Store) CommitBatch(ctx context.Context, batch []*event.Event) (storage.
 	out := storage.Commit{Before: s.log.Last(), Outcomes: make([]storage.Outcome, len(batch))}
 	next := s.log.Next()
 	for i, e := range batch {
-		original, err := s.admit(c, e)
+		original, err := s.resolve(c, e)
 		if err != nil {
 			return storage.Commit{}, fmt.Errorf("commit: %w", err)
 		}
@@ -111,11 +111,11 @@ func (s *Store) CommitBatch(ctx context.Context, batch []*event.Event) (storage.
 		return out, nil
 	}
 	if err := s.write(c.writes); err != nil {
-		s.gate.fail()
+		s.inflight.fail()
 		return storage.Commit{}, fmt.Errorf("commit: %w", err)
 	}
 	failpoint.Hit("commit.synced")
-	s.fillFilter()
+	s.buildFilter()
 	s.head.set(next - 1)
 	return out, nil
 }
@@ -137,12 +137,12 @@ func (s *Store) write(events []*event.Event) error {
 	return s.log.Append(events)
 }
 
-// admit returns the original of e if it is a duplicate. Otherwise it enters e
+// resolve returns the original of e if it is a duplicate. Otherwise it enters e
 // among those to be written, and sets PayloadMismatch.
-func (s *Store) admit(c *committing, e *event.Event) (original uint64, err error) {
+func (s *Store) resolve(c *commitBuffers, e *event.Event) (original uint64, err error) {
 	hash := s.log.Seed().Key(e)
-	var found found
-	if s.filter.maybe(hash) {
+	var found lookup
+	if s.filter.MayContain(hash) {
 		if found, err = s.find(e, hash); err != nil || found.original != 0 {
 			return found.original, err
 		}
@@ -152,14 +152,14 @@ func (s *Store) admit(c *committing, e *event.Event) (original uint64, err error
 			found.key = true // of another body: the batch holds no event twice
 		}
 	}
-	s.filter.add(hash)
+	s.filter.Add(hash)
 	e.PayloadMismatch = found.key
 	c.writes, c.hashes = append(c.writes, e), append(c.hashes, hash)
 	return 0, nil
 }
 
-// found is what the log holds of an event.
-type found struct {
+// lookup is what the log holds of an event.
+type lookup struct {
 	key      bool   // an event of its dedup key
 	original uint64 // the event itself
 }
@@ -167,7 +167,7 @@ type found struct {
 // find looks for e among the events that count. An event that cannot be read has
 // the key, as its hash says, and nobody knows whether it had the body: so what
 // comes again is stored, and marked.
-func (s *Store) find(e *event.Event, hash uint64) (out found, err error) {
+func (s *Store) find(e *event.Event, hash uint64) (out lookup, err error) {
 	cerr := s.log.Candidates(hash, func(seq uint64) bool {
 		var k *event.Event
 		if k, err = s.log.Event(seq); isDamage(err) {

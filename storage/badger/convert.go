@@ -21,6 +21,7 @@ import (
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/internal/disk"
 	"github.com/osa-edge/osa-gateway/storage"
+	"github.com/osa-edge/osa-gateway/storage/badger/diskguard"
 	"github.com/osa-edge/osa-gateway/storage/badger/format1"
 	"github.com/osa-edge/osa-gateway/storage/bolt"
 	"github.com/osa-edge/osa-gateway/storage/segment"
@@ -43,7 +44,7 @@ type Conversion struct {
 func NewConversion(dir string, opt Options) (_ *Conversion, err error) {
 	opt = opt.withDefaults()
 	held, _, err := inspect(dir)
-	if err != nil || held != contentsFormat1 {
+	if err != nil || held != dirFormat1 {
 		return nil, nil // Open will say what is wrong
 	}
 	unlock, err := lockDir(dir)
@@ -99,7 +100,7 @@ func (c *Conversion) checkSpace() error {
 		}
 		info, err := d.Info()
 		if err == nil {
-			size += allocated(info)
+			size += diskguard.Allocated(info)
 		}
 		return err
 	})

@@ -23,7 +23,7 @@ import (
 //	log/            the segments; see package segment
 //	documents.db    documents, and their versions; see package bolt
 //	projections.db  what is derived from the log; may be deleted at any time
-//	ballast         see space.go
+//	ballast         see package diskguard
 //	format1/        the store that an older version wrote, until it is converted
 const (
 	markerFile      = "MANIFEST"
@@ -61,40 +61,40 @@ type description struct {
 	Identity string `json:"identity"`
 }
 
-// contents is what a directory holds.
-type contents int
+// dirContents is what a directory holds.
+type dirContents int
 
 const (
-	contentsNone contents = iota
-	contentsStore
-	contentsFormat1 // also one whose conversion did not end
+	dirEmpty dirContents = iota
+	dirStore
+	dirFormat1 // also one whose conversion did not end
 )
 
 // inspect tells what dir holds, and whose it is. It changes nothing.
-func inspect(dir string) (contents, identity, error) {
+func inspect(dir string) (dirContents, identity, error) {
 	raw, err := os.ReadFile(filepath.Join(dir, storeFile))
 	if err == nil {
 		id, err := parseDescription(raw)
-		return contentsStore, id, err
+		return dirStore, id, err
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return contentsNone, identity{}, err
+		return dirEmpty, identity{}, err
 	}
 	if _, err := os.Lstat(filepath.Join(dir, oldDir)); err == nil {
-		return contentsFormat1, identity{}, nil
+		return dirFormat1, identity{}, nil
 	}
 	manifest, err := os.ReadFile(filepath.Join(dir, markerFile))
 	switch {
 	case err == nil && bytes.HasPrefix(manifest, []byte(badgerMagic)):
-		return contentsFormat1, identity{}, nil
+		return dirFormat1, identity{}, nil
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return contentsNone, identity{}, err
+		return dirEmpty, identity{}, err
 	}
 	// A store whose making was interrupted has the marker, and a log without events.
 	if entries, err := os.ReadDir(filepath.Join(dir, logDir)); err == nil && len(entries) > 0 {
-		return contentsNone, identity{}, fmt.Errorf("%w: there is a log, but the file %s is missing that says whose", storage.ErrFormat, storeFile)
+		return dirEmpty, identity{}, fmt.Errorf("%w: there is a log, but the file %s is missing that says whose", storage.ErrFormat, storeFile)
 	}
-	return contentsNone, identity{}, nil
+	return dirEmpty, identity{}, nil
 }
 
 func parseDescription(raw []byte) (id identity, err error) {

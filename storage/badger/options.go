@@ -1,6 +1,10 @@
 package badger
 
-import "go.uber.org/zap"
+import (
+	"go.uber.org/zap"
+
+	"github.com/osa-edge/osa-gateway/storage/badger/diskguard"
+)
 
 // Defaults of Options.
 const (
@@ -51,7 +55,7 @@ func (o Options) withDefaults() Options {
 		o.Ballast = 0 // nobody would give it back
 	}
 	if o.freeSpace == nil {
-		o.freeSpace = freeSpace
+		o.freeSpace = diskguard.FreeSpace
 	}
 	return o
 }

@@ -15,8 +15,8 @@ import (
 type partReader struct {
 	ctx  context.Context
 	r    *bufio.Reader
-	from point
-	end  point
+	from position
+	end  position
 	done bool
 	size int64 // read so far
 
@@ -27,13 +27,13 @@ type partReader struct {
 
 // openPart reads a part's head; io.EOF where there is no further one. The first
 // part comes after the zero point.
-func openPart(ctx context.Context, r *bufio.Reader, after point) (*partReader, error) {
+func openPart(ctx context.Context, r *bufio.Reader, after position) (*partReader, error) {
 	head := make([]byte, partHead)
 	n, err := io.ReadFull(r, head)
 	if n == 0 && errors.Is(err, io.EOF) {
 		return nil, io.EOF
 	}
-	if errors.Is(err, io.ErrUnexpectedEOF) && after != (point{}) {
+	if errors.Is(err, io.ErrUnexpectedEOF) && after != (position{}) {
 		return nil, ErrBackupCut
 	}
 	if err != nil || !bytes.HasPrefix(head, []byte(backupName)) {
@@ -42,8 +42,8 @@ func openPart(ctx context.Context, r *bufio.Reader, after point) (*partReader, e
 	if !bytes.HasPrefix(head, []byte(backupMagic)) {
 		return nil, fmt.Errorf("%w: written by another version of this gateway, which can restore it", ErrBackup)
 	}
-	from := decodePoint(head[len(backupMagic):])
-	if after != (point{}) && from.store != after.store {
+	from := decodePosition(head[len(backupMagic):])
+	if after != (position{}) && from.store != after.store {
 		return nil, fmt.Errorf("%w: its parts are of several stores", ErrBackup)
 	}
 	if from.seq != after.seq {
@@ -106,10 +106,10 @@ func (p *partReader) next() error {
 	}
 	p.kind, p.data = kind, data
 	if kind == frameEnd {
-		if len(data) != pointSize {
+		if len(data) != positionSize {
 			return fmt.Errorf("%w: damaged", ErrBackup)
 		}
-		p.end, p.done, p.data = decodePoint(data), true, nil
+		p.end, p.done, p.data = decodePosition(data), true, nil
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func restoreParts(ctx context.Context, in *bufio.Reader, dir string) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	var end point
+	var end position
 	for n := 0; ; n++ {
 		part, err := openPart(ctx, in, end)
 		if errors.Is(err, io.EOF) && n > 0 {
@@ -114,7 +114,7 @@ func asBackupError(err error) error {
 	if errors.Is(err, ErrBackup) {
 		return err
 	}
-	if errors.Is(err, bolt.ErrSnapshot) || errors.Is(err, segment.ErrStream) || errors.Is(err, storage.ErrPoint) {
+	if errors.Is(err, bolt.ErrSnapshot) || errors.Is(err, segment.ErrStream) || errors.Is(err, storage.ErrBackupPosition) {
 		return fmt.Errorf("%w: %w", ErrBackup, err)
 	}
 	return err
@@ -186,7 +186,7 @@ func CheckBackup(ctx context.Context, r io.Reader) (end BackupEnd, err error) {
 		old, err := format1.CheckBackup(ctx, in)
 		return BackupEnd(old), asOldBackupError(err)
 	}
-	var at point
+	var at position
 	for {
 		part, err := openPart(ctx, in, at)
 		if errors.Is(err, io.EOF) && end.Segments > 0 {

@@ -18,6 +18,8 @@ import (
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/internal/disk"
 	"github.com/osa-edge/osa-gateway/storage"
+	"github.com/osa-edge/osa-gateway/storage/badger/dedupfilter"
+	"github.com/osa-edge/osa-gateway/storage/badger/diskguard"
 	"github.com/osa-edge/osa-gateway/storage/bolt"
 	"github.com/osa-edge/osa-gateway/storage/segment"
 )
@@ -33,12 +35,12 @@ type Store struct {
 	log         *segment.Log
 	documents   *bolt.Documents
 	projections *bolt.Projections
-	space       *space
-	gate        *gate
-	filter      dedupFilter
+	disk        *diskguard.Guard
+	inflight    *inflight
+	filter      *dedupfilter.Filter
 
-	commit committing // of CommitBatch, which has one caller
-	head   broadcast  // the last committed sequence number
+	commit commitBuffers // of CommitBatch, which has one caller
+	head   broadcast     // the last committed sequence number
 }
 
 // Open opens the store in dir, which is made if it does not exist. It returns
@@ -54,13 +56,13 @@ func Open(dir string, opt Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, opt: opt, logger: opt.Logger, unlock: unlock, gate: newGate()}
-	s.filter.max = int(opt.FilterBytes * 8 / bloomBits)
+	s := &Store{dir: dir, opt: opt, logger: opt.Logger, unlock: unlock, inflight: newInflight()}
+	s.filter = dedupfilter.New(opt.FilterBytes)
 	if err := s.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", dir, err), s.closeFiles())
 	}
-	s.space.start()
-	s.fillFilter()
+	s.disk.Start()
+	s.buildFilter()
 	return s, nil
 }
 
@@ -70,33 +72,35 @@ func (s *Store) open() error {
 		return err
 	}
 	switch held {
-	case contentsFormat1:
+	case dirFormat1:
 		return fmt.Errorf("%w: 1, which has to be converted first", storage.ErrFormat)
-	case contentsNone:
+	case dirEmpty:
 		if err := mark(s.dir); err != nil {
 			return err
 		}
-	case contentsStore:
+	case dirStore:
 		if err := removeOld(s.dir); err != nil { // of a conversion that ended before that
 			return err
 		}
 	}
 	s.identity = id
-	s.space = openSpace(s.dir, s.opt)
+	s.disk = diskguard.New(s.dir, diskguard.Options{
+		Reserve: s.opt.Reserve, Ballast: s.opt.Ballast, FreeSpace: s.opt.freeSpace, Logger: s.logger,
+	})
 	s.log, err = segment.Open(disk.OS, filepath.Join(s.dir, logDir), segment.Options{
 		Logger: s.logger.Named("log"), Poisoned: s.opt.Poisoned, TableBytes: s.opt.TableBytes, Files: s.opt.Files,
 	})
 	if err != nil {
 		return err
 	}
-	if s.documents, err = bolt.OpenDocuments(filepath.Join(s.dir, documentsFile), bolt.Options{Logger: s.logger, Existing: held == contentsStore}); err != nil {
+	if s.documents, err = bolt.OpenDocuments(filepath.Join(s.dir, documentsFile), bolt.Options{Logger: s.logger, Existing: held == dirStore}); err != nil {
 		return err
 	}
 	if s.projections, err = bolt.OpenProjections(filepath.Join(s.dir, projectionsFile), bolt.Options{Logger: s.logger}); err != nil {
 		return err
 	}
 	s.head.set(s.log.Last())
-	if held == contentsNone {
+	if held == dirEmpty {
 		s.identity = newIdentity()
 		return describe(s.dir, s.identity)
 	}
@@ -105,38 +109,38 @@ func (s *Store) open() error {
 
 // Bounds implements storage.Store.
 func (s *Store) Bounds(ctx context.Context) (storage.Bounds, error) {
-	if err := s.gate.enter(ctx); err != nil {
+	if err := s.inflight.begin(ctx); err != nil {
 		return storage.Bounds{}, err
 	}
-	defer s.gate.leave()
+	defer s.inflight.end()
 	return s.log.Bounds(), nil
 }
 
 // Follow implements storage.Store. This process is the only writer.
 func (s *Store) Follow(ctx context.Context, after uint64) (head uint64, err error) {
-	if err := s.gate.enter(ctx); err != nil {
+	if err := s.inflight.begin(ctx); err != nil {
 		return 0, err
 	}
-	defer s.gate.leave()
-	return s.head.wait(ctx, s.gate.closing.Done(), after)
+	defer s.inflight.end()
+	return s.head.wait(ctx, s.inflight.closing.Done(), after)
 }
 
 // Get implements storage.Store.
 func (s *Store) Get(ctx context.Context, seq uint64) (*event.Event, error) {
-	if err := s.gate.enter(ctx); err != nil {
+	if err := s.inflight.begin(ctx); err != nil {
 		return nil, err
 	}
-	defer s.gate.leave()
+	defer s.inflight.end()
 	return s.log.Get(seq)
 }
 
 // Scan implements storage.Store.
 func (s *Store) Scan(ctx context.Context, after, through uint64, fn func(*event.Event) bool) error {
-	if err := s.gate.enter(ctx); err != nil {
+	if err := s.inflight.begin(ctx); err != nil {
 		return err
 	}
-	defer s.gate.leave()
-	ctx, cancel := s.untilClosing(ctx)
+	defer s.inflight.end()
+	ctx, cancel := s.withClose(ctx)
 	defer cancel()
 	err := s.log.Scan(ctx, after, through, fn)
 	if err != nil && ctx.Err() != nil {
@@ -147,11 +151,11 @@ func (s *Store) Scan(ctx context.Context, after, through uint64, fn func(*event.
 
 // Query implements storage.Store.
 func (s *Store) Query(ctx context.Context, q storage.Query) (storage.Page, error) {
-	if err := s.gate.enter(ctx); err != nil {
+	if err := s.inflight.begin(ctx); err != nil {
 		return storage.Page{}, err
 	}
-	defer s.gate.leave()
-	ctx, cancel := s.untilClosing(ctx)
+	defer s.inflight.end()
+	ctx, cancel := s.withClose(ctx)
 	defer cancel()
 	page, err := s.log.Query(ctx, q)
 	if err != nil && ctx.Err() != nil {
@@ -162,10 +166,10 @@ func (s *Store) Query(ctx context.Context, q storage.Query) (storage.Page, error
 
 // Usage implements storage.Store.
 func (s *Store) Usage(ctx context.Context) (storage.Usage, error) {
-	if err := s.gate.enter(ctx); err != nil {
+	if err := s.inflight.begin(ctx); err != nil {
 		return storage.Usage{}, err
 	}
-	defer s.gate.leave()
+	defer s.inflight.end()
 	u := storage.Usage{ReserveBytes: s.opt.Reserve}
 	err := filepath.WalkDir(s.dir, func(_ string, d fs.DirEntry, err error) error {
 		switch {
@@ -181,7 +185,7 @@ func (s *Store) Usage(ctx context.Context) (storage.Usage, error) {
 			return nil
 		}
 		if err == nil {
-			u.DiskBytes += allocated(info)
+			u.DiskBytes += diskguard.Allocated(info)
 		}
 		return err
 	})
@@ -203,11 +207,10 @@ func (s *Store) Health() storage.Health {
 
 // Close implements storage.Store. It waits for what is in progress.
 func (s *Store) Close() error {
-	if !s.gate.close() {
+	if !s.inflight.close() {
 		return nil
 	}
-	s.space.stop()
-	s.space.yield()
+	s.disk.Stop()
 	return s.closeFiles()
 }
 

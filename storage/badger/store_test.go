@@ -149,19 +149,17 @@ func TestFilter(t *testing.T) {
 	s := open(t, dir)
 	all := fill(t, s, storagetest.NewGenerator(1, testStart), 3000, 100)
 	ready := func(s *Store) bool {
-		s.filter.mu.RLock()
-		defer s.filter.mu.RUnlock()
-		return s.filter.current != nil && s.filter.filling == nil
+		return s.filter.Ready()
 	}
 	for round := range 2 {
 		eventually(t, func() bool { return ready(s) })
 		wrong := 0
 		other := storagetest.NewGenerator(2, testStart.Add(time.Hour))
 		for _, e := range all {
-			if !s.filter.maybe(s.log.Seed().Key(e)) {
+			if !s.filter.MayContain(s.log.Seed().Key(e)) {
 				t.Fatalf("round %d: a key of the log is taken for new", round)
 			}
-			if s.filter.maybe(s.log.Seed().Key(other.Next())) {
+			if s.filter.MayContain(s.log.Seed().Key(other.Next())) {
 				wrong++
 			}
 		}
@@ -173,19 +171,14 @@ func TestFilter(t *testing.T) {
 	}
 	// What is committed while a filter is being filled is in it.
 	eventually(t, func() bool { return ready(s) })
-	next := newBloom(1, s.filter.max)
-	s.filter.mu.Lock()
-	s.filter.filling = next
-	s.filter.mu.Unlock()
+	next := s.filter.Begin(1)
 	fresh := storagetest.NewGenerator(3, testStart.Add(2*time.Hour)).Next()
 	_, err := s.CommitBatch(t.Context(), []*event.Event{fresh})
 	must(t, err)
-	if !next.has(s.log.Seed().Key(fresh)) {
+	if !next.Has(s.log.Seed().Key(fresh)) {
 		t.Error("a key that was committed meanwhile is missing")
 	}
-	s.filter.mu.Lock()
-	s.filter.filling = nil
-	s.filter.mu.Unlock()
+	s.filter.End(false)
 	closed(t, s)
 }
 

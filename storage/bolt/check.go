@@ -202,7 +202,7 @@ func (c *check) branch(id uint64, b, bucket, lo, hi []byte, depth int) error {
 	keys, children := make([][]byte, count), make([]uint64, count)
 	for i := range count {
 		e := b[pageHeader+elementSize*i:]
-		key, err := cut(b, pageHeader+elementSize*i, order.Uint32(e), at, order.Uint32(e[4:]))
+		key, err := elementData(b, pageHeader+elementSize*i, order.Uint32(e), at, order.Uint32(e[4:]))
 		if err != nil {
 			return fmt.Errorf("branch page %d: %w", id, err)
 		}
@@ -233,7 +233,7 @@ func (c *check) leaf(id uint64, b, bucket, lo, hi []byte) error {
 	keys, values := make([][]byte, count), make([][]byte, count)
 	for i := range count {
 		e := b[pageHeader+elementSize*i:]
-		both, err := cut(b, pageHeader+elementSize*i, order.Uint32(e[4:]), at, order.Uint32(e[8:]), order.Uint32(e[12:]))
+		both, err := elementData(b, pageHeader+elementSize*i, order.Uint32(e[4:]), at, order.Uint32(e[8:]), order.Uint32(e[12:]))
 		if err != nil {
 			return fmt.Errorf("leaf page %d: %w", id, err)
 		}
@@ -275,9 +275,9 @@ func (c *check) bucket(name, value []byte) error {
 	return c.leaf(0, inline, name, nil, nil)
 }
 
-// cut returns what an element at offset `of` points to: pos is counted from
+// elementData returns what an element at offset `of` points to: pos is counted from
 // there, and must be where the one before ended.
-func cut(b []byte, of int, pos uint32, at int, sizes ...uint32) ([]byte, error) {
+func elementData(b []byte, of int, pos uint32, at int, sizes ...uint32) ([]byte, error) {
 	size := uint64(0)
 	for _, n := range sizes {
 		size += uint64(n)

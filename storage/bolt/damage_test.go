@@ -263,7 +263,7 @@ func FuzzCheck(f *testing.F) {
 		b := bytes.Clone(whole)
 		copy(b[int(at)%len(b):], patch)
 		err := checkFile(bytes.NewReader(b), func(_, key, value []byte) error {
-			_, err := unsealed(key, value)
+			_, err := verifyChecksum(key, value)
 			_, _, err2 := decodeDocument(key, value)
 			if err == nil && err2 == nil {
 				t.Fatal("a value of two kinds")

@@ -26,10 +26,10 @@ var (
 // (storage.ErrClosed) until the file is opened anew; a full disk
 // (storage.ErrNoSpace) is no such failure.
 type Documents struct {
-	gate    gate
-	f       *file
-	log     *zap.Logger
-	writers writers
+	inflight inflight
+	f        *file
+	log      *zap.Logger
+	commits  groupCommit
 }
 
 // OpenDocuments opens the file, or makes it. It returns storage.ErrLocked while
@@ -65,7 +65,7 @@ func OpenDocuments(path string, opt Options) (*Documents, error) {
 		return nil, fmt.Errorf("documents: %w", err)
 	}
 	d := &Documents{f: f, log: opt.Logger}
-	d.writers.commit = d.commit
+	d.commits.commit = d.commit
 	if err := d.f.view(func(tx *bbolt.Tx) error {
 		_, err := getCounter(tx)
 		return err
@@ -90,7 +90,7 @@ func prepareDocuments(tx *bbolt.Tx) error {
 }
 
 func parseCounter(b []byte) (uint64, error) {
-	v, err := unsealed(counterKey, b)
+	v, err := verifyChecksum(counterKey, b)
 	if err != nil || len(v) != 8 {
 		return 0, damaged("the counter of versions")
 	}
@@ -118,17 +118,17 @@ func putCounter(tx *bbolt.Tx, n uint64) error {
 	if err != nil {
 		return err
 	}
-	return b.Put(counterKey, sealed(counterKey, binary.BigEndian.AppendUint64(nil, n)))
+	return b.Put(counterKey, withChecksum(counterKey, binary.BigEndian.AppendUint64(nil, n)))
 }
 
 // GetDocument implements storage.Documents.
 func (d *Documents) GetDocument(ctx context.Context, collection, key string) (storage.Document, error) {
 	out := storage.Document{Collection: collection, Key: key}
-	if err := d.gate.enter(ctx); err != nil {
+	if err := d.inflight.begin(ctx); err != nil {
 		return storage.Document{}, err
 	}
-	defer d.gate.leave()
-	if limits(collection, key, nil) != nil {
+	defer d.inflight.end()
+	if checkLimits(collection, key, nil) != nil {
 		return storage.Document{}, notFound(collection, key)
 	}
 	err := d.f.view(func(tx *bbolt.Tx) error {
@@ -156,16 +156,16 @@ func notFound(collection, key string) error {
 
 // PutDocument implements storage.Documents.
 func (d *Documents) PutDocument(ctx context.Context, doc storage.Document) (version uint64, err error) {
-	if err := d.gate.enter(ctx); err != nil {
+	if err := d.inflight.begin(ctx); err != nil {
 		return 0, err
 	}
-	defer d.gate.leave()
-	if err := limits(doc.Collection, doc.Key, doc.Value); err != nil {
+	defer d.inflight.end()
+	if err := checkLimits(doc.Collection, doc.Key, doc.Value); err != nil {
 		return 0, err
 	}
 	k := documentKey(doc.Collection, doc.Key)
-	err = d.writers.do(ctx, len(doc.Value), func(tx *bbolt.Tx) error {
-		b, err := at(tx, k, doc.Version)
+	err = d.commits.do(ctx, len(doc.Value), func(tx *bbolt.Tx) error {
+		b, err := bucketAtVersion(tx, k, doc.Version)
 		if err != nil {
 			return err
 		}
@@ -184,20 +184,20 @@ func (d *Documents) PutDocument(ctx context.Context, doc storage.Document) (vers
 
 // DeleteDocument implements storage.Documents.
 func (d *Documents) DeleteDocument(ctx context.Context, collection, key string, version uint64) error {
-	if err := d.gate.enter(ctx); err != nil {
+	if err := d.inflight.begin(ctx); err != nil {
 		return err
 	}
-	defer d.gate.leave()
-	if limits(collection, key, nil) != nil {
+	defer d.inflight.end()
+	if checkLimits(collection, key, nil) != nil {
 		return notFound(collection, key)
 	}
 	k := documentKey(collection, key)
-	return d.writers.do(ctx, 0, func(tx *bbolt.Tx) error {
+	return d.commits.do(ctx, 0, func(tx *bbolt.Tx) error {
 		b := tx.Bucket(documentsBucket)
 		if b != nil && b.Get(k) == nil {
 			return notFound(collection, key)
 		}
-		b, err := at(tx, k, version)
+		b, err := bucketAtVersion(tx, k, version)
 		if err != nil {
 			return err
 		}
@@ -205,9 +205,9 @@ func (d *Documents) DeleteDocument(ctx context.Context, collection, key string, 
 	})
 }
 
-// at returns the bucket if the document is at that version: 0 where it does not
+// bucketAtVersion returns the bucket if the document is at that version: 0 where it does not
 // exist, any where it is damaged and any will do.
-func at(tx *bbolt.Tx, key []byte, want uint64) (b *bbolt.Bucket, err error) {
+func bucketAtVersion(tx *bbolt.Tx, key []byte, want uint64) (b *bbolt.Bucket, err error) {
 	if b, err = bucketOf(tx, documentsBucket); err != nil {
 		return nil, err
 	}
@@ -228,11 +228,11 @@ func at(tx *bbolt.Tx, key []byte, want uint64) (b *bbolt.Bucket, err error) {
 
 // ListDocuments implements storage.Documents.
 func (d *Documents) ListDocuments(ctx context.Context, collection, prefix, after string, limit int) ([]storage.Document, error) {
-	if err := d.gate.enter(ctx); err != nil {
+	if err := d.inflight.begin(ctx); err != nil {
 		return nil, err
 	}
-	defer d.gate.leave()
-	if limits(collection, prefix, nil) != nil {
+	defer d.inflight.end()
+	if checkLimits(collection, prefix, nil) != nil {
 		return nil, nil // there are no keys that long
 	}
 	var out []storage.Document
@@ -275,11 +275,11 @@ func list(c *bbolt.Cursor, head []byte, prefix, after string, limit int, fn func
 // RaiseVersions makes the next version higher by that much than it would have
 // been, as a store does that may be older than one that was lost.
 func (d *Documents) RaiseVersions(ctx context.Context, by uint64) error {
-	if err := d.gate.enter(ctx); err != nil {
+	if err := d.inflight.begin(ctx); err != nil {
 		return err
 	}
-	defer d.gate.leave()
-	return d.writers.do(ctx, 0, func(tx *bbolt.Tx) error {
+	defer d.inflight.end()
+	return d.commits.do(ctx, 0, func(tx *bbolt.Tx) error {
 		counter, err := getCounter(tx)
 		if err != nil {
 			return err
@@ -295,10 +295,10 @@ func (d *Documents) RaiseVersions(ctx context.Context, by uint64) error {
 // both of bbolt's meta pages know everything: where one is damaged later, bbolt
 // goes on from the other and says nothing.
 func (d *Documents) Close() error {
-	if !d.gate.close() {
+	if !d.inflight.close() {
 		return nil
 	}
-	if d.f.failed.Load() == nil && !d.f.stuck.Load() {
+	if d.f.failed.Load() == nil && !d.f.deadlocked.Load() {
 		if err := d.f.update(func(*bbolt.Tx) error { return nil }); err != nil {
 			d.log.Warn("closing documents", zap.String("file", d.f.path), zap.Error(err))
 		}

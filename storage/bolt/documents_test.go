@@ -121,8 +121,8 @@ func TestSharedSync(t *testing.T) {
 	const n = 50
 	release, entered := make(chan struct{}), make(chan struct{})
 	transactions := 0
-	commit := d.writers.commit
-	d.writers.commit = func(batch []*writer) {
+	commit := d.commits.commit
+	d.commits.commit = func(batch []*pendingWrite) {
 		if transactions++; transactions == 1 {
 			close(entered)
 			<-release
@@ -150,9 +150,9 @@ func TestSharedSync(t *testing.T) {
 		}
 	})
 	for {
-		d.writers.mu.Lock()
-		waiting := len(d.writers.waiting)
-		d.writers.mu.Unlock()
+		d.commits.mu.Lock()
+		waiting := len(d.commits.waiting)
+		d.commits.mu.Unlock()
 		if waiting == n {
 			break
 		}

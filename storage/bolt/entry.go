@@ -67,23 +67,23 @@ func decodeDocument(key, b []byte) (version uint64, value []byte, err error) {
 	return binary.BigEndian.Uint64(b[8:]), append([]byte{}, b[documentHeader:]...), nil
 }
 
-// sealed puts the checksum over key and value before a value.
-func sealed(key, value []byte) []byte {
+// withChecksum puts the checksum over key and value before a value.
+func withChecksum(key, value []byte) []byte {
 	b := append(make([]byte, 4, 4+len(value)), value...)
 	binary.BigEndian.PutUint32(b, checksum(key, value))
 	return b
 }
 
-// unsealed returns what sealed was given; it shares its memory with b.
-func unsealed(key, b []byte) ([]byte, error) {
+// verifyChecksum returns what sealed was given; it shares its memory with b.
+func verifyChecksum(key, b []byte) ([]byte, error) {
 	if len(b) < 4 || len(b) > 4+storage.MaxValue || binary.BigEndian.Uint32(b) != checksum(key, b[4:]) {
 		return nil, damaged("record %.80q: wrong checksum", key)
 	}
 	return b[4:], nil
 }
 
-// limits refuses what is larger than every engine takes.
-func limits(name, key string, value []byte) error {
+// checkLimits refuses what is larger than every engine takes.
+func checkLimits(name, key string, value []byte) error {
 	if len(name)+len(key) > storage.MaxKey {
 		return fmt.Errorf("%w: a key of %d bytes in %.64q", storage.ErrTooLarge, len(key), name)
 	}

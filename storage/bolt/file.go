@@ -29,7 +29,7 @@ type file struct {
 	failed atomic.Pointer[error] // why nothing more is written
 	// stuck: bbolt panicked with its locks held. Whoever called it once more would
 	// wait for ever.
-	stuck atomic.Bool
+	deadlocked atomic.Bool
 }
 
 const (
@@ -169,7 +169,7 @@ func panicError(p any) error {
 
 // view runs fn in a read transaction. What fn keeps it must copy.
 func (f *file) view(fn func(*bbolt.Tx) error) (err error) {
-	if f.stuck.Load() {
+	if f.deadlocked.Load() {
 		return damaged("%s cannot be read any more", f.path)
 	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -177,7 +177,7 @@ func (f *file) view(fn func(*bbolt.Tx) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			if !begun {
-				f.stuck.Store(true)
+				f.deadlocked.Store(true)
 			}
 			err = panicError(p)
 		}
@@ -203,7 +203,7 @@ func (f *file) update(fn func(*bbolt.Tx) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			if tx == nil || !rolledBack(tx) {
-				f.stuck.Store(true)
+				f.deadlocked.Store(true)
 			}
 			err = f.fail(panicError(p))
 		}
@@ -253,7 +253,7 @@ func isNoSpace(err error) bool {
 }
 
 func (f *file) close() error {
-	if f.stuck.Load() {
+	if f.deadlocked.Load() {
 		return f.fd.Close() // and with it the lock; what is mapped stays mapped
 	}
 	return f.db.Close()

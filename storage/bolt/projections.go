@@ -26,27 +26,27 @@ var cursorKey = []byte("c")
 // Projections implements storage.Projections. The file holds nothing that could
 // not be made again: where it is damaged it is removed, and all cursors are 0.
 type Projections struct {
-	gate gate // held for writing while the file is replaced
-	path string
-	opt  Options
-	f    *file // nil where a new one could not be made
+	inflight inflight // held for writing while the file is replaced
+	path     string
+	opt      Options
+	f        *file // nil where a new one could not be made
 }
 
-// checkProjections is the size up to which projections are checked before they are
+// maxCheckedSize is the size up to which projections are checked before they are
 // opened: a start does not wait for a gigabyte. In a larger file damage is met when
 // it is read: values have a checksum over key and value, what bbolt trips over ends
 // as an error, and who misses a record asks the log.
-const checkProjections = 64 << 20
+const maxCheckedSize = 64 << 20
 
 // OpenProjections opens the file, or makes it, also in place of a damaged one. It
 // returns storage.ErrLocked while another process holds it.
 func OpenProjections(path string, opt Options) (*Projections, error) {
 	opt = opt.withDefaults()
-	opt.Existing, opt.checkBytes = false, checkProjections
+	opt.Existing, opt.checkBytes = false, maxCheckedSize
 	p := &Projections{path: path, opt: opt}
 	f, err := openFile(path, opt, func(*bbolt.Tx) error { return nil }, checkRecord)
 	if errors.Is(err, storage.ErrDamaged) {
-		f, err = p.anew(err)
+		f, err = p.recreate(err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("projections: %w", err)
@@ -56,12 +56,12 @@ func OpenProjections(path string, opt Options) (*Projections, error) {
 }
 
 func checkRecord(bucket, key, value []byte) error {
-	_, err := unsealed(key, value)
+	_, err := verifyChecksum(key, value)
 	return err
 }
 
-// anew removes the file and makes another.
-func (p *Projections) anew(cause error) (*file, error) {
+// recreate removes the file and makes another.
+func (p *Projections) recreate(cause error) (*file, error) {
 	p.opt.Logger.Error("projections are damaged and will be made from the log again", zap.String("file", p.path), zap.Error(cause))
 	if err := os.Remove(p.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -84,10 +84,10 @@ func (p *Projections) do(ctx context.Context, fn func(*file) error) error {
 }
 
 func (p *Projections) try(ctx context.Context, fn func(*file) error) (*file, error) {
-	if err := p.gate.enter(ctx); err != nil {
+	if err := p.inflight.begin(ctx); err != nil {
 		return nil, err
 	}
-	defer p.gate.leave()
+	defer p.inflight.end()
 	if p.f == nil {
 		return nil, fmt.Errorf("projections: %w", storage.ErrClosed)
 	}
@@ -96,16 +96,16 @@ func (p *Projections) try(ctx context.Context, fn func(*file) error) (*file, err
 
 // replace makes a new file in the place of f, unless another has done so.
 func (p *Projections) replace(ctx context.Context, f *file, cause error) error {
-	p.gate.use.Lock()
-	defer p.gate.use.Unlock()
-	if p.gate.shut.Load() || p.f != f {
+	p.inflight.mu.Lock()
+	defer p.inflight.mu.Unlock()
+	if p.inflight.closed.Load() || p.f != f {
 		return ctx.Err() // the next try says what there is to say
 	}
 	p.f = nil
 	if err := f.close(); err != nil {
 		p.opt.Logger.Warn("closing damaged projections", zap.Error(err))
 	}
-	next, err := p.anew(cause)
+	next, err := p.recreate(cause)
 	if err != nil {
 		return fmt.Errorf("projections: %w", err)
 	}
@@ -128,7 +128,7 @@ func stateOf(tx *bbolt.Tx, name string) (s state, err error) {
 	if s.bucket == nil {
 		return s, nil
 	}
-	v, err := unsealed(cursorKey, s.bucket.Get(cursorKey))
+	v, err := verifyChecksum(cursorKey, s.bucket.Get(cursorKey))
 	if err != nil || len(v) != 16 {
 		return s, damaged("the cursor of projection %.80q", name)
 	}
@@ -147,7 +147,7 @@ func stateAt(tx *bbolt.Tx, p storage.Projection) (state, error) {
 
 func (s state) put() error {
 	v := binary.BigEndian.AppendUint64(nil, s.version)
-	return s.bucket.Put(cursorKey, sealed(cursorKey, binary.BigEndian.AppendUint64(v, s.cursor)))
+	return s.bucket.Put(cursorKey, withChecksum(cursorKey, binary.BigEndian.AppendUint64(v, s.cursor)))
 }
 
 // createProjection makes the projection's bucket.
@@ -162,7 +162,7 @@ func createProjection(tx *bbolt.Tx, p storage.Projection) (state, error) {
 
 // OpenProjection implements storage.Projections.
 func (p *Projections) OpenProjection(ctx context.Context, pr storage.Projection) (cursor uint64, err error) {
-	if err := limits(pr.Name, "", nil); err != nil {
+	if err := checkLimits(pr.Name, "", nil); err != nil {
 		return 0, err
 	}
 	err = p.do(ctx, func(f *file) error {
@@ -208,9 +208,9 @@ func (p *Projections) Drop(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	p.gate.use.Lock()
-	defer p.gate.use.Unlock()
-	if p.gate.shut.Load() {
+	p.inflight.mu.Lock()
+	defer p.inflight.mu.Unlock()
+	if p.inflight.closed.Load() {
 		return storage.ErrClosed
 	}
 	if p.f != nil {
@@ -236,7 +236,7 @@ func (p *Projections) Project(ctx context.Context, step storage.Step) error {
 		return fmt.Errorf("%w: %d records in a step", storage.ErrTooLarge, n)
 	}
 	for _, r := range step.Records {
-		if err := limits(step.Projection.Name, r.Key, r.Value); err != nil {
+		if err := checkLimits(step.Projection.Name, r.Key, r.Value); err != nil {
 			return err
 		}
 	}
@@ -267,7 +267,7 @@ func project(tx *bbolt.Tx, step storage.Step) error {
 		if r.Value == nil {
 			err = s.bucket.Delete(key)
 		} else {
-			err = s.bucket.Put(key, sealed(key, r.Value))
+			err = s.bucket.Put(key, withChecksum(key, r.Value))
 		}
 		if err != nil {
 			return fmt.Errorf("record %.80q: %w", r.Key, err)
@@ -286,7 +286,7 @@ func (p *Projections) GetRecord(ctx context.Context, pr storage.Projection, key 
 			if cursor = s.cursor; err != nil {
 				return err
 			}
-			if s.bucket == nil || limits(pr.Name, key, nil) != nil {
+			if s.bucket == nil || checkLimits(pr.Name, key, nil) != nil {
 				return missing()
 			}
 			k := recordKey(key)
@@ -294,7 +294,7 @@ func (p *Projections) GetRecord(ctx context.Context, pr storage.Projection, key 
 			if v == nil {
 				return missing()
 			}
-			v, err = unsealed(k, v)
+			v, err = verifyChecksum(k, v)
 			value = append([]byte{}, v...)
 			return err
 		})
@@ -314,7 +314,7 @@ func (p *Projections) ListRecords(ctx context.Context, pr storage.Projection, pr
 				return err
 			}
 			return list(s.bucket.Cursor(), []byte{recordPrefix}, prefix, after, limit, func(key string, k, v []byte) error {
-				v, err := unsealed(k, v)
+				v, err := verifyChecksum(k, v)
 				records = append(records, storage.Record{Key: key, Value: append([]byte{}, v...)})
 				return err
 			})
@@ -328,7 +328,7 @@ func (p *Projections) ListRecords(ctx context.Context, pr storage.Projection, pr
 
 // Close waits for those who are at work.
 func (p *Projections) Close() error {
-	if !p.gate.close() || p.f == nil {
+	if !p.inflight.close() || p.f == nil {
 		return nil
 	}
 	return p.f.close()

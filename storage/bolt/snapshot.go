@@ -38,10 +38,10 @@ var ErrSnapshot = errors.New("unusable snapshot of documents")
 // number. As long as w takes it, writers that need the file to grow beyond what
 // is mapped wait.
 func (d *Documents) Snapshot(ctx context.Context, w io.Writer) (n int, err error) {
-	if err := d.gate.enter(ctx); err != nil {
+	if err := d.inflight.begin(ctx); err != nil {
 		return 0, err
 	}
-	defer d.gate.leave()
+	defer d.inflight.end()
 	out := &frameWriter{w: w, buf: make([]byte, 8, 8+frameBytes)}
 	err = d.f.view(func(tx *bbolt.Tx) error {
 		counter, err := getCounter(tx)
@@ -60,7 +60,7 @@ func (d *Documents) Snapshot(ctx context.Context, w io.Writer) (n int, err error
 		}
 		c := b.Cursor()
 		for k, v := c.First(); k != nil; k, v = c.Next() {
-			if d.gate.shut.Load() {
+			if d.inflight.closed.Load() {
 				return storage.ErrClosed
 			}
 			if err := errors.Join(ctx.Err(), out.document(k, v)); err != nil {
@@ -133,10 +133,10 @@ func CheckSnapshot(ctx context.Context, r io.Reader) (n int, err error) {
 // has none (else storage.ErrConflict). It reads nothing behind the snapshot. After
 // an error some may have been written.
 func (d *Documents) Load(ctx context.Context, r io.Reader) error {
-	if err := d.gate.enter(ctx); err != nil {
+	if err := d.inflight.begin(ctx); err != nil {
 		return err
 	}
-	defer d.gate.leave()
+	defer d.inflight.end()
 	err := d.f.view(func(tx *bbolt.Tx) error {
 		b, err := bucketOf(tx, documentsBucket)
 		if err != nil {
@@ -153,7 +153,7 @@ func (d *Documents) Load(ctx context.Context, r io.Reader) error {
 	var part []storage.Document
 	size := 0
 	write := func(counter uint64) error {
-		err := d.writers.do(ctx, size, func(tx *bbolt.Tx) error { return loadPart(tx, part, counter) })
+		err := d.commits.do(ctx, size, func(tx *bbolt.Tx) error { return loadDocuments(tx, part, counter) })
 		part, size = part[:0], 0
 		return err
 	}
@@ -176,10 +176,10 @@ func (d *Documents) Load(ctx context.Context, r io.Reader) error {
 // Import puts documents, with their versions, into a store that has none. Versions
 // go on from counter, or beyond the highest of theirs.
 func (d *Documents) Import(ctx context.Context, docs []storage.Document, counter uint64) error {
-	if err := d.gate.enter(ctx); err != nil {
+	if err := d.inflight.begin(ctx); err != nil {
 		return err
 	}
-	defer d.gate.leave()
+	defer d.inflight.end()
 	for len(docs) > 0 {
 		n, size := 0, 0
 		for n < len(docs) && (n == 0 || size < loadBytes) {
@@ -187,16 +187,16 @@ func (d *Documents) Import(ctx context.Context, docs []storage.Document, counter
 			n++
 		}
 		part := docs[:n]
-		if err := d.writers.do(ctx, size, func(tx *bbolt.Tx) error { return loadPart(tx, part, counter) }); err != nil {
+		if err := d.commits.do(ctx, size, func(tx *bbolt.Tx) error { return loadDocuments(tx, part, counter) }); err != nil {
 			return fmt.Errorf("importing documents: %w", err)
 		}
 		docs = docs[n:]
 	}
-	return d.writers.do(ctx, 0, func(tx *bbolt.Tx) error { return loadPart(tx, nil, counter) })
+	return d.commits.do(ctx, 0, func(tx *bbolt.Tx) error { return loadDocuments(tx, nil, counter) })
 }
 
-// loadPart writes documents and raises the counter to cover them.
-func loadPart(tx *bbolt.Tx, part []storage.Document, counter uint64) error {
+// loadDocuments writes documents and raises the counter to cover them.
+func loadDocuments(tx *bbolt.Tx, part []storage.Document, counter uint64) error {
 	b, err := bucketOf(tx, documentsBucket)
 	if err != nil {
 		return err

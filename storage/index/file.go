@@ -33,12 +33,12 @@ const (
 	fileMagic   = "OSA.IDX\n"
 	fileVersion = 1
 	fileHeader  = 64
-	placeFile   = 3 << 62
+	sumFile     = 3 << 62
 )
 
 // WriteFile writes a file that holds the table alone. f is empty. The caller
 // syncs it, or does not: a file that is not whole is found out by its checksums.
-func WriteFile(f disk.File, m *Mem, h FileHeader) error {
+func WriteFile(f disk.File, m *MemTable, h FileHeader) error {
 	// A crash must not leave a header in front of what was never written.
 	size, err := m.Write(&fileWriter{f: f, off: fileHeader}, h.Salt)
 	if err != nil {
@@ -60,7 +60,7 @@ func (h *FileHeader) append(b []byte, size int64) []byte {
 	b = binary.LittleEndian.AppendUint64(b, uint64(size))
 	b = binary.LittleEndian.AppendUint32(b, h.Footer)
 	b = append(b, make([]byte, 8)...)
-	return binary.LittleEndian.AppendUint32(b, checksum.Salted(h.Salt, placeFile, b))
+	return binary.LittleEndian.AppendUint32(b, checksum.Salted(h.Salt, sumFile, b))
 }
 
 // OpenFile reads what WriteFile wrote: whose table it is, and the table. Errors
@@ -83,7 +83,7 @@ func OpenFile(r io.ReaderAt, size int64) (*Reader, FileHeader, error) {
 		Seed:   Seed(binary.LittleEndian.Uint64(b[32:])),
 		Footer: binary.LittleEndian.Uint32(b[48:]),
 	}
-	if binary.LittleEndian.Uint32(b[60:]) != checksum.Salted(h.Salt, placeFile, b[:60]) {
+	if binary.LittleEndian.Uint32(b[60:]) != checksum.Salted(h.Salt, sumFile, b[:60]) {
 		return nil, FileHeader{}, damaged("checksum of an index file's header")
 	}
 	if want := int64(binary.LittleEndian.Uint64(b[40:])); want != size-fileHeader {

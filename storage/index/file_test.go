@@ -28,7 +28,7 @@ func TestFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	m := NewMem()
+	m := NewMemTable()
 	for pos := range 1000 {
 		m.Add(Seed(9).Term(term(pos%300)), uint16(pos))
 	}
@@ -53,7 +53,7 @@ func TestFile(t *testing.T) {
 		bad := slices.Clone(b)
 		bad[at] ^= 1
 		if fix {
-			binary.LittleEndian.PutUint32(bad[60:], checksum.Salted(binary.LittleEndian.Uint64(bad[24:]), placeFile, bad[:60]))
+			binary.LittleEndian.PutUint32(bad[60:], checksum.Salted(binary.LittleEndian.Uint64(bad[24:]), sumFile, bad[:60]))
 		}
 		if err := os.WriteFile(f.Name(), bad, 0o600); err != nil {
 			t.Fatal(err)
@@ -94,7 +94,7 @@ func fixTable(b []byte) {
 	binary.LittleEndian.PutUint32(end[4:], uint32(entries))
 	pages := int(pagesSize(entries))
 	binary.LittleEndian.PutUint64(end[8:], uint64(len(b)-tableTrailer-pages))
-	binary.LittleEndian.PutUint32(end[28:], checksum.Salted(salt, placeTrailer, end[:28]))
+	binary.LittleEndian.PutUint32(end[28:], checksum.Salted(salt, sumTrailer, end[:28]))
 	for at := 0; at < pages; at += pageSize {
 		page := b[at:min(at+pageSize, pages)]
 		binary.LittleEndian.PutUint32(page, checksum.Salted(salt, uint64(at/pageSize), page[4:]))
@@ -106,7 +106,7 @@ func fixTable(b []byte) {
 			return
 		}
 		set := postings[at+postingHead : at+postingHead+size]
-		binary.LittleEndian.PutUint32(postings[at+2:], checksum.Salted(salt, placePosting|uint64(at), set))
+		binary.LittleEndian.PutUint32(postings[at+2:], checksum.Salted(salt, sumPosting|uint64(at), set))
 		at += postingHead + size
 	}
 }

@@ -36,7 +36,7 @@ func OpenReader(r io.ReaderAt, off, size int64) (*Reader, error) {
 		return nil, err
 	}
 	salt := binary.LittleEndian.Uint64(end[16:])
-	if binary.LittleEndian.Uint32(end[28:]) != checksum.Salted(salt, placeTrailer, end[:28]) {
+	if binary.LittleEndian.Uint32(end[28:]) != checksum.Salted(salt, sumTrailer, end[:28]) {
 		return nil, damaged("checksum of a table's trailer")
 	}
 	if end[0] != tableVersion {
@@ -56,19 +56,19 @@ func (t *Reader) Len() int { return t.entries }
 // Salt is what the table was written with.
 func (t *Reader) Salt() uint64 { return t.salt }
 
-// window is how many pages a look-up reads at once. The page that a hash is
+// windowPages is how many pages a look-up reads at once. The page that a hash is
 // guessed to stand in is right or next to right in most tables, and one read of
 // two pages costs as much as one of one.
-const window = 2
+const windowPages = 2
 
-var windows = sync.Pool{New: func() any { return new([max(window*pageSize, postingHead+maxSetBytes)]byte) }}
+var windows = sync.Pool{New: func() any { return new([max(windowPages*pageSize, postingHead+maxSetBytes)]byte) }}
 
 // Get implements Source. It reads about once, and once more where the hash has
 // several positions.
 func (t *Reader) Get(hash uint64) (Set, bool, error) {
-	buf := windows.Get().(*[max(window*pageSize, postingHead+maxSetBytes)]byte)
+	buf := windows.Get().(*[max(windowPages*pageSize, postingHead+maxSetBytes)]byte)
 	defer windows.Put(buf)
-	value, ok, err := t.find(hash, buf[:window*pageSize])
+	value, ok, err := t.find(hash, buf[:windowPages*pageSize])
 	if err != nil || !ok {
 		return Set{}, false, err
 	}
@@ -82,8 +82,8 @@ func (t *Reader) Get(hash uint64) (Set, bool, error) {
 	return s, err == nil, err
 }
 
-// guesses is how often find guesses before it halves what is left.
-const guesses = 4
+// maxGuesses is how often find guesses before it halves what is left.
+const maxGuesses = 4
 
 // find looks for the hash in the pages from lo up to hi, of which it drops what
 // it has seen, so that it ends whatever the pages hold.
@@ -95,20 +95,20 @@ func (t *Reader) find(hash uint64, buf []byte) (value uint32, ok bool, err error
 	least, most := uint64(0), ^uint64(0)
 	for n := 0; lo < hi; n++ {
 		page := (lo + hi - 1) / 2
-		if n < guesses {
+		if n < maxGuesses {
 			// The window begins half a page before the guess.
 			at := first + interpolate(hash, least, most, last-first)
 			page = max(0, at-pageEntries/2) / pageEntries
 		}
-		page = min(max(page, lo), max(lo, hi-window))
-		entries, err := t.pages(page, min(window, hi-page), buf)
+		page = min(max(page, lo), max(lo, hi-windowPages))
+		entries, err := t.pages(page, min(windowPages, hi-page), buf)
 		if err != nil {
 			return 0, false, err
 		}
 		at := sort.Search(entries.len(), func(i int) bool { return entries.hash(i) >= hash })
 		switch {
 		case at == entries.len():
-			lo = page + window
+			lo = page + windowPages
 			first, least = page*pageEntries+entries.len(), max(least, min(hash, entries.hash(at-1)))
 		case entries.hash(at) == hash:
 			return entries.value(at), true, nil
@@ -181,7 +181,7 @@ func (t *Reader) posting(off int64, buf []byte) (Set, error) {
 		return Set{}, damaged("posting of %d bytes", size)
 	}
 	set := b[postingHead : postingHead+size]
-	if binary.LittleEndian.Uint32(b[2:]) != checksum.Salted(t.salt, placePosting|uint64(off), set) {
+	if binary.LittleEndian.Uint32(b[2:]) != checksum.Salted(t.salt, sumPosting|uint64(off), set) {
 		return Set{}, damaged("checksum of a posting")
 	}
 	return ParseSet(set)

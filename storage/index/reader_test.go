@@ -29,7 +29,7 @@ func (c *counted) ReadAt(b []byte, off int64) (int, error) {
 	return c.r.ReadAt(b, off)
 }
 
-func writeTable(t testing.TB, m *Mem, salt uint64) []byte {
+func writeTable(t testing.TB, m *MemTable, salt uint64) []byte {
 	t.Helper()
 	var buf bytes.Buffer
 	n, err := m.Write(&buf, salt)
@@ -66,7 +66,7 @@ func distributions(n int) map[string][]uint64 {
 func TestReaderAgreesWithMem(t *testing.T) {
 	for name, hashes := range distributions(9000) {
 		t.Run(name, func(t *testing.T) {
-			m := NewMem()
+			m := NewMemTable()
 			for i, h := range hashes {
 				m.Add(h, uint16(i))
 			}
@@ -104,7 +104,7 @@ func TestReaderAgreesWithMem(t *testing.T) {
 func TestReaderReadsAboutOnce(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	for _, n := range []int{500, MaxPositions, 9 * MaxPositions} {
-		m, hashes := NewMem(), make([]uint64, n)
+		m, hashes := NewMemTable(), make([]uint64, n)
 		for i := range hashes {
 			hashes[i] = rng.Uint64()
 			m.Add(hashes[i], uint16(i))
@@ -130,7 +130,7 @@ func TestReaderReadsAboutOnce(t *testing.T) {
 }
 
 func TestReaderIsSafeForSeveral(t *testing.T) {
-	m := NewMem()
+	m := NewMemTable()
 	for pos := range 3000 {
 		m.Add(Seed(1).Term(term(pos%700)), uint16(pos))
 	}
@@ -151,7 +151,7 @@ func TestReaderIsSafeForSeveral(t *testing.T) {
 
 // No byte of a table can change unnoticed.
 func TestReaderNoticesDamage(t *testing.T) {
-	m := NewMem()
+	m := NewMemTable()
 	for pos := range 2000 {
 		m.Add(Seed(1).Term(term(pos)), uint16(pos))
 		m.Add(Seed(1).Term(term(-pos%9)), uint16(pos))
@@ -189,7 +189,7 @@ func TestReaderNoticesDamage(t *testing.T) {
 }
 
 func TestReaderTellsErrorsApart(t *testing.T) {
-	m := NewMem()
+	m := NewMemTable()
 	m.Add(1, 1)
 	b := writeTable(t, m, 1)
 	for err, damaged := range map[error]bool{syscall.EIO: true, io.ErrUnexpectedEOF: true, fs.ErrClosed: false} {
@@ -202,7 +202,7 @@ func TestReaderTellsErrorsApart(t *testing.T) {
 
 // Tables of the version at hand are as they were, and are read.
 func TestTableGolden(t *testing.T) {
-	m := NewMem()
+	m := NewMemTable()
 	for pos := range 400 {
 		m.Add(Seed(5).Term(term(pos)), uint16(pos))
 	}
@@ -218,7 +218,7 @@ func TestTableGolden(t *testing.T) {
 }
 
 func FuzzReader(f *testing.F) {
-	m := NewMem()
+	m := NewMemTable()
 	for pos := range 30 {
 		m.Add(Seed(1).Term(term(pos)), uint16(pos))
 		m.Add(3, uint16(100*pos))
@@ -247,7 +247,7 @@ func FuzzReader(f *testing.F) {
 }
 
 func BenchmarkReaderGet(b *testing.B) {
-	m := NewMem()
+	m := NewMemTable()
 	for i, e := range generate(MaxPositions) {
 		m.Add(Seed(1).Key(e), uint16(i))
 	}

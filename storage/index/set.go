@@ -54,8 +54,8 @@ func (b *bitmap) count() {
 	}
 }
 
-// set counts the bits and returns them in the form that is due to their number.
-func (b *bitmap) set() Set {
+// toSet counts the bits and returns them in the form that is due to their number.
+func (b *bitmap) toSet() Set {
 	b.count()
 	if b.n > arrayMax {
 		return Set{bits: b}

@@ -65,7 +65,7 @@ func ParseSet(b []byte) (Set, error) {
 	kind, b := b[0], b[1:]
 	switch kind {
 	case setGaps:
-		return parseGaps(b)
+		return decodeGaps(b)
 	case setBits:
 		if len(b) == 0 || len(b)%8 != 0 || len(b) > MaxPositions/8 {
 			return Set{}, damaged("set of %d bytes of bits", len(b))
@@ -74,12 +74,12 @@ func ParseSet(b []byte) (Set, error) {
 		for i := range len(b) / 8 {
 			m.words[i] = binary.LittleEndian.Uint64(b[8*i:])
 		}
-		return m.set(), nil
+		return m.toSet(), nil
 	}
 	return Set{}, damaged("set of unknown form %d", kind)
 }
 
-func parseGaps(b []byte) (Set, error) {
+func decodeGaps(b []byte) (Set, error) {
 	var s Set
 	if len(b) <= arrayMax {
 		s.array = make([]uint16, 0, len(b))

@@ -37,7 +37,7 @@ func Union(sets ...Set) Set {
 			b.words[pos/64] |= 1 << (pos % 64)
 		}
 	}
-	return b.set()
+	return b.toSet()
 }
 
 // Or is everything that is in s or in o.
@@ -51,7 +51,7 @@ func (s Set) And(o Set) Set {
 		for i, w := range &s.bits.words {
 			b.words[i] = w & o.bits.words[i]
 		}
-		return b.set()
+		return b.toSet()
 	case s.bits != nil:
 		s, o = o, s
 		fallthrough
@@ -90,12 +90,12 @@ func (s Set) AndNot(o Set) Set {
 		for i, w := range &o.bits.words {
 			b.words[i] &^= w
 		}
-		return b.set()
+		return b.toSet()
 	}
 	for _, pos := range o.array {
 		b.words[pos/64] &^= 1 << (pos % 64)
 	}
-	return b.set()
+	return b.toSet()
 }
 
 // KeepRange is what of s lies from lo up to, not including, hi.

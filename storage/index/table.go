@@ -31,13 +31,13 @@ const (
 
 // Places of checksums: a page is its number, the others are beyond those.
 const (
-	placePosting = 1 << 62
-	placeTrailer = 1 << 63
+	sumPosting = 1 << 62
+	sumTrailer = 1 << 63
 )
 
 // Write writes the table in its file form and returns how many bytes that were.
 // It holds the postings in memory until the entries are written.
-func (m *Mem) Write(w io.Writer, salt uint64) (int64, error) {
+func (m *MemTable) Write(w io.Writer, salt uint64) (int64, error) {
 	t := tableWriter{w: bufio.NewWriterSize(w, 16*pageSize), salt: salt}
 	var slots []slot
 	for i := range m.shards {
@@ -46,7 +46,7 @@ func (m *Mem) Write(w io.Writer, salt uint64) (int64, error) {
 			value := slots[j].value - 1
 			if slots[j].value&listFlag != 0 {
 				m.mu.RLock()
-				s := m.positions(&slots[j])
+				s := m.slotSet(&slots[j])
 				m.mu.RUnlock()
 				value = listFlag | t.posting(s)
 			}
@@ -75,7 +75,7 @@ func (t *tableWriter) posting(s Set) uint32 {
 	t.postings = s.AppendBinary(t.postings)
 	set := t.postings[start+postingHead:]
 	binary.LittleEndian.PutUint16(t.postings[start:], uint16(len(set)))
-	binary.LittleEndian.PutUint32(t.postings[start+2:], checksum.Salted(t.salt, placePosting|uint64(start), set))
+	binary.LittleEndian.PutUint32(t.postings[start+2:], checksum.Salted(t.salt, sumPosting|uint64(start), set))
 	return uint32(start)
 }
 
@@ -121,7 +121,7 @@ func (t *tableWriter) finish() (int64, error) {
 	binary.LittleEndian.PutUint32(end[4:], t.entries)
 	binary.LittleEndian.PutUint64(end[8:], uint64(len(t.postings)))
 	binary.LittleEndian.PutUint64(end[16:], t.salt)
-	binary.LittleEndian.PutUint32(end[28:], checksum.Salted(t.salt, placeTrailer, end[:28]))
+	binary.LittleEndian.PutUint32(end[28:], checksum.Salted(t.salt, sumTrailer, end[:28]))
 	if err := t.write(end[:]); err != nil {
 		return t.written, err
 	}

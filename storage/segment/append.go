@@ -18,9 +18,9 @@ import (
 const (
 	// maxBuffer is the largest buffer that is kept from one batch to the next.
 	maxBuffer = 4 << 20
-	// indexAside is from how many events on the tables are filled while the disk
+	// parallelIndexMin is from how many events on the tables are filled while the disk
 	// syncs, which takes a goroutine.
-	indexAside = 8
+	parallelIndexMin = 8
 )
 
 // writer is the end of the log that grows.
@@ -37,8 +37,8 @@ type writer struct {
 	started int64
 	buf     []byte
 	// prepared is the next file, filled with zeros, or nil.
-	prepared disk.File
-	wanted   bool
+	prepared      disk.File
+	wantsPrepared bool
 	// failed: a write or a sync has failed, nothing more is taken.
 	failed atomic.Bool
 }
@@ -131,8 +131,8 @@ func (l *Log) append(events []*event.Event) error {
 	last := first + uint64(len(events)) - 1
 	l.next.Store(last + 1)
 	l.last.Store(last)
-	if !w.wanted && w.off > l.opt.SegmentBytes/4 && w.prepared == nil {
-		w.wanted = true
+	if !w.wantsPrepared && w.off > l.opt.SegmentBytes/4 && w.prepared == nil {
+		w.wantsPrepared = true
 		l.work.wake()
 	}
 	return nil
@@ -141,7 +141,7 @@ func (l *Log) append(events []*event.Event) error {
 // syncAndIndex syncs the file and fills the tables, which shows nothing yet.
 func (l *Log) syncAndIndex(pos int, events []*event.Event) error {
 	u := l.w.u
-	if len(events) < indexAside {
+	if len(events) < parallelIndexMin {
 		u.index(pos, events)
 		return u.file.Sync()
 	}
@@ -165,7 +165,7 @@ func (l *Log) roll(base uint64) error {
 	}
 	failpoint.Hit("segment.roll")
 	empty := old.count() == 0
-	l.change(func(segs []*segment) []*segment {
+	l.replaceSegments(func(segs []*segment) []*segment {
 		if empty {
 			segs = segs[:len(segs)-1]
 		}
@@ -176,7 +176,7 @@ func (l *Log) roll(base uint64) error {
 			l.logger.Warn("an empty segment stays", zap.Error(err)) // until the next start
 		}
 	} else {
-		l.work.waiting.Add(1)
+		l.work.toSeal.Add(1)
 	}
 	l.work.wake()
 	return nil
@@ -189,11 +189,11 @@ func (l *Log) begin(base uint64) error {
 	b := head.encode()
 	tmp := l.path(preparedName)
 	f := w.prepared
-	w.prepared, w.wanted = nil, false
+	w.prepared, w.wantsPrepared = nil, false
 	if f == nil {
 		var err error
 		tmp = l.path("new" + tmpExt)
-		if f, err = disk.CreateAnew(l.fs, tmp); err != nil {
+		if f, err = disk.Recreate(l.fs, tmp); err != nil {
 			return err
 		}
 	}
@@ -245,13 +245,13 @@ func (l *Log) Jump(to uint64) error {
 // recordSkipped has the floor file remember what was skipped before the newest
 // segment. After a crash before that Open does it.
 func (l *Log) recordSkipped() error {
-	l.marking.Lock()
-	defer l.marking.Unlock()
-	m := l.marks
+	l.manifestMu.Lock()
+	defer l.manifestMu.Unlock()
+	m := l.manifest
 	if !m.skip(storage.Range{First: l.last.Load() + 1, Last: l.w.seg.base - 1}) {
 		return nil
 	}
-	return l.storeMarks(m)
+	return l.storeManifest(m)
 }
 
 // markEnd tells the next Open that nothing is missing. The caller holds w.mu.

@@ -14,9 +14,9 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/segment/sealed"
 )
 
-// exportBatch is how many bytes of events make a batch where they are taken out
+// exportBatchBytes is how many bytes of events make a batch where they are taken out
 // of a sealed segment.
-const exportBatch = 1 << 20
+const exportBatchBytes = 1 << 20
 
 // Export writes all events after `after`, up to the last one that there is when
 // it is called, and returns that one's number; with them the floor and the skipped
@@ -46,47 +46,47 @@ type exporter struct {
 }
 
 func (x *exporter) run() error {
-	if err := x.marks(); err != nil {
+	if err := x.writeManifest(); err != nil {
 		return err
 	}
 	for _, seg := range x.v.v.segs {
 		if seg.end() <= max(x.after+1, x.v.Floor) || seg.base > x.v.Last {
 			continue
 		}
-		if err := x.segment(seg); err != nil {
+		if err := x.exportSegment(seg); err != nil {
 			return err
 		}
 	}
-	if err := x.marks(); err != nil {
+	if err := x.writeManifest(); err != nil {
 		return err
 	}
 	end := binary.LittleEndian.AppendUint64(nil, x.v.Last)
 	return x.w.frame(frameEnd, binary.LittleEndian.AppendUint64(end, x.count))
 }
 
-func (x *exporter) marks() error {
-	x.l.marking.Lock()
-	m := x.l.marks
-	x.l.marking.Unlock()
+func (x *exporter) writeManifest() error {
+	x.l.manifestMu.Lock()
+	m := x.l.manifest
+	x.l.manifestMu.Unlock()
 	b := binary.LittleEndian.AppendUint64(nil, x.after)
 	b = binary.LittleEndian.AppendUint64(b, x.v.Last)
-	return x.w.frame(frameMarks, append(b, m.encode()...))
+	return x.w.frame(frameManifest, append(b, m.encode()...))
 }
 
-func (x *exporter) segment(seg *segment) error {
+func (x *exporter) exportSegment(seg *segment) error {
 	switch c := seg.content.(type) {
 	case *unsealed:
-		return x.unsealed(seg, c)
+		return x.exportUnsealed(seg, c)
 	case *sealedFile:
-		return x.sealed(seg, c)
+		return x.exportSealed(seg, c)
 	case *lost:
 		return &c.err
 	}
 	return nil
 }
 
-// unsealed writes the batches of a segment that is not sealed.
-func (x *exporter) unsealed(seg *segment, u *unsealed) error {
+// exportUnsealed writes the batches of a segment that is not sealed.
+func (x *exporter) exportUnsealed(seg *segment, u *unsealed) error {
 	r := &records{u: u, ctx: x.ctx}
 	for {
 		err := r.load()
@@ -106,34 +106,34 @@ func (x *exporter) unsealed(seg *segment, u *unsealed) error {
 		if batch[0].Event.Seq > x.v.Last {
 			return nil
 		}
-		if err := x.batch(seg, batch); err != nil {
+		if err := x.exportBatch(seg, batch); err != nil {
 			return err
 		}
 	}
 }
 
-// batch writes some events, and before them the large bodies that they have.
-func (x *exporter) batch(seg *segment, batch []sealed.Record) error {
-	first := batch[0].Event.Seq
+// exportBatch writes some events, and before them the large bodies that they have.
+func (x *exporter) exportBatch(seg *segment, exportBatch []sealed.Record) error {
+	first := exportBatch[0].Event.Seq
 	pred := first - 1
 	if first == seg.base {
 		pred = seg.pred
 	}
 	size := int64(0)
-	for _, r := range batch {
-		if err := x.large(r.Event); err != nil {
+	for _, r := range exportBatch {
+		if err := x.exportLarge(r.Event); err != nil {
 			return err
 		}
 		size += entryHeadLen + int64(len(r.Meta)) + int64(len(r.Body))
 	}
 	b := binary.LittleEndian.AppendUint64(nil, pred)
 	b = binary.LittleEndian.AppendUint64(b, first)
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(batch)))
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(exportBatch)))
 	b = binary.LittleEndian.AppendUint64(b, uint64(size))
 	if err := x.w.begin(frameBatch, b, size); err != nil {
 		return err
 	}
-	for _, r := range batch {
+	for _, r := range exportBatch {
 		b = binary.LittleEndian.AppendUint32(b[:0], uint32(len(r.Meta)))
 		b = binary.LittleEndian.AppendUint32(b, uint32(len(r.Body)))
 		for _, part := range [][]byte{b, r.Meta, r.Body} {
@@ -142,13 +142,13 @@ func (x *exporter) batch(seg *segment, batch []sealed.Record) error {
 			}
 		}
 	}
-	x.count += uint64(len(batch))
+	x.count += uint64(len(exportBatch))
 	return nil
 }
 
-// sealed copies a sealed file, or what it has after `after`. The file is opened
+// exportSealed copies a sealed file, or what it has after `after`. The file is opened
 // here, so that it stays readable when it is dropped meanwhile.
-func (x *exporter) sealed(seg *segment, s *sealedFile) error {
+func (x *exporter) exportSealed(seg *segment, s *sealedFile) error {
 	f, err := x.l.fs.Open(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = s.lostErr(err); errors.Is(err, storage.ErrNotFound) {
@@ -168,7 +168,7 @@ func (x *exporter) sealed(seg *segment, s *sealedFile) error {
 		return s.whole(err)
 	}
 	if seg.base <= x.after {
-		return x.partly(seg, r)
+		return x.exportSealedFrom(seg, r)
 	}
 	names, err := r.BodyRefs()
 	if err != nil {
@@ -179,10 +179,10 @@ func (x *exporter) sealed(seg *segment, s *sealedFile) error {
 		for pos := range s.info.Count {
 			e, err := c.Event(pos)
 			if err == nil {
-				err = x.large(e)
+				err = x.exportLarge(e)
 			}
 			if err != nil {
-				return s.passed(err)
+				return s.toError(err)
 			}
 		}
 	}
@@ -192,7 +192,7 @@ func (x *exporter) sealed(seg *segment, s *sealedFile) error {
 		return err
 	}
 	x.count += uint64(s.info.Count)
-	return s.passed(r.Copy(x.ctx, &x.w))
+	return s.toError(r.Copy(x.ctx, &x.w))
 }
 
 // whole is damage of a segment's parts that all of its events need.
@@ -203,8 +203,8 @@ func (s *sealedFile) whole(err error) error {
 	return &storage.DamageError{Range: storage.Range{First: s.info.Base, Last: s.info.Last()}, Where: s.path, Err: err}
 }
 
-// partly writes the events of a sealed segment that come after `after`.
-func (x *exporter) partly(seg *segment, r *sealed.Reader) error {
+// exportSealedFrom writes the events of a sealed segment that come after `after`.
+func (x *exporter) exportSealedFrom(seg *segment, r *sealed.Reader) error {
 	c := r.Cursor()
 	var batch []sealed.Record
 	size := 0
@@ -217,8 +217,8 @@ func (x *exporter) partly(seg *segment, r *sealed.Reader) error {
 			return err
 		}
 		batch = append(batch, sealed.Record{Meta: e.AppendBinary(nil), Body: e.Body, Event: e})
-		if size += e.Size; size >= exportBatch || len(batch) == 256 || pos == r.Info().Count-1 {
-			if err := x.batch(seg, batch); err != nil {
+		if size += e.Size; size >= exportBatchBytes || len(batch) == 256 || pos == r.Info().Count-1 {
+			if err := x.exportBatch(seg, batch); err != nil {
 				return err
 			}
 			batch, size = batch[:0], 0
@@ -227,8 +227,8 @@ func (x *exporter) partly(seg *segment, r *sealed.Reader) error {
 	return nil
 }
 
-// large writes the body of an event that stands in a file of its own.
-func (x *exporter) large(e *event.Event) error {
+// exportLarge writes the body of an event that stands in a file of its own.
+func (x *exporter) exportLarge(e *event.Event) error {
 	if e.BodyRef == "" {
 		return nil
 	}

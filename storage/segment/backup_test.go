@@ -101,7 +101,7 @@ func TestBackup(t *testing.T) {
 
 	im, err := NewImporter(simdisk.New(), "/log")
 	f.must(err)
-	if _, err := im.Read(t.Context(), bytes.NewReader(second)); !errors.Is(err, storage.ErrPoint) {
+	if _, err := im.Read(t.Context(), bytes.NewReader(second)); !errors.Is(err, storage.ErrBackupPosition) {
 		t.Fatal(err)
 	}
 	if _, err := NewImporter(f.fs, "/log"); !errors.Is(err, fs.ErrExist) {

@@ -133,7 +133,7 @@ func TestViewOutlivesClose(t *testing.T) {
 }
 
 func BenchmarkAppend(b *testing.B) {
-	l, err := Open(nowhere{simdisk.New()}, "/log", Options{idle: true, SegmentBytes: 1 << 40})
+	l, err := Open(discardFS{simdisk.New()}, "/log", Options{idle: true, SegmentBytes: 1 << 40})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -22,8 +22,8 @@ type content interface {
 	// RebuildError.
 	keys() (index.Table, error)
 	terms() (index.Source, error)
-	// window is where events may be that were received from since until until.
-	window(since, until int64) (index.Set, error)
+	// receivedBetween is where events may be that were received from since until until.
+	receivedBetween(since, until int64) (index.Set, error)
 	// minLogged is the least LoggedAt, noTime for none.
 	minLogged() int64
 	// loggedBefore counts the positions up to the last event that was logged
@@ -68,13 +68,13 @@ func checkBody(e *event.Event, body []byte) error {
 	return nil
 }
 
-// windowSet puts a set together from ascending runs.
-type windowSet struct {
+// rangeSet puts a set together from ascending runs.
+type rangeSet struct {
 	runs     []index.Set
 	from, to int
 }
 
-func (w *windowSet) add(from, to int) {
+func (w *rangeSet) add(from, to int) {
 	if from == w.to && w.to > w.from {
 		w.to = to
 		return
@@ -83,13 +83,13 @@ func (w *windowSet) add(from, to int) {
 	w.from, w.to = from, to
 }
 
-func (w *windowSet) flush() {
+func (w *rangeSet) flush() {
 	if w.to > w.from {
 		w.runs = append(w.runs, index.RangeSet(w.from, w.to))
 	}
 }
 
-func (w *windowSet) set() index.Set {
+func (w *rangeSet) set() index.Set {
 	w.flush()
 	return index.Union(w.runs...)
 }
@@ -102,16 +102,16 @@ type lost struct {
 func (l *lost) count() int {
 	return int(min(l.err.Last-l.err.First+1, math.MaxInt32))
 }
-func (l *lost) cursor() cursor                         { return l }
-func (l *lost) event(int) (*event.Event, error)        { return nil, &l.err }
-func (l *lost) body(*event.Event) ([]byte, error)      { return nil, &l.err }
-func (l *lost) keys() (index.Table, error)             { return index.NewMem(), nil }
-func (l *lost) terms() (index.Source, error)           { return index.NewMem(), nil }
-func (l *lost) window(int64, int64) (index.Set, error) { return index.Set{}, nil }
-func (l *lost) minLogged() int64                       { return noTime }
-func (l *lost) loggedBefore(time.Time) (int, error)    { return 0, nil }
-func (l *lost) names() ([]string, error)               { return nil, nil }
-func (l *lost) close()                                 {}
+func (l *lost) cursor() cursor                                  { return l }
+func (l *lost) event(int) (*event.Event, error)                 { return nil, &l.err }
+func (l *lost) body(*event.Event) ([]byte, error)               { return nil, &l.err }
+func (l *lost) keys() (index.Table, error)                      { return index.NewMemTable(), nil }
+func (l *lost) terms() (index.Source, error)                    { return index.NewMemTable(), nil }
+func (l *lost) receivedBetween(int64, int64) (index.Set, error) { return index.Set{}, nil }
+func (l *lost) minLogged() int64                                { return noTime }
+func (l *lost) loggedBefore(time.Time) (int, error)             { return 0, nil }
+func (l *lost) names() ([]string, error)                        { return nil, nil }
+func (l *lost) close()                                          {}
 
 // Interface guards
 var (

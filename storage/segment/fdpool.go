@@ -30,9 +30,9 @@ type filePool struct {
 type pooledFile struct {
 	name string
 	disk.File
-	users int
-	gone  bool // whoever lets go of it last closes it
-	at    *list.Element
+	users   int
+	dropped bool // whoever lets go of it last closes it
+	at      *list.Element
 }
 
 func newFilePool(fs disk.FS, most int) *filePool {
@@ -48,7 +48,7 @@ func (p *filePool) acquire(name string) (*pooledFile, error) {
 	defer p.mu.Unlock()
 	for {
 		if f := p.files[name]; f != nil {
-			p.use(f)
+			p.addUser(f)
 			return f, nil
 		}
 		if p.open < p.max {
@@ -57,7 +57,7 @@ func (p *filePool) acquire(name string) (*pooledFile, error) {
 		if back := p.idle.Back(); back != nil {
 			old := p.idle.Remove(back).(*pooledFile)
 			delete(p.files, old.name)
-			p.shut(old)
+			p.closeFile(old)
 			continue
 		}
 		p.freed.Wait()
@@ -72,17 +72,17 @@ func (p *filePool) acquire(name string) (*pooledFile, error) {
 		return nil, err
 	}
 	if f := p.files[name]; f != nil { // another was faster
-		p.use(f) // before the lock is let go of: it may be closed otherwise
-		p.shut(&pooledFile{File: opened})
+		p.addUser(f) // before the lock is let go of: it may be closed otherwise
+		p.closeFile(&pooledFile{File: opened})
 		return f, nil
 	}
 	f := &pooledFile{name: name, File: opened}
 	p.files[name] = f
-	p.use(f)
+	p.addUser(f)
 	return f, nil
 }
 
-func (p *filePool) use(f *pooledFile) {
+func (p *filePool) addUser(f *pooledFile) {
 	f.users++
 	if f.at != nil {
 		p.idle.Remove(f.at)
@@ -90,8 +90,8 @@ func (p *filePool) use(f *pooledFile) {
 	}
 }
 
-// shut closes a file that is in no list any more. The lock is not held meanwhile.
-func (p *filePool) shut(f *pooledFile) {
+// closeFile closes a file that is in no list any more. The lock is not held meanwhile.
+func (p *filePool) closeFile(f *pooledFile) {
 	p.mu.Unlock()
 	_ = f.Close() // it was only read
 	p.mu.Lock()
@@ -105,8 +105,8 @@ func (p *filePool) release(f *pooledFile) {
 	if f.users--; f.users > 0 {
 		return
 	}
-	if f.gone {
-		p.shut(f)
+	if f.dropped {
+		p.closeFile(f)
 		return
 	}
 	f.at = p.idle.PushFront(f)
@@ -122,10 +122,10 @@ func (p *filePool) forget(name string) {
 		return
 	}
 	delete(p.files, name)
-	f.gone = true
+	f.dropped = true
 	if f.users == 0 {
 		p.idle.Remove(f.at)
-		p.shut(f)
+		p.closeFile(f)
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 //	data     up to 1 MiB
 //	end      head 8, number of events 8
 const (
-	frameMarks = iota + 1
+	frameManifest = iota + 1
 	frameLarge
 	frameSegment
 	frameBatch
@@ -113,7 +113,7 @@ func (f *frameReader) next() (kind byte, payload []byte, err error) {
 		return 0, nil, fmt.Errorf("%w: the stream ends early: %w", errFormat, err)
 	}
 	n := binary.LittleEndian.Uint32(head[4:])
-	if head[0] == frameMarks && n > math.MaxInt32 || head[0] != frameMarks && n > maxFrame {
+	if head[0] == frameManifest && n > math.MaxInt32 || head[0] != frameManifest && n > maxFrame {
 		return 0, nil, fmt.Errorf("%w: a frame of %d bytes", errFormat, n)
 	}
 	// Read in pieces: what is announced need not be there.

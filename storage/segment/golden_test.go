@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // goldenHead and goldenMarks are what the golden files hold.
 var (
 	goldenHead  = fileHead{salt: 0x0123456789abcdef, base: 7, predLast: 4, predSum: 0xfeedbeef, seed: 0x1122334455667788}
-	goldenMarks = marks{seed: 0x1122334455667788, floor: 42, skipped: []storage.Range{{First: 5, Last: 6}, {First: 100, Last: 199}}}
+	goldenMarks = manifest{seed: 0x1122334455667788, floor: 42, skipped: []storage.Range{{First: 5, Last: 6}, {First: 100, Last: 199}}}
 )
 
 // goldenFile is an unsealed file of two batches and the mark of a clean end.
@@ -114,7 +114,7 @@ func TestReadGolden(t *testing.T) {
 	if err != nil || s.next != 10 || !s.clean || len(s.damaged) != 0 || s.end != int64(len(b)) {
 		t.Fatalf("%+v, %v", s, err)
 	}
-	m, err := parseMarks(goldenMarks.encode())
+	m, err := parseManifest(goldenMarks.encode())
 	if err != nil || m.floor != 42 || m.seed != goldenMarks.seed || len(m.skipped) != 2 {
 		t.Fatalf("%+v, %v", m, err)
 	}
@@ -148,7 +148,7 @@ func FuzzUnsealed(f *testing.F) {
 func FuzzMarks(f *testing.F) {
 	f.Add(goldenMarks.encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if m, err := parseMarks(b); err == nil && !bytes.Equal(m.encode(), b) {
+		if m, err := parseManifest(b); err == nil && !bytes.Equal(m.encode(), b) {
 			t.Fatalf("%x was read as %+v", b, m)
 		}
 	})

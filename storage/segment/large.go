@@ -17,10 +17,10 @@ import (
 // hexadecimal.
 const largeNameLen = 32
 
-// maxWritingLarge is how many large bodies are written at once. What the disk has
+// maxLargeWrites is how many large bodies are written at once. What the disk has
 // to take before the next batch delays everybody: with sixteen of 1 MiB others
 // waited for twenty times as long as alone.
-const maxWritingLarge = 2
+const maxLargeWrites = 2
 
 // PutLarge writes a body into a file of its own and returns its name, for
 // event.Event.BodyRef. File and name are synced. A name is never used again. The
@@ -33,8 +33,8 @@ func (l *Log) PutLarge(body []byte) (name string, err error) {
 	var b [largeNameLen / 2]byte
 	_, _ = rand.Read(b[:]) // never fails
 	name = hex.EncodeToString(b[:])
-	l.writingLarge <- struct{}{}
-	defer func() { <-l.writingLarge }()
+	l.largeWrites <- struct{}{}
+	defer func() { <-l.largeWrites }()
 	if err := l.writeLarge(name, body); err != nil {
 		_ = l.fs.Remove(l.largePath(name)) // or the next start does it
 		return "", fmt.Errorf("put a large body aside: %w", err)

@@ -62,8 +62,8 @@ type Options struct {
 	// inline does the background's work in the calls that give rise to it, idle
 	// does none of it.
 	inline, idle bool
-	// keepLarge sweeps nothing.
-	keepLarge bool
+	// keepOrphans sweeps nothing.
+	keepOrphans bool
 }
 
 func (o Options) withDefaults() Options {
@@ -99,9 +99,9 @@ type Log struct {
 	seed index.Seed
 
 	// mu guards cur, changing those who replace it.
-	mu       sync.RWMutex
-	changing sync.Mutex
-	cur      *version
+	mu        sync.RWMutex
+	replaceMu sync.Mutex
+	cur       *version
 
 	// last is the last sequence number that was committed, next the one to give
 	// out, floor the first that counts.
@@ -109,18 +109,18 @@ type Log struct {
 	skipped           atomic.Pointer[[]storage.Range]
 	closed            atomic.Bool
 
-	// marking guards marks.
-	marking sync.Mutex
-	marks   marks
+	// manifestMu guards marks.
+	manifestMu sync.Mutex
+	manifest   manifest
 
 	w writer
-	// writingLarge holds one element for each large body that is being written.
-	writingLarge chan struct{}
-	damages      damages
-	pool         *filePool
-	files        *cache[*sealed.Reader]
-	indexes      *cache[*index.Reader]
-	work         worker
+	// largeWrites holds one element for each large body that is being written.
+	largeWrites chan struct{}
+	damages     damages
+	pool        *filePool
+	files       *cache[*sealed.Reader]
+	indexes     *cache[*index.Reader]
+	work        worker
 }
 
 func (l *Log) path(name string) string { return filepath.Join(l.dir, name) }
@@ -157,7 +157,7 @@ func (l *Log) Writable() error {
 	if l.closed.Load() || l.w.failed.Load() {
 		return storage.ErrClosed
 	}
-	if l.work.waiting.Load() > l.opt.maxWaiting() {
+	if l.work.toSeal.Load() > l.opt.maxWaiting() {
 		return fmt.Errorf("%w: segments wait to be sealed", storage.ErrBusy)
 	}
 	return nil
@@ -205,7 +205,7 @@ func (l *Log) Close() error {
 	}
 	err := l.markEnd()
 	l.dropPrepared()
-	l.change(func([]*segment) []*segment { return nil })
+	l.replaceSegments(func([]*segment) []*segment { return nil })
 	l.pool.close()
 	if err != nil {
 		return fmt.Errorf("mark the end of the log: %w", err)
@@ -267,7 +267,7 @@ func (l *Log) Repaired() []string {
 func (l *Log) Damaged() []storage.Range {
 	l.damages.mu.Lock()
 	defer l.damages.mu.Unlock()
-	var m marks
+	var m manifest
 	for _, r := range l.damages.ranges {
 		if r.First = max(r.First, l.floor.Load()); r.First <= r.Last && r.Last < math.MaxUint64 {
 			m.skip(r)

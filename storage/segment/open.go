@@ -23,7 +23,7 @@ import (
 // around, and nothing of it is deleted.
 func Open(fsys disk.FS, dir string, opt Options) (*Log, error) {
 	opt = opt.withDefaults()
-	l := &Log{fs: fsys, dir: dir, opt: opt, logger: opt.Logger, writingLarge: make(chan struct{}, maxWritingLarge)}
+	l := &Log{fs: fsys, dir: dir, opt: opt, logger: opt.Logger, largeWrites: make(chan struct{}, maxLargeWrites)}
 	l.pool = newFilePool(fsys, l.opt.Files)
 	l.files = newCache(readFooter)
 	l.indexes = newCache(readTerms)
@@ -55,11 +55,11 @@ func (l *Log) open() error {
 	o := opening{l: l, indexed: indexed}
 	defer func() { o.release() }()
 	for _, name := range found {
-		if err := o.look(name); err != nil {
+		if err := o.inspect(name); err != nil {
 			return err
 		}
 	}
-	if err := l.loadMarks(&o); err != nil {
+	if err := l.loadManifest(&o); err != nil {
 		return err
 	}
 	if err := o.build(); err != nil {
@@ -68,11 +68,11 @@ func (l *Log) open() error {
 	if err := l.resume(&o); err != nil {
 		return err
 	}
-	o.kept = true
-	if l.opt.keepLarge {
+	o.hasManifest = true
+	if l.opt.keepOrphans {
 		return nil
 	}
-	return l.sweep()
+	return l.removeOrphans()
 }
 
 // list returns the bases of all segments, ascending, and those that have a term
@@ -104,7 +104,7 @@ func (l *Log) list() (bases []uint64, indexed map[uint64]bool, err error) {
 // opening is a log that is being opened.
 type opening struct {
 	l     *Log
-	files []found
+	files []segmentFile
 	segs  []*segment
 	// indexed are the segments that have a term table.
 	indexed map[uint64]bool
@@ -112,13 +112,13 @@ type opening struct {
 	last uint64
 	sum  uint32
 	// newest is what the newest file held, nil where that was not unsealed.
-	newest  *scanned
-	damaged bool
-	kept    bool
+	newest      *scanned
+	damaged     bool
+	hasManifest bool
 }
 
-// found is a segment as its header says. Without u and s its header is damaged.
-type found struct {
+// segmentFile is a segment as its header says. Without u and s its header is damaged.
+type segmentFile struct {
 	base, pred uint64
 	sum        uint32
 	seed       index.Seed
@@ -128,7 +128,7 @@ type found struct {
 }
 
 func (o *opening) release() {
-	if o.kept {
+	if o.hasManifest {
 		return
 	}
 	for _, f := range o.files {
@@ -138,11 +138,11 @@ func (o *opening) release() {
 	}
 }
 
-// look reads the headers of a segment's files. A sealed one that is complete is
+// inspect reads the headers of a segment's files. A sealed one that is complete is
 // in place of the unsealed one that it was made of.
-func (o *opening) look(base uint64) error {
+func (o *opening) inspect(base uint64) error {
 	l := o.l
-	f := found{base: base}
+	f := segmentFile{base: base}
 	raw, err := l.fs.Open(l.path(fileName(base, logExt)))
 	hasLog := err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -160,7 +160,7 @@ func (o *opening) look(base uint64) error {
 		f.s, f.pred, f.sum, f.seed = s, s.info.PrevLast, s.info.PrevSum, s.info.Seed
 	case hasLog:
 		head := make([]byte, fileDataStart)
-		w := window{f: raw}
+		w := fileWindow{f: raw}
 		if w.size, err = raw.Size(); err == nil {
 			head = w.at(0, fileDataStart)
 		}
@@ -188,20 +188,20 @@ func (o *opening) look(base uint64) error {
 	return nil
 }
 
-// loadMarks reads the floor file. A log without one is new, or has lost it: then
+// loadManifest reads the floor file. A log without one is new, or has lost it: then
 // the segments say what they can.
-func (l *Log) loadMarks(o *opening) error {
+func (l *Log) loadManifest(o *opening) error {
 	b, err := readFile(l.fs, l.path(floorName))
-	var m marks
+	var m manifest
 	if err == nil {
-		m, err = parseMarks(b)
+		m, err = parseManifest(b)
 	}
 	switch {
 	case err == nil:
 	case errors.Is(err, fs.ErrNotExist) && len(o.files) == 0:
-		m = marks{seed: index.Seed(randomUint64()), floor: 1}
+		m = manifest{seed: index.Seed(randomUint64()), floor: 1}
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errFormat), errors.Is(err, io.ErrUnexpectedEOF):
-		m = marks{seed: index.Seed(randomUint64()), floor: 1}
+		m = manifest{seed: index.Seed(randomUint64()), floor: 1}
 		if len(o.files) > 0 {
 			m.floor = o.files[0].base
 		}
@@ -222,12 +222,12 @@ func (l *Log) loadMarks(o *opening) error {
 	}
 	l.seed = m.seed
 	if stored {
-		l.marks = m
+		l.manifest = m
 		l.skipped.Store(&m.skipped)
 		l.floor.Store(m.floor)
 		return nil
 	}
-	return l.storeMarks(m)
+	return l.storeManifest(m)
 }
 
 // build reads the segments, oldest first, and names what is missing.
@@ -243,11 +243,11 @@ func (o *opening) build() error {
 			}
 		}
 		if f.err != nil {
-			o.lose(f.base, min(end, f.base+maxEvents-1), f.err)
+			o.addLost(f.base, min(end, f.base+maxEvents-1), f.err)
 			continue
 		}
 		if f.pred > o.last && f.pred >= l.floor.Load() {
-			o.lose(max(o.last+1, l.floor.Load()), f.pred, fmt.Errorf("%w: the segment before %d is missing", errFormat, f.base))
+			o.addLost(max(o.last+1, l.floor.Load()), f.pred, fmt.Errorf("%w: the segment before %d is missing", errFormat, f.base))
 		}
 		o.last = max(o.last, f.pred)
 		if err := o.add(f, end); err != nil {
@@ -257,11 +257,11 @@ func (o *opening) build() error {
 	return nil
 }
 
-func (o *opening) add(f found, end uint64) error {
+func (o *opening) add(f segmentFile, end uint64) error {
 	seg := &segment{base: f.base, pred: f.pred}
 	if f.s != nil {
 		seg.content = f.s
-		for _, r := range f.s.known {
+		for _, r := range f.s.knownLost {
 			o.damaged = true
 			o.l.report(&storage.DamageError{Range: r, Where: f.s.path, Err: errFormat})
 		}
@@ -297,8 +297,8 @@ func (o *opening) add(f found, end uint64) error {
 	return nil
 }
 
-// lose puts something in the place of what cannot be read.
-func (o *opening) lose(first, last uint64, err error) {
+// addLost puts something in the place of what cannot be read.
+func (o *opening) addLost(first, last uint64, err error) {
 	o.damaged = true
 	if first > last {
 		return

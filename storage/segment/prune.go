@@ -26,7 +26,7 @@ func (l *Log) Prune(before time.Time) (int, error) {
 	if n == 0 && floor == 0 {
 		return 0, nil
 	}
-	if err := l.leaveNewest(floor); err != nil {
+	if err := l.rollIfPruned(floor); err != nil {
 		return n, fmt.Errorf("prune: %w", err)
 	}
 	l.work.wake()
@@ -38,8 +38,8 @@ func (l *Log) Prune(before time.Time) (int, error) {
 
 // moveFloor returns the new floor, 0 where it stays.
 func (l *Log) moveFloor(before time.Time) (n int, floor uint64, err error) {
-	l.marking.Lock()
-	defer l.marking.Unlock()
+	l.manifestMu.Lock()
+	defer l.manifestMu.Unlock()
 	v := l.View()
 	defer v.Close()
 	if floor, err = v.loggedBefore(before); err != nil || floor <= v.Floor {
@@ -53,9 +53,9 @@ func (l *Log) moveFloor(before time.Time) (n int, floor uint64, err error) {
 			n += int(to - from)
 		}
 	}
-	m := l.marks
+	m := l.manifest
 	m.floor = floor
-	if err := l.storeMarks(m); err != nil {
+	if err := l.storeManifest(m); err != nil {
 		return 0, 0, err
 	}
 	return n, floor, nil
@@ -84,9 +84,9 @@ func (v *View) loggedBefore(before time.Time) (uint64, error) {
 	return 0, nil
 }
 
-// leaveNewest begins a new segment where the floor is beyond all of the newest
+// rollIfPruned begins a new segment where the floor is beyond all of the newest
 // one, so that its file can go.
-func (l *Log) leaveNewest(floor uint64) error {
+func (l *Log) rollIfPruned(floor uint64) error {
 	w := &l.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -113,9 +113,9 @@ func (l *Log) unlinkOldest() (bool, error) {
 	if err != nil {
 		l.logger.Warn("large bodies stay until the next start", zap.Error(err))
 	}
-	l.change(func(segs []*segment) []*segment { return segs[1:] })
+	l.replaceSegments(func(segs []*segment) []*segment { return segs[1:] })
 	if seg.unsealed() != nil && !seg.failed.Load() {
-		l.work.settled()
+		l.work.sealFinished()
 	}
 	for _, ext := range []string{idxExt, segExt, logExt} {
 		if err := l.fs.Remove(l.path(fileName(seg.base, ext))); err != nil && !errors.Is(err, fs.ErrNotExist) {

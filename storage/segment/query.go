@@ -44,7 +44,7 @@ func (v *View) Query(ctx context.Context, q storage.Query) (storage.Page, error)
 	if lo > hi {
 		return storage.Page{}, nil
 	}
-	qy := querying{v: v, q: &q, lo: lo, hi: hi, limit: max(1, q.Limit), since: math.MinInt64, until: noTime}
+	qy := queryRun{v: v, q: &q, lo: lo, hi: hi, limit: max(1, q.Limit), since: math.MinInt64, until: noTime}
 	if !q.Filter.Since.IsZero() {
 		qy.since, qy.dated = unixNano(q.Filter.Since), true
 	}
@@ -57,8 +57,8 @@ func (v *View) Query(ctx context.Context, q storage.Query) (storage.Page, error)
 	return qy.page, nil
 }
 
-// querying is one Query of the events from lo to hi.
-type querying struct {
+// queryRun is one Query of the events from lo to hi.
+type queryRun struct {
 	v            *View
 	q            *storage.Query
 	lo, hi       uint64
@@ -66,10 +66,10 @@ type querying struct {
 	since, until int64
 	dated        bool
 	page         storage.Page
-	seen         int
+	cost         int
 }
 
-func (q *querying) run(ctx context.Context) error {
+func (q *queryRun) run(ctx context.Context) error {
 	segs := q.v.v.segs
 	first, last := q.v.v.from(q.lo), min(q.v.v.from(q.hi), len(segs)-1)
 	for n := 0; n <= last-first; n++ {
@@ -89,7 +89,7 @@ func (q *querying) run(ctx context.Context) error {
 		}
 		full, err := q.segment(ctx, seg)
 		switch {
-		case unseen(err):
+		case isSkippable(err):
 		case err != nil || full:
 			return err
 		}
@@ -99,7 +99,7 @@ func (q *querying) run(ctx context.Context) error {
 
 // segment adds the events of one segment to the page; full means that the page
 // has its end.
-func (q *querying) segment(ctx context.Context, seg *segment) (full bool, err error) {
+func (q *queryRun) segment(ctx context.Context, seg *segment) (full bool, err error) {
 	from, to := max(q.lo, seg.base), min(q.hi+1, seg.end())
 	if from >= to {
 		return false, nil
@@ -123,7 +123,7 @@ func (q *querying) segment(ctx context.Context, seg *segment) (full bool, err er
 			return false, nil
 		}
 		seq := seg.base + uint64(pos)
-		if q.seen++; q.seen > queryEvents+q.limit {
+		if q.cost++; q.cost > queryEvents+q.limit {
 			// The one before it was the last that was looked at.
 			q.page.Next = seq - 1
 			if !q.q.Ascending {
@@ -131,17 +131,17 @@ func (q *querying) segment(ctx context.Context, seg *segment) (full bool, err er
 			}
 			return true, nil
 		}
-		if q.seen%256 == 0 {
+		if q.cost%256 == 0 {
 			if err := ctx.Err(); err != nil {
 				return false, err
 			}
 		}
 		e, err := c.event(int(pos))
-		at = q.behind(int(pos), int(pos))
+		at = q.resumeAfter(int(pos), int(pos))
 		var d *storage.DamageError
 		switch {
 		case errors.As(err, &d): // left out, and all that cannot be read with it
-			at = q.behind(int(max(d.First, seg.base)-seg.base), int(d.Last-seg.base))
+			at = q.resumeAfter(int(max(d.First, seg.base)-seg.base), int(d.Last-seg.base))
 			continue
 		case err != nil:
 			return false, err
@@ -158,12 +158,12 @@ func (q *querying) segment(ctx context.Context, seg *segment) (full bool, err er
 
 // candidates are the positions that the segment's tables know. What is known of the
 // times costs less than the terms and rules most segments out, so it comes first.
-func (q *querying) candidates(seg *segment) (index.Set, error) {
+func (q *queryRun) candidates(seg *segment) (index.Set, error) {
 	count := min(seg.count(), maxEvents)
 	window := index.RangeSet(0, count)
 	if q.dated {
 		var err error
-		if window, err = seg.window(q.since, q.until); err != nil || window.Empty() {
+		if window, err = seg.receivedBetween(q.since, q.until); err != nil || window.Empty() {
 			return index.Set{}, err
 		}
 	}
@@ -171,7 +171,7 @@ func (q *querying) candidates(seg *segment) (index.Set, error) {
 	if err != nil {
 		return index.Set{}, err
 	}
-	found, err := index.Select(terms, q.v.log.seed, &q.q.Filter, count)
+	found, err := index.Evaluate(terms, q.v.log.seed, &q.q.Filter, count)
 	if err != nil || !q.dated {
 		return found, err
 	}
@@ -179,15 +179,15 @@ func (q *querying) candidates(seg *segment) (index.Set, error) {
 }
 
 // next is the first position of the set from at on, in the order of the query.
-func (q *querying) next(found index.Set, at int) (uint16, bool) {
+func (q *queryRun) next(found index.Set, at int) (uint16, bool) {
 	if q.q.Ascending {
 		return found.Next(at)
 	}
 	return found.Prev(at)
 }
 
-// behind is where to go on after positions from first to last.
-func (q *querying) behind(first, last int) int {
+// resumeAfter is where to go on after positions from first to last.
+func (q *queryRun) resumeAfter(first, last int) int {
 	if q.q.Ascending {
 		return last + 1
 	}

@@ -189,7 +189,7 @@ func (l *Log) Candidates(hash uint64, fn func(seq uint64) bool) error {
 		}
 		set, ok, err := table.Get(hash)
 		switch {
-		case unseen(err):
+		case isSkippable(err):
 			continue
 		case err != nil:
 			return fmt.Errorf("look up a dedup key: %w", err)
@@ -209,7 +209,7 @@ func (l *Log) Candidates(hash uint64, fn func(seq uint64) bool) error {
 
 // unseen: a segment was dropped meanwhile, or cannot be read at all, which was
 // reported. It is read around.
-func unseen(err error) bool {
+func isSkippable(err error) bool {
 	return errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrDamaged)
 }
 
@@ -227,7 +227,7 @@ func (l *Log) Keys(fn func(hash uint64) bool) error {
 				return more
 			})
 		}
-		if err != nil && !unseen(err) {
+		if err != nil && !isSkippable(err) {
 			return fmt.Errorf("list dedup keys: %w", err)
 		}
 	}

@@ -25,21 +25,21 @@ type Importer struct {
 	fs  disk.FS
 	dir string
 	// l is open while batches come, nil before and while sealed files do.
-	l     *Log
-	head  uint64
-	marks marks
-	began bool
-	// larges are the bodies that came, by name, missing the events whose body did
+	l        *Log
+	head     uint64
+	manifest manifest
+	started  bool
+	// largeBodies are the bodies that came, by name, missing the events whose body did
 	// not.
-	larges  map[string]event.Digest
-	missing []uint64
-	count   uint64
+	largeBodies map[string]event.Digest
+	missing     []uint64
+	count       uint64
 }
 
 // NewImporter returns one that makes a log in an empty directory; fs.ErrExist if
 // a log stands there.
 func NewImporter(fsys disk.FS, dir string) (*Importer, error) {
-	im := &Importer{fs: fsys, dir: dir, larges: make(map[string]event.Digest)}
+	im := &Importer{fs: fsys, dir: dir, largeBodies: make(map[string]event.Digest)}
 	if err := fsys.MkdirAll(im.path(largeDir)); err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (im *Importer) read(ctx context.Context, r *frameReader) error {
 	if err != nil {
 		return err
 	}
-	if kind != frameMarks {
+	if kind != frameManifest {
 		return fmt.Errorf("%w: a frame of kind %d begins it", errFormat, kind)
 	}
 	head, err := im.begin(b)
@@ -96,8 +96,8 @@ func (im *Importer) read(ctx context.Context, r *frameReader) error {
 			err = im.segment(ctx, binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), r)
 		case kind == frameBatch && len(b) == 28:
 			err = im.batch(b, r)
-		case kind == frameMarks && len(b) > 16:
-			err = im.remark(b[16:])
+		case kind == frameManifest && len(b) > 16:
+			err = im.updateManifest(b[16:])
 		case kind == frameEnd && len(b) == 16:
 			return im.end(head, binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]))
 		default:
@@ -115,34 +115,34 @@ func (im *Importer) begin(b []byte) (head uint64, err error) {
 		return 0, fmt.Errorf("%w: marks of %d bytes", errFormat, len(b))
 	}
 	after, head := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
-	m, err := parseMarks(b[16:])
+	m, err := parseManifest(b[16:])
 	if err != nil {
 		return 0, err
 	}
 	switch {
-	case after != im.head, im.began && m.seed != im.marks.seed:
-		return 0, fmt.Errorf("%w: it goes on from event %d of a log, here %d is the last", storage.ErrPoint, after, im.head)
+	case after != im.head, im.started && m.seed != im.manifest.seed:
+		return 0, fmt.Errorf("%w: it goes on from event %d of a log, here %d is the last", storage.ErrBackupPosition, after, im.head)
 	case head < after:
 		return 0, fmt.Errorf("%w: from %d to %d", errFormat, after, head)
 	}
-	im.began = true
-	return head, im.remark(b[16:])
+	im.started = true
+	return head, im.updateManifest(b[16:])
 }
 
-// remark makes the floor what the stream says.
-func (im *Importer) remark(b []byte) error {
-	m, err := parseMarks(b)
+// updateManifest makes the floor what the stream says.
+func (im *Importer) updateManifest(b []byte) error {
+	m, err := parseManifest(b)
 	if err != nil {
 		return err
 	}
-	m.floor = max(m.floor, im.marks.floor)
-	for _, r := range im.marks.skipped {
+	m.floor = max(m.floor, im.manifest.floor)
+	for _, r := range im.manifest.skipped {
 		m.skip(r)
 	}
 	if err := im.closeLog(); err != nil {
 		return err
 	}
-	im.marks = m
+	im.manifest = m
 	return disk.WriteFile(im.fs, im.path(floorName), m.encode())
 }
 
@@ -161,13 +161,13 @@ func (im *Importer) large(name string, size uint64, r *frameReader) error {
 		return fmt.Errorf("%w: name %q", errFormat, name)
 	}
 	l := Log{dir: im.dir}
-	f, err := disk.CreateAnew(im.fs, l.largePath(name))
+	f, err := disk.Recreate(im.fs, l.largePath(name))
 	if err != nil {
 		return err
 	}
 	sum := sha256.New()
 	if err = im.copy(f, size, r, sum); err == nil {
-		im.larges[name] = event.Digest(sum.Sum(nil))
+		im.largeBodies[name] = event.Digest(sum.Sum(nil))
 	}
 	return errors.Join(err, f.Close())
 }
@@ -187,12 +187,12 @@ func (im *Importer) copy(f disk.File, size uint64, r *frameReader, sum io.Writer
 	return f.Sync()
 }
 
-// refer compares an event's large body with what came under its name.
-func (im *Importer) refer(e *event.Event) error {
+// checkLarge compares an event's large body with what came under its name.
+func (im *Importer) checkLarge(e *event.Event) error {
 	if e.BodyRef == "" {
 		return nil
 	}
-	switch sum, ok := im.larges[e.BodyRef]; {
+	switch sum, ok := im.largeBodies[e.BodyRef]; {
 	case !ok:
 		im.missing = append(im.missing, e.Seq)
 	case sum != e.BodyDigest:
@@ -209,7 +209,7 @@ func (im *Importer) segment(ctx context.Context, base, size uint64, r *frameRead
 		return err
 	}
 	path := im.path(fileName(base, segExt))
-	f, err := disk.CreateAnew(im.fs, path+tmpExt)
+	f, err := disk.Recreate(im.fs, path+tmpExt)
 	if err != nil {
 		return err
 	}
@@ -232,7 +232,7 @@ func (im *Importer) check(ctx context.Context, base uint64, f disk.File, size in
 		return err
 	}
 	info := s.Info()
-	if info.Base != base || info.Seed != im.marks.seed {
+	if info.Base != base || info.Seed != im.manifest.seed {
 		return fmt.Errorf("%w: it is of segment %d, of another log", errFormat, info.Base)
 	}
 	bad, err := s.Verify(ctx)
@@ -250,7 +250,7 @@ func (im *Importer) check(ctx context.Context, base uint64, f disk.File, size in
 	for pos := 0; pos < info.Count && len(names) > 0; pos++ {
 		e, err := c.Event(pos)
 		if err == nil {
-			err = im.refer(e)
+			err = im.checkLarge(e)
 		}
 		if err != nil {
 			return err
@@ -288,7 +288,7 @@ func (im *Importer) batch(b []byte, r *frameReader) error {
 			e.Body = raw[n : n+body : n+body]
 			err = checkBody(e, e.Body)
 		} else {
-			err = im.refer(e)
+			err = im.checkLarge(e)
 		}
 		if err != nil {
 			return err
@@ -304,7 +304,7 @@ func (im *Importer) batch(b []byte, r *frameReader) error {
 // append writes a batch. Where it leaves a hole, that begins behind pred.
 func (im *Importer) append(pred uint64, events []*event.Event) error {
 	if im.l == nil {
-		l, err := Open(im.fs, im.dir, Options{keepLarge: true, idle: true})
+		l, err := Open(im.fs, im.dir, Options{keepOrphans: true, idle: true})
 		if err != nil {
 			return err
 		}
@@ -327,7 +327,7 @@ func (im *Importer) end(head, last, count uint64) error {
 		return fmt.Errorf("%w: %d events up to %d, %d up to %d were announced", errFormat, im.count, im.head, count, head)
 	}
 	for _, seq := range im.missing {
-		if seq >= im.marks.floor {
+		if seq >= im.manifest.floor {
 			return fmt.Errorf("%w: the body of event %d is missing", errFormat, seq)
 		}
 	}

@@ -40,7 +40,7 @@ func (l *Log) resume(o *opening) error {
 	l.cur = newVersion(o.segs)
 	for _, seg := range o.segs[:len(o.segs)-1] {
 		if seg.unsealed() != nil && !seg.failed.Load() {
-			l.work.waiting.Add(1)
+			l.work.toSeal.Add(1)
 		}
 	}
 	return nil
@@ -64,9 +64,9 @@ func rewrite(s *scanned) error {
 	return s.u.file.Sync()
 }
 
-// sweep deletes the large bodies that no event refers to. While anything is
+// removeOrphans deletes the large bodies that no event refers to. While anything is
 // damaged it deletes none: what cannot be read may refer to them.
-func (l *Log) sweep() error {
+func (l *Log) removeOrphans() error {
 	entries, err := l.fs.ReadDir(l.path(largeDir))
 	if err != nil || len(entries) == 0 {
 		return err

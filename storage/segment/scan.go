@@ -47,7 +47,7 @@ func scanUnsealed(u *unsealed, last uint64) (*scanned, error) {
 	}
 	s := &scanner{
 		scanned: scanned{u: u, next: u.head.base, end: fileDataStart, sum: u.head.sum},
-		win:     window{f: u.file, size: size},
+		win:     fileWindow{f: u.file, size: size},
 	}
 	for last == unknownEnd || s.next <= last {
 		if !s.batch(last) && !s.resume(last) {
@@ -78,15 +78,15 @@ func scanUnsealed(u *unsealed, last uint64) (*scanned, error) {
 
 type scanner struct {
 	scanned
-	win window
+	win fileWindow
 	// head is that of the batch that was read last, bad or not.
 	head batchHead
-	// previous is where the scan stood before the last batch.
-	previous state
+	// before is where the scan stood before the last batch.
+	before scanState
 }
 
-// state is where the scan stood before a batch.
-type state struct {
+// scanState is where the scan stood before a batch.
+type scanState struct {
 	next   uint64
 	end    int64
 	sum    uint32
@@ -109,7 +109,7 @@ func (s *scanner) batch(last uint64) bool {
 	if !ok {
 		return false
 	}
-	s.previous = state{s.next, s.end, s.sum, s.lastAt, s.dataSum}
+	s.before = scanState{s.next, s.end, s.sum, s.lastAt, s.dataSum}
 	if s.clean = h.count == 0; !s.clean {
 		s.u.add(s.end, &h, events)
 		s.dataSum = h.sum
@@ -209,7 +209,7 @@ func (s *scanner) cutTorn() error {
 	u.n = b.pos
 	u.loggedAt = u.loggedAt[:b.pos]
 	u.mu.Unlock()
-	p := s.previous
+	p := s.before
 	s.next, s.end, s.sum, s.lastAt, s.dataSum = p.next, p.end, p.sum, p.lastAt, p.data
 	return nil
 }
@@ -229,8 +229,8 @@ func (s *scanner) onlyZeros(from int64) bool {
 // windowSize is how much of a file is read at once.
 const windowSize = 1 << 20
 
-// window reads a file front to back in large pieces.
-type window struct {
+// fileWindow reads a file front to back in large pieces.
+type fileWindow struct {
 	f    io.ReaderAt
 	size int64
 	off  int64
@@ -242,7 +242,7 @@ type window struct {
 
 // at returns up to n bytes at off, fewer at the end of the file. They are valid
 // until the next call.
-func (w *window) at(off int64, n int) []byte {
+func (w *fileWindow) at(off int64, n int) []byte {
 	if n = int(min(int64(n), w.size-off)); n <= 0 {
 		return nil
 	}
@@ -253,15 +253,15 @@ func (w *window) at(off int64, n int) []byte {
 		}
 		w.off, w.buf = off, w.buf[:want]
 		if err := disk.ReadFull(w.f, w.buf, off); err != nil {
-			w.piecewise()
+			w.readReadable()
 		}
 	}
 	at := off - w.off
 	return w.buf[at : at+int64(n)]
 }
 
-// piecewise reads what can be read of the window.
-func (w *window) piecewise() {
+// readReadable reads what can be read of the window.
+func (w *fileWindow) readReadable() {
 	const piece = 4 << 10
 	for i := 0; i < len(w.buf); i += piece {
 		b := w.buf[i:min(i+piece, len(w.buf))]

@@ -30,14 +30,14 @@ func (l *Log) sealOldest() (bool, error) {
 		if errors.Is(err, storage.ErrDamaged) {
 			// It was reported. The file stays, for it has more than could be copied.
 			seg.failed.Store(true)
-			l.work.settled()
+			l.work.sealFinished()
 			l.logger.Error("a damaged segment stays unsealed", zap.String("file", u.path), zap.Error(err))
 			return true, nil
 		}
 		if err != nil {
 			return false, err
 		}
-		l.work.settled()
+		l.work.sealFinished()
 		return true, nil
 	}
 	return false, nil
@@ -48,7 +48,7 @@ func (l *Log) sealOldest() (bool, error) {
 func (l *Log) seal(seg *segment, u *unsealed) error {
 	s := &sealedFile{log: l, path: l.path(fileName(seg.base, segExt)), indexPath: l.path(fileName(seg.base, idxExt))}
 	tmp := s.path + tmpExt
-	f, err := disk.CreateAnew(l.fs, tmp)
+	f, err := disk.Recreate(l.fs, tmp)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (l *Log) seal(seg *segment, u *unsealed) error {
 		l.logger.Warn("a term table was not written, and is made anew", zap.Error(err))
 	}
 	next := &segment{base: seg.base, pred: seg.pred, content: s}
-	l.change(func(segs []*segment) []*segment {
+	l.replaceSegments(func(segs []*segment) []*segment {
 		for i := range segs {
 			if segs[i] == seg {
 				segs[i] = next
@@ -182,9 +182,9 @@ func (u *unsealed) lastSum() uint32 {
 
 // writeIndex writes the term table of a sealed segment. It is not synced: its
 // checksums tell a crash.
-func (l *Log) writeIndex(s *sealedFile, m *index.Mem) error {
+func (l *Log) writeIndex(s *sealedFile, m *index.MemTable) error {
 	tmp := s.indexPath + tmpExt
-	f, err := disk.CreateAnew(l.fs, tmp)
+	f, err := disk.Recreate(l.fs, tmp)
 	if err != nil {
 		return err
 	}
@@ -197,34 +197,34 @@ func (l *Log) writeIndex(s *sealedFile, m *index.Mem) error {
 
 // buildIndex makes the term table anew from the events.
 func (s *sealedFile) buildIndex(ctx context.Context) error {
-	var m *index.Mem
-	err := s.with(func(r *sealed.Reader) (err error) {
+	var m *index.MemTable
+	err := s.withReader(func(r *sealed.Reader) (err error) {
 		m, err = sealed.BuildIndex(ctx, r, s.log.seed)
 		return err
 	})
 	if err == nil {
 		err = s.log.writeIndex(s, m)
 	}
-	s.forgetTerms()
+	s.dropTermTable()
 	return err
 }
 
-// fill makes the next file, full of zeros, so that commits need not make it grow.
-func (l *Log) fill() (bool, error) {
+// prepareNext makes the next file, full of zeros, so that commits need not make it grow.
+func (l *Log) prepareNext() (bool, error) {
 	w := &l.w
 	w.mu.Lock()
-	wanted := w.wanted && w.prepared == nil && !l.closed.Load() && !w.failed.Load()
-	w.wanted = w.wanted && !wanted
+	wanted := w.wantsPrepared && w.prepared == nil && !l.closed.Load() && !w.failed.Load()
+	w.wantsPrepared = w.wantsPrepared && !wanted
 	w.mu.Unlock()
 	if !wanted {
 		return false, nil
 	}
 	path := l.path(preparedName)
-	f, err := disk.CreateAnew(l.fs, path)
+	f, err := disk.Recreate(l.fs, path)
 	if err != nil {
 		return false, err
 	}
-	if err = l.zero(f); err == nil {
+	if err = l.writeZeros(f); err == nil {
 		err = l.fs.SyncDir(l.dir)
 	}
 	if err != nil {
@@ -241,10 +241,10 @@ const (
 	preparedName = "next" + tmpExt
 	// What is synced at once when a file is filled is small, for it delays the
 	// syncs of commits.
-	fillSync = 4 << 20
+	prepareSyncBytes = 4 << 20
 )
 
-func (l *Log) zero(f disk.File) error {
+func (l *Log) writeZeros(f disk.File) error {
 	zeros := make([]byte, min(1<<20, l.opt.SegmentBytes))
 	for off := int64(0); off < l.opt.SegmentBytes; {
 		if err := l.background().Err(); err != nil {
@@ -254,7 +254,7 @@ func (l *Log) zero(f disk.File) error {
 		if _, err := f.WriteAt(zeros[:n], off); err != nil {
 			return err
 		}
-		if off += n; off%fillSync == 0 || off == l.opt.SegmentBytes {
+		if off += n; off%prepareSyncBytes == 0 || off == l.opt.SegmentBytes {
 			if err := f.Sync(); err != nil {
 				return err
 			}

@@ -22,12 +22,12 @@ type sealedFile struct {
 	info            sealed.Info
 	// expected is how many events it should have, as far as that is known.
 	expected int
-	// known are the events that are lost for certain.
-	known []storage.Range
+	// knownLost are the events that are lost for certain.
+	knownLost []storage.Range
 
 	mu sync.Mutex
 	// rebuilt are the dedup keys in place of a damaged table.
-	rebuilt *index.Mem
+	rebuilt *index.MemTable
 	// queued: the term table waits to be made anew.
 	queued bool
 	// unindexable: none can be made, for the segment cannot be read.
@@ -41,7 +41,7 @@ func (l *Log) findSealed(base uint64) (*sealedFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.info, s.known = r.Info(), r.Damaged()
+	s.info, s.knownLost = r.Info(), r.Damaged()
 	if s.info.Base != base {
 		return nil, fmt.Errorf("%w: %s holds segment %d", storage.ErrDamaged, s.path, s.info.Base)
 	}
@@ -59,9 +59,9 @@ func (s *sealedFile) tableHeader() index.FileHeader {
 	return index.FileHeader{Base: s.info.Base, Count: s.info.Count, Salt: s.info.Salt, Seed: s.log.seed, Footer: s.info.Footer}
 }
 
-// passed turns what the sealed form says of damage into a report, and a file that
+// toError turns what the sealed form says of damage into a report, and a file that
 // is gone into what that means.
-func (s *sealedFile) passed(err error) error {
+func (s *sealedFile) toError(err error) error {
 	if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, storage.ErrDamaged) {
 		return s.lostErr(err)
 	}
@@ -82,7 +82,7 @@ func (s *sealedFile) lostErr(err error) error {
 	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, storage.ErrDamaged) {
 		return err
 	}
-	return s.passed(&storage.DamageError{Range: storage.Range{First: s.info.Base, Last: s.info.Last()}, Where: s.path, Err: err})
+	return s.toError(&storage.DamageError{Range: storage.Range{First: s.info.Base, Last: s.info.Last()}, Where: s.path, Err: err})
 }
 
 func (s *sealedFile) cursor() cursor { return &sealedCursor{s: s} }
@@ -110,16 +110,16 @@ func (c *sealedCursor) event(pos int) (*event.Event, error) {
 		return nil, err
 	}
 	e, err := c.c.Event(pos)
-	return e, c.s.passed(err)
+	return e, c.s.toError(err)
 }
 
 func (c *sealedCursor) body(e *event.Event) ([]byte, error) {
 	body, err := c.c.Body(int(e.Seq - c.s.info.Base))
-	return body, c.s.passed(err)
+	return body, c.s.toError(err)
 }
 
-// with calls fn with the file's reader.
-func (s *sealedFile) with(fn func(*sealed.Reader) error) error {
+// withReader calls fn with the file's reader.
+func (s *sealedFile) withReader(fn func(*sealed.Reader) error) error {
 	r, err := s.log.files.get(s)
 	if err != nil {
 		return s.lostErr(err)
@@ -137,7 +137,7 @@ func (s *sealedFile) keys() (index.Table, error) { return keyTable{s}, nil }
 type keyTable struct{ s *sealedFile }
 
 func (t keyTable) Get(hash uint64) (set index.Set, ok bool, err error) {
-	err = t.use(func(table index.Table) (err error) {
+	err = t.withTable(func(table index.Table) (err error) {
 		set, ok, err = table.Get(hash)
 		return err
 	})
@@ -145,14 +145,14 @@ func (t keyTable) Get(hash uint64) (set index.Set, ok bool, err error) {
 }
 
 func (t keyTable) Hashes(fn func(hash uint64) bool) error {
-	return t.use(func(table index.Table) error { return table.Hashes(fn) })
+	return t.withTable(func(table index.Table) error { return table.Hashes(fn) })
 }
 
-// use calls fn with the table, and once more with one made anew where it is
+// withTable calls fn with the table, and once more with one made anew where it is
 // damaged.
-func (t keyTable) use(fn func(index.Table) error) error {
+func (t keyTable) withTable(fn func(index.Table) error) error {
 	s := t.s
-	return s.with(func(r *sealed.Reader) error {
+	return s.withReader(func(r *sealed.Reader) error {
 		s.mu.Lock()
 		rebuilt := s.rebuilt
 		s.mu.Unlock()
@@ -179,13 +179,13 @@ func (t keyTable) use(fn func(index.Table) error) error {
 }
 
 // rebuildKeys makes the table of dedup keys from the events that can be read.
-func (s *sealedFile) rebuildKeys(r *sealed.Reader) (*index.Mem, error) {
-	m := index.NewMem()
+func (s *sealedFile) rebuildKeys(r *sealed.Reader) (*index.MemTable, error) {
+	m := index.NewMemTable()
 	c := r.Cursor()
 	for pos := range s.info.Count {
 		e, err := c.Event(pos)
 		if err != nil {
-			if err = s.passed(err); !errors.Is(err, storage.ErrDamaged) {
+			if err = s.toError(err); !errors.Is(err, storage.ErrDamaged) {
 				return nil, err
 			}
 			continue
@@ -222,7 +222,7 @@ func (t termTable) Get(hash uint64) (set index.Set, ok bool, err error) {
 	return set, false, err
 }
 
-func (s *sealedFile) window(since, until int64) (set index.Set, err error) {
+func (s *sealedFile) receivedBetween(since, until int64) (set index.Set, err error) {
 	// Most segments are whole inside of a window or whole outside, which their
 	// footer says without being read again.
 	first, last := unixNano(s.info.ReceivedMin), unixNano(s.info.ReceivedMax)
@@ -232,7 +232,7 @@ func (s *sealedFile) window(since, until int64) (set index.Set, err error) {
 	case first >= since && last <= until:
 		return index.RangeSet(0, s.count()), nil
 	}
-	err = s.with(func(r *sealed.Reader) error {
+	err = s.withReader(func(r *sealed.Reader) error {
 		set = r.PositionsReceived(timeOf(since), timeOf(until))
 		return nil
 	})
@@ -250,7 +250,7 @@ func timeOf(n int64) time.Time {
 func (s *sealedFile) minLogged() int64 { return unixNano(s.info.LoggedMin) }
 
 func (s *sealedFile) loggedBefore(before time.Time) (n int, err error) {
-	err = s.with(func(r *sealed.Reader) error {
+	err = s.withReader(func(r *sealed.Reader) error {
 		n, err = r.LoggedBefore(before)
 		return err
 	})
@@ -258,7 +258,7 @@ func (s *sealedFile) loggedBefore(before time.Time) (n int, err error) {
 }
 
 func (s *sealedFile) names() (names []string, err error) {
-	err = s.with(func(r *sealed.Reader) error {
+	err = s.withReader(func(r *sealed.Reader) error {
 		names, err = r.BodyRefs()
 		return err
 	})
@@ -268,11 +268,11 @@ func (s *sealedFile) names() (names []string, err error) {
 func (s *sealedFile) close() {
 	s.log.files.drop(s)
 	s.log.pool.forget(s.path)
-	s.forgetTerms()
+	s.dropTermTable()
 }
 
-// forgetTerms has the term table read anew when it is next needed.
-func (s *sealedFile) forgetTerms() {
+// dropTermTable has the term table read anew when it is next needed.
+func (s *sealedFile) dropTermTable() {
 	s.log.indexes.drop(s)
 	s.log.pool.forget(s.indexPath)
 }

@@ -34,7 +34,7 @@ type unsealed struct {
 	refs     []string
 	damaged  bool
 
-	keyTable, termTable *index.Mem
+	keyTable, termTable *index.MemTable
 }
 
 // batchRef is where a batch stands.
@@ -51,7 +51,7 @@ type batchRef struct {
 func newUnsealed(f disk.File, path string, head fileHead, report func(*storage.DamageError)) *unsealed {
 	return &unsealed{
 		file: f, path: path, head: head, salt: newSalted(head.salt), report: report, oldest: noTime,
-		keyTable: index.NewMem(), termTable: index.NewMem(),
+		keyTable: index.NewMemTable(), termTable: index.NewMemTable(),
 	}
 }
 
@@ -138,11 +138,11 @@ func (u *unsealed) names() ([]string, error) {
 func (u *unsealed) keys() (index.Table, error)   { return u.keyTable, nil }
 func (u *unsealed) terms() (index.Source, error) { return u.termTable, nil }
 
-// window implements content.
-func (u *unsealed) window(since, until int64) (index.Set, error) {
+// receivedBetween implements content.
+func (u *unsealed) receivedBetween(since, until int64) (index.Set, error) {
 	u.mu.RLock()
 	defer u.mu.RUnlock()
-	var w windowSet
+	var w rangeSet
 	for i := range u.batches {
 		if b := &u.batches[i]; b.maxTime >= since && b.minTime <= until {
 			w.add(b.pos, b.pos+b.count)

@@ -69,10 +69,10 @@ func (v *version) find(seq uint64) *segment {
 	return v.segs[i]
 }
 
-// change replaces the list of segments by what fn makes of a copy of it.
-func (l *Log) change(fn func(segs []*segment) []*segment) {
-	l.changing.Lock()
-	defer l.changing.Unlock()
+// replaceSegments replaces the list of segments by what fn makes of a copy of it.
+func (l *Log) replaceSegments(fn func(segs []*segment) []*segment) {
+	l.replaceMu.Lock()
+	defer l.replaceMu.Unlock()
 	v := newVersion(fn(slices.Clone(l.cur.segs)))
 	l.mu.Lock()
 	old := l.cur

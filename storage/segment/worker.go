@@ -22,8 +22,8 @@ type worker struct {
 	done   sync.WaitGroup
 	l      *Log
 	signal chan struct{}
-	// waiting is how many full segments are to be sealed.
-	waiting atomic.Int64
+	// toSeal is how many full segments are to be sealed.
+	toSeal atomic.Int64
 	// sealed tells WaitWritable that there is one less.
 	sealed chan struct{}
 
@@ -51,9 +51,9 @@ func (w *worker) wake() {
 	}
 }
 
-// settled is called when a full segment need not be sealed any more.
-func (w *worker) settled() {
-	w.waiting.Add(-1)
+// sealFinished is called when a full segment need not be sealed any more.
+func (w *worker) sealFinished() {
+	w.toSeal.Add(-1)
 	select {
 	case w.sealed <- struct{}{}:
 	default:
@@ -69,7 +69,7 @@ func (w *worker) end() {
 func (w *worker) run(l *Log) {
 	defer w.done.Done()
 	for {
-		again := w.round(l)
+		again := w.runOnce(l)
 		var retry <-chan time.Time
 		if again {
 			t := time.NewTimer(retryAfter)
@@ -85,16 +85,16 @@ func (w *worker) run(l *Log) {
 	}
 }
 
-// round does all that there is to do. It tells whether something has failed and
+// runOnce does all that there is to do. It tells whether something has failed and
 // is to be tried again.
-func (w *worker) round(l *Log) (again bool) {
+func (w *worker) runOnce(l *Log) (again bool) {
 	for {
 		did := false
 		for _, job := range []struct {
 			what string
 			do   func() (bool, error)
 		}{
-			{"fill the next file", l.fill},
+			{"fill the next file", l.prepareNext},
 			{"unlink a segment", l.unlinkOldest},
 			{"seal a segment", l.sealOldest},
 			{"make a term table anew", w.rebuildNext},
@@ -118,7 +118,7 @@ func (w *worker) round(l *Log) (again bool) {
 }
 
 // runInline does in this goroutine what the worker would.
-func (l *Log) runInline() { l.work.round(l) }
+func (l *Log) runInline() { l.work.runOnce(l) }
 
 // rebuild queues the term table of a segment and returns the RebuildError for
 // who needs it.
@@ -132,7 +132,7 @@ func (w *worker) rebuild(s *sealedFile) error {
 	}
 	s.mu.Unlock()
 	w.mu.Unlock()
-	s.forgetTerms()
+	s.dropTermTable()
 	w.wake()
 	if err := w.progress(); err != nil {
 		return err

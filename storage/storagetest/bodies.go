@@ -78,7 +78,7 @@ func testPreparedDuplicates(t *testing.T, open Opener) {
 	want := f.sized()
 	for range 2 {
 		for _, e := range want {
-			c := again(e)
+			c := resend(e)
 			out, err := f.s.Prepare(t.Context(), c)
 			f.must(err)
 			if out.Duplicate != (e.Seq != 0) || out.Seq != e.Seq {
@@ -94,13 +94,13 @@ func testPreparedDuplicates(t *testing.T, open Opener) {
 	}
 	f.reopen()
 	for _, e := range want {
-		if out, err := f.s.Prepare(t.Context(), again(e)); err != nil || out != (storage.Outcome{Seq: e.Seq, Duplicate: true}) {
+		if out, err := f.s.Prepare(t.Context(), resend(e)); err != nil || out != (storage.Outcome{Seq: e.Seq, Duplicate: true}) {
 			t.Fatalf("opened again, prepared %+v, %v, original %d", out, err, e.Seq)
 		}
 	}
 	// Two that were prepared before either was committed.
 	one := f.events(1, func(_ int, e *event.Event) { e.Body = Filler(7, 600<<10) })[0]
-	first, second := again(one), again(one)
+	first, second := resend(one), resend(one)
 	for _, e := range []*event.Event{first, second} {
 		if out, err := f.s.Prepare(t.Context(), e); err != nil || out.Duplicate {
 			t.Fatalf("prepared %+v, %v", out, err)
@@ -121,7 +121,7 @@ func testPreparedAndLeft(t *testing.T, open Opener) {
 	want := f.sized()
 	for range 2 {
 		for _, e := range want {
-			_, err := f.s.Prepare(t.Context(), again(e))
+			_, err := f.s.Prepare(t.Context(), resend(e))
 			f.must(err)
 		}
 		if b := f.bounds(); b.Last != 0 || len(f.scan(0, math.MaxUint64)) != 0 {

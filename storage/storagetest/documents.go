@@ -23,8 +23,8 @@ func testDocuments(t *testing.T, open Opener) {
 	f := start(t, open)
 	ctx := t.Context()
 	want := map[[2]string]string{}
-	for i, key := range odd {
-		for _, collection := range []string{"keys", "k", "keysx", odd[(i+3)%len(odd)]} {
+	for i, key := range oddValues {
+		for _, collection := range []string{"keys", "k", "keysx", oddValues[(i+3)%len(oddValues)]} {
 			value := fmt.Sprintf("%d in %.10s", i, collection)
 			if len(collection)+len(key) > storage.MaxKey {
 				_, err := f.s.PutDocument(ctx, storage.Document{Collection: collection, Key: key, Value: []byte(value), Version: storage.AnyVersion})

@@ -34,7 +34,7 @@ func testTwoHandles(t *testing.T, open Opener) {
 		h.commitDuplicates(all)
 		for _, e := range all {
 			h.same(h.get(e.Seq), e)
-			if out, err := h.s.Prepare(t.Context(), again(e)); err != nil || out != (storage.Outcome{Seq: e.Seq, Duplicate: true}) {
+			if out, err := h.s.Prepare(t.Context(), resend(e)); err != nil || out != (storage.Outcome{Seq: e.Seq, Duplicate: true}) {
 				t.Fatalf("prepared %+v, %v, original %d", out, err, e.Seq)
 			}
 		}
@@ -83,7 +83,7 @@ func testTwoHandles(t *testing.T, open Opener) {
 	if err := f.s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	g.commit(again(next))
+	g.commit(resend(next))
 	if _, err := f.s.Get(t.Context(), 1); !errors.Is(err, storage.ErrClosed) {
 		t.Fatalf("the handle that was closed: %v", err)
 	}

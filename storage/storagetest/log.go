@@ -126,8 +126,8 @@ func testLargeMetas(t *testing.T, open Opener) {
 	f.sameAll(f.list(storage.Query{Limit: 5}), reversed(batch))
 }
 
-// odd are values that are hard on keys.
-var odd = []string{
+// oddValues are values that are hard on keys.
+var oddValues = []string{
 	"", "a", "A", "\x00", "\x00\x00", "\xff\xff", "\xff", "\xff\xff\xff\xff\xff\xff\xff\xff\xff", "ключ", "🧪 agents", "a\x00b", "\xed\xa0\x80",
 	strings.Repeat("x", 127), strings.Repeat("x", 128), strings.Repeat("x", 256), strings.Repeat("x", 257), strings.Repeat("x", 257) + "y",
 	strings.Repeat("\x00", 300), strings.Repeat("長い名前", 5000),
@@ -136,7 +136,7 @@ var odd = []string{
 func testOddValues(t *testing.T, open Opener) {
 	f := start(t, open)
 	var want []*event.Event
-	for _, v := range odd {
+	for _, v := range oddValues {
 		for field := range 4 {
 			want = append(want, f.events(1, func(_ int, e *event.Event) {
 				*[]*string{&e.WorkspaceID, &e.Source, &e.WorkflowID, &e.AgentID}[field] = v
@@ -144,7 +144,7 @@ func testOddValues(t *testing.T, open Opener) {
 		}
 	}
 	f.commit(want...)
-	for _, v := range odd {
+	for _, v := range oddValues {
 		for i, filter := range []event.Filter{{WorkspaceID: v}, {Sources: []string{v}}, {WorkflowIDs: []string{v}}, {AgentIDs: []string{v}}} {
 			if v == "" && i == 0 {
 				continue // all workspaces
@@ -164,7 +164,7 @@ func (f *fixture) commitDuplicates(originals []*event.Event) {
 	f.Helper()
 	copies := make([]*event.Event, len(originals))
 	for i, e := range originals {
-		copies[i] = again(e)
+		copies[i] = resend(e)
 	}
 	before := f.bounds()
 	for i, o := range f.commitAll(copies) {
@@ -177,8 +177,8 @@ func (f *fixture) commitDuplicates(originals []*event.Event) {
 	}
 }
 
-// again is the event as it comes a second time.
-func again(e *event.Event) *event.Event {
+// resend is the event as it comes a second time.
+func resend(e *event.Event) *event.Event {
 	c := *e
 	c.Seq, c.PayloadMismatch, c.BodyRef = 0, false, ""
 	c.ReceivedAt, c.LoggedAt = e.ReceivedAt.Add(time.Hour), e.LoggedAt.Add(time.Hour)

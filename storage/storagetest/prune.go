@@ -71,7 +71,7 @@ func testPruneFront(t *testing.T, open Opener) {
 		f.commitDuplicates(events[cut:])
 	}
 	// Their dedup keys went with them.
-	for _, e := range []*event.Event{again(events[10]), again(events[5998])} {
+	for _, e := range []*event.Event{resend(events[10]), resend(events[5998])} {
 		out, err := f.s.Prepare(t.Context(), e)
 		if f.must(err); out.Duplicate {
 			t.Fatalf("a pruned event is known: %+v", out)

@@ -55,7 +55,7 @@ func TestFailpoints(t *testing.T) {
 func (r *run) stopAt(name string, hit int, more extra) {
 	r.t.Helper()
 	what := fmt.Sprintf("%s, hit %d", name, hit)
-	r.lap("failpoint "+name, "fault")
+	r.startPhase("failpoint "+name, "fault")
 	r.g.Terminate()
 	r.g.Setenv("OSA_FAILPOINT", fmt.Sprintf("%s=kill:%d", name, hit))
 	r.g.StartOnly()
@@ -80,8 +80,8 @@ func (r *run) stopAt(name string, hit int, more extra) {
 		}
 		total.acknowledged.Add(big.acknowledged.Load())
 	}
-	r.lap(what, "load")
+	r.startPhase(what, "load")
 	r.await(30)
 	r.end(what)
-	r.lap(what, "")
+	r.startPhase(what, "")
 }

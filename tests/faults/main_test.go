@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	fmt.Printf("faults %d, acknowledged %d, lost %d, doubled %d, out of order %d\n",
 		total.faults.Load(), total.acknowledged.Load(), total.lost.Load(), total.doubled.Load(), total.disorder.Load())
 	if os.Getenv("OSA_FAULTS") != "" {
-		fmt.Printf("%v; where the time went: %s\n", time.Since(begun).Round(time.Second), whereTimeWent())
+		fmt.Printf("%v; where the time went: %s\n", time.Since(begun).Round(time.Second), phaseSummary())
 	}
 	os.Exit(code)
 }

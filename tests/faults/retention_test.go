@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/osa-edge/osa-gateway/tests/aged"
 	bodies "github.com/osa-edge/osa-gateway/tests/bench/load"
 	"github.com/osa-edge/osa-gateway/tests/gateway"
+	"github.com/osa-edge/osa-gateway/tests/prefilled"
 )
 
 // part of a log that was filled before the gateway started.
@@ -25,7 +25,7 @@ func fillParts(t *testing.T, g *gateway.Gateway, parts ...part) (sent [][]byte) 
 	t.Helper()
 	events := bodies.NewEvents(0, uint64(time.Now().UnixNano())&0xffffff)
 	for _, p := range parts {
-		must(t, aged.Fill(t.Context(), aged.Options{
+		must(t, prefilled.Fill(t.Context(), prefilled.Options{
 			Dir: g.Data, Events: p.n, First: time.Now().Add(-p.ago), Every: time.Millisecond, Workspace: gateway.Workspace,
 			Body: func(dst []byte) []byte {
 				body := events.Append(nil)
@@ -172,7 +172,7 @@ func TestRetentionLive(t *testing.T) {
 func TestClockSteps(t *testing.T) {
 	// The time that retention goes by is confirmed, or nothing would ever be old.
 	data := filepath.Join(gateway.TempDir(t), "store")
-	must(t, aged.Fill(t.Context(), aged.Options{Dir: data}))
+	must(t, prefilled.Fill(t.Context(), prefilled.Options{Dir: data}))
 	r := newRun(t, random(t), gateway.Options{Data: data, Clock: true})
 	const far = 100 * 24 * hours
 	for _, offset := range []time.Duration{far, 0, -far, far, 0} {

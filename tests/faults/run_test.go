@@ -45,14 +45,14 @@ var mixedSizes = func() []int {
 func newRun(t *testing.T, rng *rand.Rand, opt gateway.Options) *run {
 	t.Helper()
 	r := &run{t: t, rng: rng, ledger: newLedger()}
-	r.lap("", "new stores")
+	r.startPhase("", "new stores")
 	r.g = gateway.New(t, opt)
 	r.next.Store(rng.Int64N(500)) // the large bodies come at other moments
 	r.g.Start()
 	r.all = r.g.Follow("evt_0", "")
 	r.some = r.g.Follow("evt_0", "agent_id="+agents[2])
 	t.Cleanup(func() { r.all.Close(); r.some.Close() })
-	r.lap("", "")
+	r.startPhase("", "")
 	return r
 }
 
@@ -63,15 +63,15 @@ const senders = 6
 func (r *run) under(what string, fault func()) {
 	r.t.Helper()
 	r.begin()
-	r.lap(what, "load")
+	r.startPhase(what, "load")
 	r.await(r.rng.Int64N(200))
 	time.Sleep(time.Duration(r.rng.IntN(4000)) * time.Microsecond) // anywhere in a batch
-	r.lap(what, "fault")
+	r.startPhase(what, "fault")
 	fault()
-	r.lap(what, "load")
+	r.startPhase(what, "load")
 	r.await(30) // it goes on
 	r.end(what)
-	r.lap(what, "")
+	r.startPhase(what, "")
 }
 
 func (r *run) begin() {
@@ -95,7 +95,7 @@ func (r *run) end(what string) {
 		r.t.Fatalf("load, %s: %v", what, err)
 	}
 	total.acknowledged.Add(r.load.acknowledged.Load())
-	r.lap(what, "check")
+	r.startPhase(what, "check")
 	r.check(what)
 	r.g.TruncateLog()
 	happened()
@@ -139,7 +139,7 @@ func (r *run) check(what string) {
 // close checks once more after a clean restart, every body too, and ends the run.
 func (r *run) close() {
 	r.t.Helper()
-	r.lap("", "ends of stores")
+	r.startPhase("", "ends of stores")
 	r.g.Restart()
 	r.check("the last restart")
 	r.all.Close()
@@ -152,7 +152,7 @@ func (r *run) close() {
 	compareStates(v, r.g.Data, r.log)
 	v.settle(r.t, "all of it")
 	r.g.RemoveData()
-	r.lap("", "")
+	r.startPhase("", "")
 }
 
 // restart starts the gateway again after its end.

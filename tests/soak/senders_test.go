@@ -22,7 +22,7 @@ const senders = 48
 type webhooks struct {
 	g     *gateway.Gateway
 	mix   *mix
-	book  *book
+	book  *ledger
 	wrong *complaints
 	calm  *calm
 

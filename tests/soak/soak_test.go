@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/osa-edge/osa-gateway/tests/aged"
 	"github.com/osa-edge/osa-gateway/tests/gateway"
+	"github.com/osa-edge/osa-gateway/tests/prefilled"
 )
 
 // catchUp is what everybody gets to come to the end of the log after the load.
@@ -34,7 +34,7 @@ func TestSoak(t *testing.T) {
 
 	r := &soak{
 		t: t, settings: s, g: g, wrong: wrong, calm: new(calm), errors: make(map[string]int),
-		book: newBook(g, last, wrong),
+		book: newLedger(g, last, wrong),
 	}
 	r.hooks = &webhooks{g: g, mix: newMix(2, s.huge), book: r.book, wrong: wrong, calm: r.calm}
 	r.queries = &queries{g: g, hooks: r.hooks, wrong: wrong, calm: r.calm}
@@ -74,7 +74,7 @@ func prepare(t *testing.T, s settings) *gateway.Gateway {
 	every := time.Second / time.Duration(s.rate)
 	n := int((s.length + s.length/2 + 2*time.Minute) / every)
 	begin := time.Now()
-	err := aged.Fill(t.Context(), aged.Options{
+	err := prefilled.Fill(t.Context(), prefilled.Options{
 		Dir: g.Data, Events: n, Every: every, First: begin.Add(-retention - 30*time.Second),
 		Body: newMix(1, s.huge).Append, Workspace: gateway.Workspace,
 		// Batches of the load's size: of large ones a block compresses better, and
@@ -113,7 +113,7 @@ type soak struct {
 	wrong *complaints
 	calm  *calm
 
-	book     *book
+	book     *ledger
 	hooks    *webhooks
 	queries  *queries
 	subs     []*subscriber

@@ -10,7 +10,7 @@ import (
 
 // inode is a file's contents: as they are seen and as they are on disk.
 type inode struct {
-	seen, durable []byte
+	current, durable []byte
 	// dirty are the sectors, by number, that the next sync writes. The size goes
 	// with it.
 	dirty map[int]struct{}
@@ -25,7 +25,7 @@ func newInode() *inode {
 
 func (n *inode) clone() *inode {
 	return &inode{
-		seen: slices.Clone(n.seen), durable: slices.Clone(n.durable),
+		current: slices.Clone(n.current), durable: slices.Clone(n.durable),
 		dirty: maps.Clone(n.dirty), lost: maps.Clone(n.lost),
 	}
 }
@@ -33,18 +33,18 @@ func (n *inode) clone() *inode {
 // crash is the file as a crash leaves it. ask decides over each change.
 func (n *inode) crash(ask func() bool) *inode {
 	out := slices.Clone(n.durable)
-	if len(n.seen) != len(n.durable) && ask() {
-		out = resize(out, len(n.seen))
+	if len(n.current) != len(n.durable) && ask() {
+		out = resize(out, len(n.current))
 	}
 	unsure := maps.Clone(n.dirty)
 	maps.Copy(unsure, n.lost)
 	for _, s := range slices.Sorted(maps.Keys(unsure)) {
 		if ask() {
-			copySector(out, n.seen, s)
+			copySector(out, n.current, s)
 		}
 	}
 	after := newInode()
-	after.seen, after.durable = out, slices.Clone(out)
+	after.current, after.durable = out, slices.Clone(out)
 	return after
 }
 
@@ -65,10 +65,10 @@ func copySector(dst, src []byte, s int) {
 }
 
 func (n *inode) write(p []byte, off int) {
-	if end := off + len(p); end > len(n.seen) {
-		n.seen = resize(n.seen, end)
+	if end := off + len(p); end > len(n.current) {
+		n.current = resize(n.current, end)
 	}
-	copy(n.seen[off:], p)
+	copy(n.current[off:], p)
 	for s := off / SectorSize; s*SectorSize < off+len(p); s++ {
 		n.dirty[s] = struct{}{}
 		delete(n.lost, s)
@@ -76,9 +76,9 @@ func (n *inode) write(p []byte, off int) {
 }
 
 func (n *inode) sync() {
-	n.durable = resize(n.durable, len(n.seen))
+	n.durable = resize(n.durable, len(n.current))
 	for s := range n.dirty {
-		copySector(n.durable, n.seen, s)
+		copySector(n.durable, n.current, s)
 	}
 	clear(n.dirty)
 }
@@ -95,10 +95,10 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if off >= int64(len(f.ino.seen)) {
+	if off >= int64(len(f.ino.current)) {
 		return 0, io.EOF
 	}
-	n := copy(p, f.ino.seen[off:])
+	n := copy(p, f.ino.current[off:])
 	if n < len(p) {
 		return n, io.EOF
 	}
@@ -134,8 +134,8 @@ func (f *file) Truncate(size int64) error {
 	if err != nil {
 		return err
 	}
-	old := len(f.ino.seen)
-	f.ino.seen = resize(f.ino.seen, int(size))
+	old := len(f.ino.current)
+	f.ino.current = resize(f.ino.current, int(size))
 	// What lies between the two sizes is zero from now on.
 	for s := min(old, int(size)) / SectorSize; s*SectorSize < max(old, int(size)); s++ {
 		f.ino.dirty[s] = struct{}{}
@@ -149,7 +149,7 @@ func (f *file) Size() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return int64(len(f.ino.seen)), nil
+	return int64(len(f.ino.current)), nil
 }
 
 // Close never fails: it syncs nothing.
@@ -163,12 +163,12 @@ func (d *Disk) Damage(name string, fn func(contents []byte) []byte) error {
 	if err != nil {
 		return err
 	}
-	ino := dir.seen[base]
+	ino := dir.current[base]
 	if ino == nil {
 		return io.ErrUnexpectedEOF
 	}
-	ino.seen = fn(slices.Clone(ino.seen))
-	ino.durable = slices.Clone(ino.seen)
+	ino.current = fn(slices.Clone(ino.current))
+	ino.durable = slices.Clone(ino.current)
 	return nil
 }
 

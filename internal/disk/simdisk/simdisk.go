@@ -36,8 +36,8 @@ type Disk struct {
 // directory holds names as they are seen, as they are on disk, and the changes
 // between the two in their order.
 type directory struct {
-	seen, durable map[string]*inode
-	pending       []change
+	current, durable map[string]*inode
+	pending          []change
 }
 
 // change is one change of names: to is linked as link, and unlink goes.
@@ -128,13 +128,13 @@ func (d *Disk) Crash(keep func(i int) bool) *Disk {
 				c.apply(names)
 			}
 		}
-		kept := &directory{seen: make(map[string]*inode), durable: make(map[string]*inode)}
+		kept := &directory{current: make(map[string]*inode), durable: make(map[string]*inode)}
 		for _, name := range slices.Sorted(maps.Keys(names)) {
 			ino := names[name]
 			if copies[ino] == nil {
 				copies[ino] = ino.crash(ask)
 			}
-			kept.seen[name], kept.durable[name] = copies[ino], copies[ino]
+			kept.current[name], kept.durable[name] = copies[ino], copies[ino]
 		}
 		after.dirs[path] = kept
 	}
@@ -159,7 +159,7 @@ func (d *Disk) Clone() *Disk {
 		return out
 	}
 	for path, dir := range d.dirs {
-		kept := &directory{seen: clone(dir.seen), durable: clone(dir.durable)}
+		kept := &directory{current: clone(dir.current), durable: clone(dir.durable)}
 		for _, ch := range dir.pending {
 			if ch.to != nil && copies[ch.to] == nil {
 				copies[ch.to] = ch.to.clone()
@@ -181,7 +181,7 @@ func (d *Disk) find(op, name string) (*directory, string, error) {
 }
 
 func (dir *directory) change(c change) {
-	c.apply(dir.seen)
+	c.apply(dir.current)
 	dir.pending = append(dir.pending, c)
 }
 
@@ -196,7 +196,7 @@ func (d *Disk) Create(name string) (disk.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if dir.seen[base] != nil {
+	if dir.current[base] != nil {
 		return nil, &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist}
 	}
 	ino := newInode()
@@ -215,7 +215,7 @@ func (d *Disk) Open(name string) (disk.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	ino := dir.seen[base]
+	ino := dir.current[base]
 	if ino == nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
@@ -237,7 +237,7 @@ func (d *Disk) Rename(oldname, newname string) error {
 	if err != nil {
 		return err
 	}
-	ino := dir.seen[from]
+	ino := dir.current[from]
 	if ino == nil || other != dir {
 		return &fs.PathError{Op: "rename", Path: oldname, Err: fs.ErrNotExist}
 	}
@@ -256,7 +256,7 @@ func (d *Disk) Remove(name string) error {
 	if err != nil {
 		return err
 	}
-	if dir.seen[base] == nil {
+	if dir.current[base] == nil {
 		return &fs.PathError{Op: "remove", Path: name, Err: fs.ErrNotExist}
 	}
 	dir.change(change{unlink: base})
@@ -275,8 +275,8 @@ func (d *Disk) ReadDir(name string) ([]disk.Entry, error) {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrNotExist}
 	}
 	var entries []disk.Entry
-	for _, base := range slices.Sorted(maps.Keys(dir.seen)) {
-		entries = append(entries, disk.Entry{Name: base, Size: int64(len(dir.seen[base].seen))})
+	for _, base := range slices.Sorted(maps.Keys(dir.current)) {
+		entries = append(entries, disk.Entry{Name: base, Size: int64(len(dir.current[base].current))})
 	}
 	return entries, nil
 }
@@ -290,7 +290,7 @@ func (d *Disk) MkdirAll(name string) error {
 	defer d.leave("mkdir")
 	for p := filepath.Clean(name); ; p = filepath.Dir(p) {
 		if d.dirs[p] == nil {
-			d.dirs[p] = &directory{seen: make(map[string]*inode), durable: make(map[string]*inode)}
+			d.dirs[p] = &directory{current: make(map[string]*inode), durable: make(map[string]*inode)}
 		}
 		if p == filepath.Dir(p) {
 			return nil

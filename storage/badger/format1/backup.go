@@ -37,22 +37,22 @@ var (
 // identity tells stores apart.
 type identity [2]uint64
 
-// point is a state of a store: what it held at a version.
-type point struct {
+// position is a state of a store: what it held at a version.
+type position struct {
 	store   identity
 	version uint64
 }
 
 // String is the point as callers hold it: the identity in hexadecimal, the
 // version.
-func (p point) String() string {
+func (p position) String() string {
 	return fmt.Sprintf("%016x%016x-%d", p.store[0], p.store[1], p.version)
 }
 
 // parseHead reads the point that a segment begins after.
-func parseHead(head []byte) (p point) {
+func parseHead(head []byte) (p position) {
 	head = head[len(BackupMagic):]
-	return point{
+	return position{
 		store:   identity{binary.BigEndian.Uint64(head), binary.BigEndian.Uint64(head[8:])},
 		version: binary.BigEndian.Uint64(head[16:]),
 	}
@@ -63,20 +63,20 @@ type segmentReader struct {
 	ctx  context.Context
 	r    *bufio.Reader
 	left []byte
-	size int64 // read so far
-	next point // the segment's end
+	size int64    // read so far
+	next position // the segment's end
 	done bool
 }
 
 // openSegment reads a segment's head; io.EOF where there is no further one. The
 // first segment comes after the zero point.
-func openSegment(ctx context.Context, r *bufio.Reader, after point) (*segmentReader, error) {
+func openSegment(ctx context.Context, r *bufio.Reader, after position) (*segmentReader, error) {
 	head := make([]byte, segmentHead)
 	n, err := io.ReadFull(r, head)
 	if n == 0 && errors.Is(err, io.EOF) {
 		return nil, io.EOF
 	}
-	if errors.Is(err, io.ErrUnexpectedEOF) && after != (point{}) {
+	if errors.Is(err, io.ErrUnexpectedEOF) && after != (position{}) {
 		return nil, ErrBackupCut
 	}
 	if err != nil || !bytes.HasPrefix(head, []byte(backupName)) {
@@ -86,7 +86,7 @@ func openSegment(ctx context.Context, r *bufio.Reader, after point) (*segmentRea
 		return nil, fmt.Errorf("%w: written by another version of this gateway, which can restore it", ErrBackup)
 	}
 	since := parseHead(head)
-	if after != (point{}) && since.store != after.store {
+	if after != (position{}) && since.store != after.store {
 		return nil, fmt.Errorf("%w: its parts are of several stores", ErrBackup)
 	}
 	if since.version != after.version {
@@ -160,7 +160,7 @@ type BackupEnd struct {
 // tells how far they are whole nevertheless.
 func CheckBackup(ctx context.Context, r io.Reader) (end BackupEnd, err error) {
 	in := bufio.NewReaderSize(r, readBuffer)
-	var at point
+	var at position
 	for {
 		seg, err := openSegment(ctx, in, at)
 		if errors.Is(err, io.EOF) && end.Segments > 0 {

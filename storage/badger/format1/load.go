@@ -44,7 +44,7 @@ func LoadBackup(ctx context.Context, r io.Reader, dir string, log *zap.Logger) e
 }
 
 func loadSegments(ctx context.Context, db *bdg.DB, r *bufio.Reader) error {
-	var end point
+	var end position
 	for n := 0; ; n++ {
 		seg, err := openSegment(ctx, r, end)
 		if errors.Is(err, io.EOF) && n > 0 {

@@ -43,7 +43,7 @@ func BenchmarkWrite(b *testing.B) {
 	}
 	b.StopTimer()
 	b.ReportMetric(float64(len(events))*float64(b.N)/b.Elapsed().Seconds(), "events/s")
-	m := index.NewMem()
+	m := index.NewMemTable()
 	for i, e := range events {
 		m.AddEvent(1, e, uint16(i))
 	}

@@ -41,7 +41,7 @@ func (s *Reader) Copy(ctx context.Context, w io.Writer) error {
 		}
 	}
 	// What follows was checked when the file was opened, or can be made anew.
-	rest := io.NewSectionReader(s.r, s.foot.table, s.info.Size-s.foot.table)
+	rest := io.NewSectionReader(s.r, s.trailer.table, s.info.Size-s.trailer.table)
 	if n, err := io.Copy(w, rest); err != nil || n != rest.Size() {
 		return fmt.Errorf("copy footer: %d of %d bytes: %w", n, rest.Size(), orShort(err))
 	}

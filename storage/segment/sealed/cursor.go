@@ -134,7 +134,7 @@ func (c *Cursor) seek(pos int) error {
 func (c *Cursor) load() error {
 	at := c.header.blockInfo
 	c.bodies = nil
-	if at.off == lost {
+	if at.off == lostOffset {
 		return damaged("block is gone")
 	}
 	size := blockHeaderSize + int(at.metasPacked)
@@ -219,7 +219,7 @@ func (s *Reader) borrow() *Cursor {
 	return c
 }
 
-func (c *Cursor) giveBack() {
+func (c *Cursor) putBack() {
 	c.s = nil
 	if cap(c.rawMetas)+cap(c.rawBodies)+cap(c.outMetas)+cap(c.outBodies) <= keepBuffers {
 		cursors.Put(c)
@@ -229,27 +229,27 @@ func (c *Cursor) giveBack() {
 // Event is Cursor.Event for a single event.
 func (s *Reader) Event(pos int) (*event.Event, error) {
 	c := s.borrow()
-	defer c.giveBack()
+	defer c.putBack()
 	return c.Event(pos)
 }
 
 // Get is Cursor.Get for a single event.
 func (s *Reader) Get(pos int) (*event.Event, error) {
 	c := s.borrow()
-	defer c.giveBack()
+	defer c.putBack()
 	return c.Get(pos)
 }
 
 // Body is Cursor.Body for a single event.
 func (s *Reader) Body(pos int) ([]byte, error) {
 	c := s.borrow()
-	defer c.giveBack()
+	defer c.putBack()
 	return c.Body(pos)
 }
 
 // Scan is Cursor.Scan.
 func (s *Reader) Scan(from, to int, fn func(*event.Event) bool) error {
 	c := s.borrow()
-	defer c.giveBack()
+	defer c.putBack()
 	return c.Scan(from, to, fn)
 }

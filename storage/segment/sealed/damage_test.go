@@ -133,14 +133,14 @@ func TestRecover(t *testing.T) {
 		lost   []int // blocks
 	}{
 		"foot":                     {func(b []byte) []byte { b[len(b)-5]++; return b }, 0, nil},
-		"cut before the footer":    {func(b []byte) []byte { return b[:whole.foot.table] }, 0, nil},
+		"cut before the footer":    {func(b []byte) []byte { return b[:whole.trailer.table] }, 0, nil},
 		"foot and the first block": {func(b []byte) []byte { b[len(b)-5]++; b[headerSize+1]++; return b }, 0, []int{0}},
 		"foot and two blocks": {func(b []byte) []byte {
 			b[len(b)-5]++
 			clear(b[whole.blocks[2].off-50 : whole.blocks[3].off+20])
 			return b
 		}, 0, []int{2, 3}},
-		"table, and header":                      {func(b []byte) []byte { b[whole.foot.table]++; b[20]++; return b }, 0, nil},
+		"table, and header":                      {func(b []byte) []byte { b[whole.trailer.table]++; b[20]++; return b }, 0, nil},
 		"cut within the last block, count known": {func(b []byte) []byte { return b[:last.off+100] }, 2000, []int{len(whole.blocks) - 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -246,7 +246,7 @@ func TestSectionIsChecked(t *testing.T) {
 		}
 	}
 	// What would unpack to far more than it takes is not packed.
-	zeros := make([]byte, 4*freeSize)
+	zeros := make([]byte, 4*maxFreeSize)
 	if b, s := pack(nil, zeros, 1, 64); s.packing != packedPlain || len(b) != len(zeros) {
 		t.Error(s)
 	}
@@ -254,7 +254,7 @@ func TestSectionIsChecked(t *testing.T) {
 
 func TestOtherVersionsAreRefused(t *testing.T) {
 	f, _ := write(t, testHeader, generate(testHeader.Base, 3))
-	at := len(f.b) - footSize
+	at := len(f.b) - trailerSize
 	f.b[at+8]++
 	binary.LittleEndian.PutUint32(f.b[len(f.b)-4:], checksum.Salted(testHeader.Salt, uint64(at), f.b[at:len(f.b)-4]))
 	if _, err := Open(f, int64(len(f.b))); !errors.Is(err, storage.ErrFormat) {

@@ -39,15 +39,15 @@ import (
 )
 
 const (
-	fileMagic  = "OSA.SEG\n"
-	footMagic  = "OSA.END\n"
-	blockMagic = 0x424f5361
-	version    = 1
+	fileMagic    = "OSA.SEG\n"
+	trailerMagic = "OSA.END\n"
+	blockMagic   = 0x424f5361
+	version      = 1
 
 	headerSize      = 64
 	blockHeaderSize = 72
 	blockEntrySize  = 56
-	footSize        = 128
+	trailerSize     = 128
 )
 
 // Header is what a segment knows of itself before its first event.
@@ -165,7 +165,7 @@ type blockInfo struct {
 	times                     times
 }
 
-const lost = -1
+const lostOffset = -1
 
 func (b *blockInfo) end() int64 {
 	return b.off + blockHeaderSize + int64(b.metasPacked) + int64(b.bodiesPacked)

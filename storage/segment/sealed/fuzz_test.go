@@ -23,7 +23,7 @@ func FuzzOpen(f *testing.F) {
 	events[4].BodyRef = "elsewhere"
 	file, _ := write(f, Header{Base: 1, Salt: 2}, events)
 	f.Add(file.b)
-	f.Add(file.b[:len(file.b)-footSize])
+	f.Add(file.b[:len(file.b)-trailerSize])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		fixSums(b)
 		var before, after runtime.MemStats
@@ -36,7 +36,7 @@ func FuzzOpen(f *testing.F) {
 		}
 		runtime.ReadMemStats(&after)
 		// Blocks are read some ten times, and may unpack to freeSize each.
-		if took := after.TotalAlloc - before.TotalAlloc; took > uint64(64<<20+400*len(b)+20*freeSize*(len(b)/blockHeaderSize)) {
+		if took := after.TotalAlloc - before.TotalAlloc; took > uint64(64<<20+400*len(b)+20*maxFreeSize*(len(b)/blockHeaderSize)) {
 			t.Fatalf("%d bytes took %d", len(b), took)
 		}
 	})
@@ -59,11 +59,11 @@ func readAll(t *testing.T, s *Reader) {
 // fixSums makes the checksums right of what the foot names, so that the fuzzer
 // gets past them.
 func fixSums(b []byte) {
-	if len(b) < headerSize+footSize {
+	if len(b) < headerSize+trailerSize {
 		return
 	}
 	le := binary.LittleEndian
-	end := b[len(b)-footSize:]
+	end := b[len(b)-trailerSize:]
 	salt := le.Uint64(end[24:])
 	le.PutUint64(b[24:], salt)
 	le.PutUint32(b[60:], checksum.Salted(salt, 0, b[:60]))
@@ -88,5 +88,5 @@ func fixSums(b []byte) {
 	table, tableSize := int64(le.Uint64(end[56:])), int64(le.Uint32(end[64:]))*blockEntrySize
 	section(table, tableSize, 68)
 	section(table+tableSize, int64(le.Uint64(end[72:])), 84)
-	le.PutUint32(end[footSize-4:], checksum.Salted(salt, uint64(len(b)-footSize), end[:footSize-4]))
+	le.PutUint32(end[trailerSize-4:], checksum.Salted(salt, uint64(len(b)-trailerSize), end[:trailerSize-4]))
 }

@@ -32,7 +32,7 @@ type Info struct {
 // Last is the sequence number of the last event, Base-1 where there is none.
 func (i *Info) Last() uint64 { return i.Base + uint64(i.Count) - 1 }
 
-func infoOf(f *foot, blocks []blockInfo, size int64) Info {
+func infoOf(f *trailer, blocks []blockInfo, size int64) Info {
 	all := noTimes
 	for i := range blocks {
 		all.add(blocks[i].times)
@@ -53,13 +53,13 @@ func infoOf(f *foot, blocks []blockInfo, size int64) Info {
 // Reader reads a sealed segment. It may be used by several goroutines. It holds
 // the block table in memory, 56 bytes a block, and no events.
 type Reader struct {
-	r      io.ReaderAt
-	info   Info
-	foot   foot
-	blocks []blockInfo
-	keys   index.Table
-	refs   []string // of what was recovered, else they stand in the file
-	lost   bool     // some blocks are
+	r       io.ReaderAt
+	info    Info
+	trailer trailer
+	blocks  []blockInfo
+	keys    index.Table
+	refs    []string // of what was recovered, else they stand in the file
+	lost    bool     // some blocks are
 }
 
 // Open reads the footer of a file of size bytes. An error that is
@@ -74,17 +74,17 @@ func Open(r io.ReaderAt, size int64) (*Reader, error) {
 
 func open(r io.ReaderAt, size int64) (*Reader, error) {
 	s := &Reader{r: r}
-	if err := readFoot(r, size, &s.foot); err != nil {
+	if err := readTrailer(r, size, &s.trailer); err != nil {
 		return nil, err
 	}
-	b := make([]byte, s.foot.blocks*blockEntrySize)
-	if err := readAt(r, b, s.foot.table); err != nil {
+	b := make([]byte, s.trailer.blocks*blockEntrySize)
+	if err := readAt(r, b, s.trailer.table); err != nil {
 		return nil, err
 	}
-	if checksum.Salted(s.foot.Salt, uint64(s.foot.table), b) != s.foot.tableSum {
+	if checksum.Salted(s.trailer.Salt, uint64(s.trailer.table), b) != s.trailer.tableSum {
 		return nil, damaged("checksum of the block table")
 	}
-	s.blocks = make([]blockInfo, s.foot.blocks)
+	s.blocks = make([]blockInfo, s.trailer.blocks)
 	off, first := int64(headerSize), 0
 	for i := range s.blocks {
 		at := &s.blocks[i]
@@ -94,27 +94,27 @@ func open(r io.ReaderAt, size int64) (*Reader, error) {
 		}
 		off, first = at.end(), at.next()
 	}
-	if off != s.foot.table || first != s.foot.count {
+	if off != s.trailer.table || first != s.trailer.count {
 		return nil, damaged("block table that does not add up")
 	}
-	keys, err := index.OpenReader(r, s.foot.keysAt(), s.foot.keysSize)
+	keys, err := index.OpenReader(r, s.trailer.keysOffset(), s.trailer.keysSize)
 	if err != nil {
 		return nil, err
 	}
-	if keys.Salt() != s.foot.Salt {
+	if keys.Salt() != s.trailer.Salt {
 		return nil, damaged("keys of another segment")
 	}
 	s.keys = keys
-	s.info = infoOf(&s.foot, s.blocks, size)
+	s.info = infoOf(&s.trailer, s.blocks, size)
 	return s, nil
 }
 
-func readFoot(r io.ReaderAt, size int64, f *foot) error {
-	if size < headerSize+footSize {
+func readTrailer(r io.ReaderAt, size int64, f *trailer) error {
+	if size < headerSize+trailerSize {
 		return damaged("sealed segment of %d bytes", size)
 	}
-	var b [footSize]byte
-	if err := readAt(r, b[:], size-footSize); err != nil {
+	var b [trailerSize]byte
+	if err := readAt(r, b[:], size-trailerSize); err != nil {
 		return err
 	}
 	return f.parse(b[:], size)
@@ -143,14 +143,14 @@ func (s *Reader) Keys() index.Table { return s.keys }
 
 // BodyRefs are the names of the bodies that stand elsewhere.
 func (s *Reader) BodyRefs() ([]string, error) {
-	if s.lost || s.foot.refs == 0 {
+	if s.lost || s.trailer.refs == 0 {
 		return s.refs, nil
 	}
-	b := make([]byte, s.foot.refsSize)
-	if err := readAt(s.r, b, s.foot.refsAt()); err != nil {
+	b := make([]byte, s.trailer.refsSize)
+	if err := readAt(s.r, b, s.trailer.refsOffset()); err != nil {
 		return nil, fmt.Errorf("names of bodies: %w", err)
 	}
-	if checksum.Salted(s.foot.Salt, uint64(s.foot.refsAt()), b) != s.foot.refsSum {
+	if checksum.Salted(s.trailer.Salt, uint64(s.trailer.refsOffset()), b) != s.trailer.refsSum {
 		return nil, damaged("checksum of the names of bodies")
 	}
 	var refs []string
@@ -162,7 +162,7 @@ func (s *Reader) BodyRefs() ([]string, error) {
 		refs = append(refs, string(b[w:w+int(n)]))
 		b = b[w+int(n):]
 	}
-	if len(refs) != s.foot.refs {
+	if len(refs) != s.trailer.refs {
 		return nil, damaged("number of the names of bodies")
 	}
 	return refs, nil

@@ -25,9 +25,9 @@ func Recover(ctx context.Context, r io.ReaderAt, size int64, count int) (*Reader
 }
 
 func (s *Reader) recover(ctx context.Context, size int64, count int) error {
-	var f foot
-	if err := readFoot(s.r, size, &f); err == nil {
-		s.foot.Header, count = f.Header, max(count, f.count)
+	var f trailer
+	if err := readTrailer(s.r, size, &f); err == nil {
+		s.trailer.Header, count = f.Header, max(count, f.count)
 	} else if !isDamage(err) {
 		return err
 	} else {
@@ -35,19 +35,19 @@ func (s *Reader) recover(ctx context.Context, size int64, count int) error {
 		if err := readAt(s.r, b[:], 0); err != nil {
 			return err
 		}
-		if err := s.foot.Header.parse(b[:]); err != nil {
+		if err := s.trailer.Header.parse(b[:]); err != nil {
 			return err
 		}
 	}
-	s.info.Header = s.foot.Header
+	s.info.Header = s.trailer.Header
 	if err := s.findBlocks(ctx, size); err != nil {
 		return err
 	}
-	s.fill(count)
-	s.info = infoOf(&s.foot, s.blocks, size)
-	keys := index.NewMem()
+	s.fillGaps(count)
+	s.info = infoOf(&s.trailer, s.blocks, size)
+	keys := index.NewMemTable()
 	s.keys = keys
-	return s.readable(ctx, func(pos int, e *event.Event) {
+	return s.eachReadable(ctx, func(pos int, e *event.Event) {
 		keys.Add(s.info.Seed.Key(e), uint16(pos))
 		if e.BodyRef != "" {
 			s.refs = append(s.refs, e.BodyRef)
@@ -69,7 +69,7 @@ func (s *Reader) findBlocks(ctx context.Context, size int64) error {
 			err = h.parse(b[:], s.info.Salt, off)
 		}
 		switch {
-		case err == nil && h.end() <= size && h.first >= s.behind():
+		case err == nil && h.end() <= size && h.first >= s.nextPosition():
 			s.blocks = append(s.blocks, h.blockInfo)
 			off = h.end()
 		case err != nil && !isDamage(err):
@@ -83,8 +83,8 @@ func (s *Reader) findBlocks(ctx context.Context, size int64) error {
 	return nil
 }
 
-// behind is the position behind the last block.
-func (s *Reader) behind() int {
+// nextPosition is the position behind the last block.
+func (s *Reader) nextPosition() int {
 	if n := len(s.blocks); n > 0 {
 		return s.blocks[n-1].next()
 	}
@@ -118,13 +118,13 @@ func (s *Reader) search(ctx context.Context, off, size int64) (int64, error) {
 	return size, nil
 }
 
-// fill puts blocks that are lost where there are gaps.
-func (s *Reader) fill(count int) {
+// fillGaps puts blocks that are lost where there are gaps.
+func (s *Reader) fillGaps(count int) {
 	found := s.blocks
 	s.blocks = nil
 	gap := func(to int) {
-		if at := s.behind(); at < to {
-			s.blocks = append(s.blocks, blockInfo{off: lost, first: at, count: uint32(to - at), times: anyTimes})
+		if at := s.nextPosition(); at < to {
+			s.blocks = append(s.blocks, blockInfo{off: lostOffset, first: at, count: uint32(to - at), times: anyTimes})
 		}
 	}
 	for _, b := range found {
@@ -132,14 +132,14 @@ func (s *Reader) fill(count int) {
 		s.blocks = append(s.blocks, b)
 	}
 	gap(count)
-	s.foot.count = s.behind()
+	s.trailer.count = s.nextPosition()
 }
 
 // Damaged are the events that are known to be lost, without reading any.
 func (s *Reader) Damaged() []storage.Range {
 	var out []storage.Range
 	for i := range s.blocks {
-		if b := &s.blocks[i]; b.off == lost {
+		if b := &s.blocks[i]; b.off == lostOffset {
 			out = append(out, storage.Range{First: s.Seq(b.first), Last: s.Seq(b.next() - 1)})
 		}
 	}
@@ -151,7 +151,7 @@ func (s *Reader) Damaged() []storage.Range {
 func (s *Reader) Verify(ctx context.Context) ([]storage.Range, error) {
 	var out []storage.Range
 	c := s.borrow()
-	defer c.giveBack()
+	defer c.putBack()
 	for i := range s.blocks {
 		if err := ctx.Err(); err != nil {
 			return nil, err

@@ -178,7 +178,7 @@ func TestBodiesElsewhere(t *testing.T) {
 	if refs, err := s.BodyRefs(); err != nil || !slices.Equal(refs, want) {
 		t.Fatal(refs, err)
 	}
-	at := int(s.foot.refsAt())
+	at := int(s.trailer.refsOffset())
 	f.b[at] ^= 1
 	if _, err := s.BodyRefs(); !errors.Is(err, storage.ErrDamaged) {
 		t.Fatal(err)

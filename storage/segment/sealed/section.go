@@ -21,11 +21,11 @@ const (
 const (
 	// minPacked is the shortest section that is worth packing.
 	minPacked = 256
-	// freeSize and maxRatio bound what a packed section may unpack to: so many
+	// maxFreeSize and maxRatio bound what a packed section may unpack to: so many
 	// bytes, or so many times what it takes in the file. Anything else is stored
 	// plain. A reader allocates no more than that.
-	freeSize = 1 << 20
-	maxRatio = 64
+	maxFreeSize = 1 << 20
+	maxRatio    = 64
 	// maxSection is the longest section.
 	maxSection = 1 << 30
 )
@@ -46,7 +46,7 @@ func pack(dst, raw []byte, salt uint64, off int64) ([]byte, section) {
 	if len(raw) >= minPacked {
 		dst = grow(dst, s2.MaxEncodedLen(len(raw)))
 		out := s2.EncodeBetter(dst[start:cap(dst)], raw)
-		if n := len(out); n < len(raw)-len(raw)/16 && allowed(len(raw), n) {
+		if n := len(out); n < len(raw)-len(raw)/16 && allowedRatio(len(raw), n) {
 			s.packing = packedS2
 			dst = dst[:start+n]
 		}
@@ -59,7 +59,7 @@ func pack(dst, raw []byte, salt uint64, off int64) ([]byte, section) {
 	return dst, s
 }
 
-func allowed(size, packed int) bool { return size <= freeSize || size/maxRatio <= packed }
+func allowedRatio(size, packed int) bool { return size <= maxFreeSize || size/maxRatio <= packed }
 
 // unpack checks what stands at off and returns what it is of, in buf's memory
 // where that has room. The result may be b itself.
@@ -75,7 +75,7 @@ func (s *section) unpack(buf, b []byte, salt uint64, off int64) ([]byte, error) 
 		return b, nil
 	case packedS2:
 		n, err := s2.DecodedLen(b)
-		if err != nil || n != int(s.size) || !allowed(n, len(b)) {
+		if err != nil || n != int(s.size) || !allowedRatio(n, len(b)) {
 			return nil, damaged("size of the section at %d", off)
 		}
 		buf = grow(buf[:0], n)

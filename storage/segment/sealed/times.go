@@ -42,7 +42,7 @@ func (s *Reader) PositionsReceived(since, until time.Time) index.Set {
 func (s *Reader) LoggedBefore(t time.Time) (int, error) {
 	limit := nanos(t)
 	c := s.borrow()
-	defer c.giveBack()
+	defer c.putBack()
 	for i := len(s.blocks) - 1; i >= 0; i-- {
 		b := &s.blocks[i]
 		switch {
@@ -66,25 +66,25 @@ func (s *Reader) LoggedBefore(t time.Time) (int, error) {
 
 // BuildIndex makes the term table of a segment anew. Events that cannot be read
 // are left out of it.
-func BuildIndex(ctx context.Context, s *Reader, seed index.Seed) (*index.Mem, error) {
-	m := index.NewMem()
-	err := s.readable(ctx, func(pos int, e *event.Event) { m.AddEvent(seed, e, uint16(pos)) })
+func BuildIndex(ctx context.Context, s *Reader, seed index.Seed) (*index.MemTable, error) {
+	m := index.NewMemTable()
+	err := s.eachReadable(ctx, func(pos int, e *event.Event) { m.AddEvent(seed, e, uint16(pos)) })
 	if err != nil {
 		return nil, err
 	}
 	return m, nil
 }
 
-// readable calls fn with every event that can be read. The event is used again.
-func (s *Reader) readable(ctx context.Context, fn func(pos int, e *event.Event)) error {
+// eachReadable calls fn with every event that can be read. The event is used again.
+func (s *Reader) eachReadable(ctx context.Context, fn func(pos int, e *event.Event)) error {
 	c := s.borrow()
-	defer c.giveBack()
+	defer c.putBack()
 	var e event.Event
 	for i := range s.blocks {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if s.blocks[i].off == lost {
+		if s.blocks[i].off == lostOffset {
 			continue
 		}
 		for pos := s.blocks[i].first; pos < s.blocks[i].next(); pos++ {

@@ -114,7 +114,7 @@ func TestBuildIndex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := index.NewMem()
+	want := index.NewMemTable()
 	for i, e := range events {
 		want.AddEvent(5, e, uint16(i))
 	}
@@ -122,8 +122,8 @@ func TestBuildIndex(t *testing.T) {
 		t.Fatalf("%d terms, want %d", got.Len(), want.Len())
 	}
 	filter := event.Filter{WorkflowIDs: []string{events[77].WorkflowID}}
-	a, _ := index.Select(got, 5, &filter, len(events))
-	b, _ := index.Select(want, 5, &filter, len(events))
+	a, _ := index.Evaluate(got, 5, &filter, len(events))
+	b, _ := index.Evaluate(want, 5, &filter, len(events))
 	if !slices.Equal(slices.Collect(a.All()), slices.Collect(b.All())) || !a.Contains(77) {
 		t.Fatal("another selection")
 	}

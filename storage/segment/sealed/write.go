@@ -35,7 +35,7 @@ type Record struct {
 // next call. Beyond a block, what it holds in memory grows by some 30 bytes an
 // event. The caller syncs f.
 func Write(f disk.File, h Header, next func() (*Record, error)) (Info, error) {
-	w := writer{f: f, h: h, keys: index.NewMem()}
+	w := writer{f: f, h: h, keys: index.NewMemTable()}
 	if err := w.run(next); err != nil {
 		return Info{}, fmt.Errorf("write sealed segment %d: %w", h.Base, err)
 	}
@@ -55,7 +55,7 @@ type writer struct {
 
 	blocks []blockInfo
 	refs   []string
-	keys   *index.Mem
+	keys   *index.MemTable
 	count  int
 	raw    []byte
 	out    []byte
@@ -147,7 +147,7 @@ func (w *writer) flush() error {
 }
 
 func (w *writer) finish() error {
-	f := foot{Header: w.h, count: w.count, table: w.off, blocks: len(w.blocks), refs: len(w.refs)}
+	f := trailer{Header: w.h, count: w.count, table: w.off, blocks: len(w.blocks), refs: len(w.refs)}
 	b := make([]byte, 0, len(w.blocks)*blockEntrySize)
 	for i := range w.blocks {
 		b = w.blocks[i].append(b)

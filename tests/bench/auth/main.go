@@ -18,7 +18,7 @@ import (
 
 	"github.com/osa-edge/osa-gateway/modules/auth"
 	"github.com/osa-edge/osa-gateway/tests/bench/load"
-	"github.com/osa-edge/osa-gateway/tests/bench/turns"
+	"github.com/osa-edge/osa-gateway/tests/bench/roundrobin"
 )
 
 // caddyfile is that of all servers; they differ in what stands before respond.
@@ -66,7 +66,7 @@ const token = `osa_auth jwt {
 	}`
 
 func main() {
-	s := turns.NewSetup(flag.CommandLine)
+	s := roundrobin.NewSetup(flag.CommandLine)
 	asJSON := flag.Bool("json", false, "print JSON")
 	keys := flag.Int("keys", 100, "API keys that the gateway knows")
 	flag.Parse()
@@ -78,7 +78,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, s *turns.Setup, keys int, asJSON bool) (err error) {
+func run(ctx context.Context, s *roundrobin.Setup, keys int, asJSON bool) (err error) {
 	done, err := s.Prepare(ctx)
 	defer done()
 	if err != nil {
@@ -88,7 +88,7 @@ func run(ctx context.Context, s *turns.Setup, keys int, asJSON bool) (err error)
 	if err != nil {
 		return err
 	}
-	var servers []*turns.Contender
+	var servers []*roundrobin.Contender
 	defer func() {
 		for _, s := range servers {
 			err = errors.Join(err, s.Stop())
@@ -106,24 +106,24 @@ func run(ctx context.Context, s *turns.Setup, keys int, asJSON bool) (err error)
 		target := load.Target{
 			Address: started.Address, Path: "/api/webhook-events", Header: "Authorization: Bearer " + route.authorization + "\r\n",
 		}
-		servers = append(servers, &turns.Contender{
+		servers = append(servers, &roundrobin.Contender{
 			Name: route.name, Server: started, Target: target,
 			Source: func(int) load.Source { return load.Get(target) },
 		})
 	}
-	results, err := turns.Run(ctx, s.Options, servers)
+	results, err := roundrobin.Run(ctx, s.Options, servers)
 	if err != nil {
 		return err
 	}
-	ratios := []turns.Ratio{turns.Compare(&results[1], &results[0]), turns.Compare(&results[3], &results[2])}
+	ratios := []roundrobin.Ratio{roundrobin.Compare(&results[1], &results[0]), roundrobin.Compare(&results[3], &results[2])}
 	if asJSON {
 		enc := json.NewEncoder(os.Stdout)
 		enc.SetIndent("", "  ")
-		return enc.Encode(map[string]any{"machine": turns.Machine(), "servers": results, "ratios": ratios})
+		return enc.Encode(map[string]any{"machine": roundrobin.Machine(), "servers": results, "ratios": ratios})
 	}
 	fmt.Printf("\nA route with credentials against the same route without: %d connections, %d requests a round, %d keys\n(%s)\n\n",
-		s.Connections, s.Requests, keys, turns.Machine())
-	turns.Print(os.Stdout, results, ratios)
+		s.Connections, s.Requests, keys, roundrobin.Machine())
+	roundrobin.Print(os.Stdout, results, ratios)
 	return nil
 }
 

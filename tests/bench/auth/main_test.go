@@ -5,13 +5,13 @@ import (
 	"os"
 	"testing"
 
-	"github.com/osa-edge/osa-gateway/tests/bench/turns"
+	"github.com/osa-edge/osa-gateway/tests/bench/roundrobin"
 	"github.com/osa-edge/osa-gateway/tests/gateway"
 )
 
 // The benchmark still runs, and every route answers as it should.
 func TestBenchmark(t *testing.T) {
-	s := turns.NewSetup(flag.NewFlagSet("", flag.PanicOnError))
+	s := roundrobin.NewSetup(flag.NewFlagSet("", flag.PanicOnError))
 	s.Binary, s.Dir, s.Progress = gateway.Binary(t), t.TempDir(), nil
 	s.Rounds, s.Requests, s.Connections = 1, 500, 8
 	if err := run(t.Context(), s, 3, true); err != nil {

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/osa-edge/osa-gateway/tests/bench/load"
+	"github.com/osa-edge/osa-gateway/tests/bench/roundrobin"
 	"github.com/osa-edge/osa-gateway/tests/bench/server"
-	"github.com/osa-edge/osa-gateway/tests/bench/turns"
 )
 
 // bodyRounds have the disk and the gateway take turns.
@@ -37,11 +37,11 @@ func (b *bench) bodyRounds(ctx context.Context, s *server.Server) error {
 				return 0, err
 			}
 			if got.Processed == 0 || got.Requests != got.Processed+got.Status[503] {
-				return 0, fmt.Errorf("%w: %+v", turns.ErrAnswers, *got)
+				return 0, fmt.Errorf("%w: %+v", roundrobin.ErrUnexpectedAnswers, *got)
 			}
 			r.Bodies, r.Refused = float64(got.Processed)/got.Elapsed.Seconds(), got.Status[503]
-			r.CPU = turns.Millis(after-before) / float64(got.Processed)
-			r.P50, r.P99 = turns.Millis(load.Latency(got.Accepted, 50)), turns.Millis(load.Latency(got.Accepted, 99))
+			r.CPU = roundrobin.Millis(after-before) / float64(got.Processed)
+			r.P50, r.P99 = roundrobin.Millis(load.Latency(got.Accepted, 50)), roundrobin.Millis(load.Latency(got.Accepted, 99))
 			return r.Bodies, nil
 		})
 		if err != nil {
@@ -93,10 +93,10 @@ func (b *bench) probe(ctx context.Context, s *server.Server, length time.Duratio
 		return latency{}, err
 	}
 	if r.Requests != r.Processed+r.Status[503] || r.Errors > 0 {
-		return latency{}, fmt.Errorf("%w: %+v", turns.ErrAnswers, *r)
+		return latency{}, fmt.Errorf("%w: %+v", roundrobin.ErrUnexpectedAnswers, *r)
 	}
 	return latency{
 		Accepted: r.Processed, Refused: r.Status[503],
-		P50: turns.Millis(load.Latency(r.Accepted, 50)), P99: turns.Millis(load.Latency(r.Accepted, 99)), Max: float64(r.Accepted.Max()) / 1000,
+		P50: roundrobin.Millis(load.Latency(r.Accepted, 50)), P99: roundrobin.Millis(load.Latency(r.Accepted, 99)), Max: float64(r.Accepted.Max()) / 1000,
 	}, nil
 }

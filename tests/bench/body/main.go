@@ -19,12 +19,12 @@ import (
 	"time"
 
 	"github.com/osa-edge/osa-gateway/tests/bench/load"
+	"github.com/osa-edge/osa-gateway/tests/bench/roundrobin"
 	"github.com/osa-edge/osa-gateway/tests/bench/server"
-	"github.com/osa-edge/osa-gateway/tests/bench/turns"
 )
 
 type bench struct {
-	*turns.Setup
+	*roundrobin.Setup
 
 	size           int // bytes of a large body
 	events         int // that are resumed
@@ -98,7 +98,7 @@ func main() {
 // sense for one server.
 func newBench(f *flag.FlagSet) *bench {
 	shared := flag.NewFlagSet("", flag.PanicOnError)
-	b := &bench{Setup: turns.NewSetup(shared), large: newSecret(), small: newSecret()}
+	b := &bench{Setup: roundrobin.NewSetup(shared), large: newSecret(), small: newSecret()}
 	for _, name := range []string{"binary", "dir", "rounds", "procs", "server-cpus", "generator-cpus", "keep"} {
 		o := shared.Lookup(name)
 		f.Var(o.Value, o.Name, o.Usage)
@@ -121,7 +121,7 @@ func (b *bench) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.report.Machine, b.report.Size, b.report.Connections = turns.Machine(), b.size, b.Connections
+	b.report.Machine, b.report.Size, b.report.Connections = roundrobin.Machine(), b.size, b.Connections
 	// What was measured before an error took long enough to be shown.
 	err = b.measure(ctx)
 	if b.asJSON {
@@ -147,7 +147,7 @@ func (b *bench) measure(ctx context.Context) (err error) {
 		return err
 	}
 	if filled.Processed != b.events {
-		return fmt.Errorf("%w: %+v", turns.ErrAnswers, *filled)
+		return fmt.Errorf("%w: %+v", roundrobin.ErrUnexpectedAnswers, *filled)
 	}
 	if err := s.Settle(time.Minute); err != nil {
 		return err

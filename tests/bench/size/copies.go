@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/osa-edge/osa-gateway/tests/bench/load"
+	"github.com/osa-edge/osa-gateway/tests/bench/roundrobin"
 	"github.com/osa-edge/osa-gateway/tests/bench/server"
-	"github.com/osa-edge/osa-gateway/tests/bench/turns"
 )
 
 // copies are how often a store is copied, of either kind.
@@ -50,14 +50,14 @@ func (b *bench) backup(ctx context.Context, s *server.Server) error {
 			return err
 		}
 		ours = append(ours, time.Since(begin))
-		b.report.add("backup", "anonymous memory at most", turns.MiB(most()), "MiB", 0)
+		b.report.add("backup", "anonymous memory at most", roundrobin.MiB(most()), "MiB", 0)
 		if err := os.Remove(file); err != nil {
 			return err
 		}
 	}
 	cp, bak := quantile(plain, 0.5)/1000, quantile(ours, 0.5)/1000
-	b.report.add("backup", "cp of the same files", turns.MiB(size)/cp, "MiB/s", 0)
-	b.report.add("backup", "of them", turns.MiB(size)/bak, "MiB/s", 0)
+	b.report.add("backup", "cp of the same files", roundrobin.MiB(size)/cp, "MiB/s", 0)
+	b.report.add("backup", "of them", roundrobin.MiB(size)/bak, "MiB/s", 0)
 	b.report.add("backup", "times what cp takes", bak/cp, "", mostBackup)
 	return nil
 }
@@ -140,7 +140,7 @@ func (b *bench) rebuilds(ctx context.Context, s *server.Server) (*server.Server,
 	}
 	b.report.latencies(fmt.Sprintf("webhooks during a rebuild, %d/s", pruneRate), during)
 	b.report.add(fmt.Sprintf("webhooks during a rebuild, %d/s", pruneRate), "refused", float64(during.Status[503]), "times", 0)
-	b.report.add("rebuild", "anonymous memory at most", turns.MiB(most()), "MiB", 0)
+	b.report.add("rebuild", "anonymous memory at most", roundrobin.MiB(most()), "MiB", 0)
 	return s, nil
 }
 
@@ -209,16 +209,16 @@ func (b *bench) conversion(ctx context.Context) (err error) {
 		return err
 	}
 	took := time.Since(begin)
-	b.report.add("conversion", "store before", turns.MiB(before), "MiB", 0)
+	b.report.add("conversion", "store before", roundrobin.MiB(before), "MiB", 0)
 	b.report.add("conversion", "took", took.Seconds(), "s", 0)
-	b.report.add("conversion", "of the store before", turns.MiB(before)/took.Seconds(), "MiB/s", 0)
-	b.report.add("conversion", "anonymous memory at most", turns.MiB(most()), "MiB", 0)
+	b.report.add("conversion", "of the store before", roundrobin.MiB(before)/took.Seconds(), "MiB/s", 0)
+	b.report.add("conversion", "anonymous memory at most", roundrobin.MiB(most()), "MiB", 0)
 	b.report.add("conversion", "webhooks refused meanwhile", float64(during.Status[503]), "times", 0)
 	after, err := diskUsed(b.store(converted))
 	if err != nil {
 		return err
 	}
-	b.report.add("conversion", "disk right after", turns.MiB(after), "MiB", 0)
+	b.report.add("conversion", "disk right after", roundrobin.MiB(after), "MiB", 0)
 	return nil
 }
 
@@ -232,7 +232,7 @@ func (b *bench) fillOld(ctx context.Context, s *server.Server) error {
 		Target: target, Source: load.NewLive(target, b.events()), Connections: b.Connections, Requests: b.n,
 	})
 	if err == nil && r.Processed != b.n {
-		err = fmt.Errorf("%w: %+v", turns.ErrAnswers, *r)
+		err = fmt.Errorf("%w: %+v", roundrobin.ErrUnexpectedAnswers, *r)
 	}
 	return err
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/osa-edge/osa-gateway/tests/bench/load"
+	"github.com/osa-edge/osa-gateway/tests/bench/roundrobin"
 	"github.com/osa-edge/osa-gateway/tests/bench/server"
-	"github.com/osa-edge/osa-gateway/tests/bench/turns"
 )
 
 // settleLimit bounds the wait for compaction.
@@ -33,10 +33,10 @@ func (b *bench) fill(ctx context.Context, s *server.Server) error {
 		return err
 	}
 	if r.Processed != b.n {
-		return fmt.Errorf("%w: %+v", turns.ErrAnswers, *r)
+		return fmt.Errorf("%w: %+v", roundrobin.ErrUnexpectedAnswers, *r)
 	}
 	b.report.add("filling", "events a second", r.PerSecond(), "", 0)
-	b.report.add("filling", "anonymous memory at most", turns.MiB(peak), "MiB", 0)
+	b.report.add("filling", "anonymous memory at most", roundrobin.MiB(peak), "MiB", 0)
 	before := time.Now()
 	if err := s.Settle(settleLimit); err != nil {
 		return err
@@ -65,7 +65,7 @@ func (b *bench) fill(ctx context.Context, s *server.Server) error {
 	if err != nil {
 		return err
 	}
-	b.report.add("disk", "store", turns.MiB(used), "MiB", 0)
+	b.report.add("disk", "store", roundrobin.MiB(used), "MiB", 0)
 	b.report.add("disk", "an event", float64(used)/float64(b.n), "bytes", mostKept)
 	return nil
 }
@@ -82,9 +82,9 @@ func (b *bench) memory(s *server.Server, when string) error {
 	if err != nil {
 		return err
 	}
-	b.report.add("memory "+when, "resident", turns.MiB(m.Anonymous+m.File), "MiB", mostResident)
-	b.report.add("memory "+when, "anonymous", turns.MiB(m.Anonymous), "MiB", 0)
-	b.report.add("memory "+when, "mapped files", turns.MiB(m.File), "MiB", 0)
+	b.report.add("memory "+when, "resident", roundrobin.MiB(m.Anonymous+m.File), "MiB", mostResident)
+	b.report.add("memory "+when, "anonymous", roundrobin.MiB(m.Anonymous), "MiB", 0)
+	b.report.add("memory "+when, "mapped files", roundrobin.MiB(m.File), "MiB", 0)
 	return nil
 }
 

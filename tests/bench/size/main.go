@@ -19,12 +19,12 @@ import (
 	"syscall"
 
 	"github.com/osa-edge/osa-gateway/tests/bench/load"
+	"github.com/osa-edge/osa-gateway/tests/bench/roundrobin"
 	"github.com/osa-edge/osa-gateway/tests/bench/server"
-	"github.com/osa-edge/osa-gateway/tests/bench/turns"
 )
 
 type bench struct {
-	*turns.Setup
+	*roundrobin.Setup
 
 	n        int // events
 	tries    int // of each page
@@ -98,7 +98,7 @@ func main() {
 // sense for one server.
 func newBench(f *flag.FlagSet) *bench {
 	shared := flag.NewFlagSet("", flag.PanicOnError)
-	b := &bench{Setup: turns.NewSetup(shared), secret: newSecret()}
+	b := &bench{Setup: roundrobin.NewSetup(shared), secret: newSecret()}
 	for _, name := range []string{"binary", "dir", "connections", "procs", "server-cpus", "generator-cpus", "keep"} {
 		o := shared.Lookup(name)
 		f.Var(o.Value, o.Name, o.Usage)
@@ -118,7 +118,7 @@ func (b *bench) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.report.Machine, b.report.Events = turns.Machine(), b.n
+	b.report.Machine, b.report.Events = roundrobin.Machine(), b.n
 	for _, name := range []string{filled, expiring, converted} {
 		if _, err := os.Stat(b.store(name)); !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("%s is there already, and would be measured with what it holds: remove it", b.store(name))

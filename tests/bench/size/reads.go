@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/tests/bench/roundrobin"
 	"github.com/osa-edge/osa-gateway/tests/bench/server"
-	"github.com/osa-edge/osa-gateway/tests/bench/turns"
 )
 
 // pageSize is the limit of every page, and the default of the API.
@@ -160,7 +160,7 @@ func (b *bench) reads(ctx context.Context, s *server.Server) (*server.Server, er
 	if err := b.resumes(ctx, c); err != nil {
 		return s, fmt.Errorf("resume: %w", err)
 	}
-	b.report.add("pages and resumes", "anonymous memory at most", turns.MiB(most()), "MiB", 0)
+	b.report.add("pages and resumes", "anonymous memory at most", roundrobin.MiB(most()), "MiB", 0)
 	if err := b.open(s, "after reads"); err != nil {
 		return s, err
 	}
@@ -285,5 +285,5 @@ func quantile(d []time.Duration, part float64) float64 {
 	if len(d) == 0 {
 		return 0
 	}
-	return turns.Millis(d[min(len(d)-1, int(part*float64(len(d))))])
+	return roundrobin.Millis(d[min(len(d)-1, int(part*float64(len(d))))])
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/osa-edge/osa-gateway/tests/bench/load"
-	"github.com/osa-edge/osa-gateway/tests/bench/turns"
+	"github.com/osa-edge/osa-gateway/tests/bench/roundrobin"
 )
 
 // What the design asks for.
@@ -55,8 +55,8 @@ func (r *report) quantiles(what string, took []time.Duration, target float64) {
 }
 
 func (r *report) latencies(what string, l *load.Result) {
-	r.add(what, "p50", turns.Millis(load.Latency(l.Accepted, 50)), "ms", 0)
-	r.add(what, "p99", turns.Millis(load.Latency(l.Accepted, 99)), "ms", 0)
+	r.add(what, "p50", roundrobin.Millis(load.Latency(l.Accepted, 50)), "ms", 0)
+	r.add(what, "p99", roundrobin.Millis(load.Latency(l.Accepted, 99)), "ms", 0)
 	r.add(what, "most", float64(l.Accepted.Max())/1000, "ms", 0)
 }
 

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/osa-edge/osa-gateway/tests/aged"
 	"github.com/osa-edge/osa-gateway/tests/bench/load"
+	"github.com/osa-edge/osa-gateway/tests/bench/roundrobin"
 	"github.com/osa-edge/osa-gateway/tests/bench/server"
-	"github.com/osa-edge/osa-gateway/tests/bench/turns"
+	"github.com/osa-edge/osa-gateway/tests/prefilled"
 )
 
 // What arrives while retention works, and how long it may work.
@@ -28,7 +28,7 @@ func (b *bench) retention(ctx context.Context) (err error) {
 		n  int
 		at time.Duration // how long ago
 	}{{expired, 2 * day}, {b.n - expired, day / 2}} {
-		err := aged.Fill(ctx, aged.Options{
+		err := prefilled.Fill(ctx, prefilled.Options{
 			Dir: b.store(expiring), Events: part.n, First: time.Now().Add(-part.at), Every: time.Millisecond,
 			Body: bodies.Append, Workspace: workspace, Batch: b.Connections, Ballast: 1 << 20,
 		})
@@ -74,7 +74,7 @@ func (b *bench) retention(ctx context.Context) (err error) {
 	if during.Accepted.TotalCount() > 0 {
 		b.report.latencies(fmt.Sprintf("webhooks meanwhile, %d/s", pruneRate), during)
 	}
-	b.report.add("disk before retention", "store", turns.MiB(before), "MiB", 0)
+	b.report.add("disk before retention", "store", roundrobin.MiB(before), "MiB", 0)
 	settling := time.Now()
 	if err := b.afterRetention("right after"); err != nil {
 		return err
@@ -99,7 +99,7 @@ func (b *bench) retention(ctx context.Context) (err error) {
 		return err
 	}
 	if r.Processed != n {
-		return fmt.Errorf("%w: %+v", turns.ErrAnswers, *r)
+		return fmt.Errorf("%w: %+v", roundrobin.ErrUnexpectedAnswers, *r)
 	}
 	if err := s.Settle(settleLimit); err != nil {
 		return err
@@ -115,7 +115,7 @@ func (b *bench) afterRetention(when string) error {
 	if err != nil {
 		return err
 	}
-	b.report.add("disk after retention", when, turns.MiB(used), "MiB", 0)
+	b.report.add("disk after retention", when, roundrobin.MiB(used), "MiB", 0)
 	return nil
 }
 
@@ -127,7 +127,7 @@ func (b *bench) steady(ctx context.Context, s *server.Server, length time.Durati
 	})
 	// A machine that is too slow for the rate may refuse some.
 	if err == nil && r.Requests != r.Processed+r.Status[503] {
-		err = fmt.Errorf("%w: %+v", turns.ErrAnswers, *r)
+		err = fmt.Errorf("%w: %+v", roundrobin.ErrUnexpectedAnswers, *r)
 	}
 	return r, err
 }

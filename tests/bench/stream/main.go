@@ -35,7 +35,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/osa-edge/osa-gateway/tests/bench/turns"
+	"github.com/osa-edge/osa-gateway/tests/bench/roundrobin"
 )
 
 type options struct {
@@ -150,7 +150,7 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
-	r := report{Machine: turns.Machine(), Seconds: o.seconds, Rounds: o.rounds, Window: o.window, Rate: o.rate}
+	r := report{Machine: roundrobin.Machine(), Seconds: o.seconds, Rounds: o.rounds, Window: o.window, Rate: o.rate}
 	say := func(format string, args ...any) { // as it comes: this takes long
 		if !o.asJSON {
 			fmt.Printf(format, args...)

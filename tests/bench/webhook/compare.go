@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 
-	"github.com/osa-edge/osa-gateway/tests/bench/turns"
+	"github.com/osa-edge/osa-gateway/tests/bench/roundrobin"
 )
 
 // compare has plain Caddy and the gateway take turns.
-func (b *bench) compare(ctx context.Context) (results []turns.Result, ratios []turns.Ratio, err error) {
+func (b *bench) compare(ctx context.Context) (results []roundrobin.Result, ratios []roundrobin.Ratio, err error) {
 	type candidate struct {
 		name, binary, caddyfile string
 		stores                  bool
@@ -21,7 +21,7 @@ func (b *bench) compare(ctx context.Context) (results []turns.Result, ratios []t
 	for _, o := range b.others {
 		candidates = append(candidates, candidate{o.name, o.binary, keeping, true})
 	}
-	var servers []*turns.Contender
+	var servers []*roundrobin.Contender
 	defer func() {
 		for _, s := range servers {
 			err = errors.Join(err, s.Stop())
@@ -34,13 +34,13 @@ func (b *bench) compare(ctx context.Context) (results []turns.Result, ratios []t
 		}
 		servers = append(servers, s)
 	}
-	if results, err = turns.Run(ctx, b.Options, servers); err != nil {
+	if results, err = roundrobin.Run(ctx, b.Options, servers); err != nil {
 		return nil, nil, err
 	}
 	for i, c := range candidates {
 		for j := range i {
 			if c.stores {
-				ratios = append(ratios, turns.Compare(&results[i], &results[j]))
+				ratios = append(ratios, roundrobin.Compare(&results[i], &results[j]))
 			}
 		}
 	}

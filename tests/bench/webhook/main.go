@@ -19,11 +19,11 @@ import (
 	"syscall"
 
 	"github.com/osa-edge/osa-gateway/tests/bench/load"
-	"github.com/osa-edge/osa-gateway/tests/bench/turns"
+	"github.com/osa-edge/osa-gateway/tests/bench/roundrobin"
 )
 
 type bench struct {
-	*turns.Setup
+	*roundrobin.Setup
 
 	bodySize, overConns  int
 	withOverload, asJSON bool
@@ -50,7 +50,7 @@ func (o *otherBuilds) Set(s string) error {
 }
 
 func main() {
-	b := &bench{Setup: turns.NewSetup(flag.CommandLine), secret: newSecret()}
+	b := &bench{Setup: roundrobin.NewSetup(flag.CommandLine), secret: newSecret()}
 	flag.IntVar(&b.bodySize, "body", load.DefaultBodySize, "bytes of a body")
 	flag.Var(&b.others, "other", "compare with another build of the gateway as well, `name=binary`; may be repeated")
 	flag.StringVar(&b.peer, "peer-binary", "", "another build of the gateway, whose latency at one connection stands beside")
@@ -71,15 +71,15 @@ func main() {
 
 // report is everything that was measured.
 type report struct {
-	Machine     string         `json:"machine"`
-	Connections int            `json:"connections"`
-	Requests    int            `json:"requests_a_round"`
-	BodySize    int            `json:"body_bytes"`
-	Servers     []turns.Result `json:"servers"`
-	Ratios      []turns.Ratio  `json:"ratios"`
+	Machine     string              `json:"machine"`
+	Connections int                 `json:"connections"`
+	Requests    int                 `json:"requests_a_round"`
+	BodySize    int                 `json:"body_bytes"`
+	Servers     []roundrobin.Result `json:"servers"`
+	Ratios      []roundrobin.Ratio  `json:"ratios"`
 	// One is what one connection alone meets, of the gateway and of its peer.
-	One      []turns.Result `json:"one_connection,omitempty"`
-	Overload *overloadPart  `json:"overload,omitempty"`
+	One      []roundrobin.Result `json:"one_connection,omitempty"`
+	Overload *overloadPart       `json:"overload,omitempty"`
 }
 
 func (b *bench) run(ctx context.Context) error {
@@ -88,7 +88,7 @@ func (b *bench) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r := report{Machine: turns.Machine(), Connections: b.Connections, Requests: b.Requests, BodySize: b.bodySize}
+	r := report{Machine: roundrobin.Machine(), Connections: b.Connections, Requests: b.Requests, BodySize: b.bodySize}
 	if r.Servers, r.Ratios, err = b.compare(ctx); err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (b *bench) run(ctx context.Context) error {
 	}
 	fmt.Printf("\nDurable webhook against plain Caddy: %d connections, bodies of %d bytes, %d requests a round\n(%s)\n\n",
 		r.Connections, r.BodySize, r.Requests, r.Machine)
-	turns.Print(os.Stdout, r.Servers, r.Ratios)
+	roundrobin.Print(os.Stdout, r.Servers, r.Ratios)
 	printLatencies(os.Stdout, r.One)
 	if r.Overload != nil {
 		r.Overload.print(os.Stdout)

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/osa-edge/osa-gateway/tests/bench/turns"
+	"github.com/osa-edge/osa-gateway/tests/bench/roundrobin"
 	"github.com/osa-edge/osa-gateway/tests/gateway"
 )
 
@@ -15,7 +15,7 @@ import (
 // measures is nobody's business here.
 func TestBenchmark(t *testing.T) {
 	b := &bench{
-		Setup: turns.NewSetup(flag.NewFlagSet("", flag.PanicOnError)), secret: newSecret(),
+		Setup: roundrobin.NewSetup(flag.NewFlagSet("", flag.PanicOnError)), secret: newSecret(),
 		bodySize: 1024, overConns: 20, overloadSeconds: 0.2,
 		latencyRequests: 50, peer: gateway.Binary(t),
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/osa-edge/osa-gateway/tests/bench/load"
-	"github.com/osa-edge/osa-gateway/tests/bench/turns"
+	"github.com/osa-edge/osa-gateway/tests/bench/roundrobin"
 )
 
 // overloadPart is how the gateway met more than it can take.
@@ -79,7 +79,7 @@ func (b *bench) overload(ctx context.Context) (o *overloadPart, err error) {
 	return o, nil
 }
 
-func (b *bench) phase(ctx context.Context, p *turns.Contender, name string, rate, seconds float64) (phase, error) {
+func (b *bench) phase(ctx context.Context, p *roundrobin.Contender, name string, rate, seconds float64) (phase, error) {
 	ph := phase{Name: name, Rate: rate, Seconds: seconds}
 	source := load.Prepare(p.Target, b.events(), int(rate*seconds)+1)
 	before, err := p.Observe(ctx)
@@ -107,13 +107,13 @@ func (b *bench) phase(ctx context.Context, p *turns.Contender, name string, rate
 	}
 	ph.Accepted, ph.Refused, ph.RetryAfter = r.Status[200], r.Status[503], r.RetryAfter
 	ph.Unsent, ph.Errors = r.Unsent, r.Errors+r.Unanswered
-	ph.P50, ph.P99 = turns.Millis(load.Latency(r.Accepted, 50)), turns.Millis(load.Latency(r.Accepted, 99))
-	ph.Max, ph.RefusedP99 = float64(r.Accepted.Max())/1000, turns.Millis(load.Latency(r.Refused, 99))
-	ph.ServedP50, ph.ServedP99 = turns.Millis(load.Latency(r.Served, 50)), turns.Millis(load.Latency(r.Served, 99))
+	ph.P50, ph.P99 = roundrobin.Millis(load.Latency(r.Accepted, 50)), roundrobin.Millis(load.Latency(r.Accepted, 99))
+	ph.Max, ph.RefusedP99 = float64(r.Accepted.Max())/1000, roundrobin.Millis(load.Latency(r.Refused, 99))
+	ph.ServedP50, ph.ServedP99 = roundrobin.Millis(load.Latency(r.Served, 50)), roundrobin.Millis(load.Latency(r.Served, 99))
 	ph.ServedMax = float64(r.Served.Max()) / 1000
-	ph.Anonymous, ph.Peak = turns.MiB(m.Anonymous), turns.MiB(m.Peak)
+	ph.Anonymous, ph.Peak = roundrobin.MiB(m.Anonymous), roundrobin.MiB(m.Peak)
 	if other := r.Requests - ph.Accepted - ph.Refused; other > 0 {
-		return ph, fmt.Errorf("%s: %w: %v", name, turns.ErrAnswers, r.Status)
+		return ph, fmt.Errorf("%s: %w: %v", name, roundrobin.ErrUnexpectedAnswers, r.Status)
 	}
 	return ph, nil
 }

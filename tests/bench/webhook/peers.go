@@ -5,7 +5,7 @@ import (
 	"encoding/hex"
 
 	"github.com/osa-edge/osa-gateway/tests/bench/load"
-	"github.com/osa-edge/osa-gateway/tests/bench/turns"
+	"github.com/osa-edge/osa-gateway/tests/bench/roundrobin"
 )
 
 // path is that of the receiver, on every server.
@@ -61,13 +61,13 @@ http://{$BENCH_ADDRESS} {
 `
 )
 
-func (b *bench) start(name, binary, caddyfile string, stores bool) (*turns.Contender, error) {
+func (b *bench) start(name, binary, caddyfile string, stores bool) (*roundrobin.Contender, error) {
 	s, err := b.Start(name, binary, caddyfile, "OSA_WEBHOOK_SHARED_SECRET="+b.secret)
 	if err != nil {
 		return nil, err
 	}
 	target := load.Target{Address: s.Address, Path: path, Secret: b.secret}
-	return &turns.Contender{
+	return &roundrobin.Contender{
 		Name: name, Server: s, Target: target, Stores: stores,
 		Source: func(n int) load.Source { return load.Prepare(target, b.events(), n) },
 	}, nil
