@@ -27,16 +27,16 @@ type Result struct {
 // pending is an event that waits for its commit. A pending is reused, unless
 // its caller left before the answer.
 type pending struct {
-	event  *event.Event
+	event *event.Event
 	// The store that prepared the event. A body that was put aside is in this
 	// store only.
 	handle *storeHandle
-	size   int64        // The event's size in memory.
+	size   int64 // The event's size in memory.
 	since  time.Time
 	// Buffered, so that the committer does not wait for a caller that has left.
-	done   chan outcome
-	timer  *time.Timer
-	next   *pending // The next event in the queue.
+	done  chan outcome
+	timer *time.Timer
+	next  *pending // The next event in the queue.
 }
 
 func newPending() any {

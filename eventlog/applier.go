@@ -27,12 +27,12 @@ type applier struct {
 	more   bool // The last step left events out.
 	vacuum vacuum
 
-	cursor  watermark
-	base    atomic.Uint64 // Where the rebuild began.
+	cursor watermark
+	base   atomic.Uint64 // Where the rebuild began.
 	// The head when the rebuild began. 0 or passed: no rebuild is running.
 	target  atomic.Uint64
-	reload  atomic.Bool   // The cursor has to be read from the store again.
-	rebuild atomic.Bool   // The records are wrong and have to be rebuilt.
+	reload  atomic.Bool // The cursor has to be read from the store again.
+	rebuild atomic.Bool // The records are wrong and have to be rebuilt.
 
 	mu      sync.Mutex
 	missing map[string]time.Time // Keys that caused a rebuild because their records were missing.

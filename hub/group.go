@@ -28,7 +28,7 @@ type group struct {
 	lastMatched   uint64 // The last event that matched. Guarded by Hub.mu.
 	lastBatch     uint64 // The last batch with a matching event. Guarded by Hub.mu.
 	// Guarded by Hub.mu.
-	subscribers   int
+	subscribers int
 
 	mu     sync.Mutex
 	frames []*frame

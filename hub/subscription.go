@@ -138,9 +138,9 @@ type Batch struct {
 	position uint64   // The position of the first frame after leading.
 	leading  int      // The number of leading frames that are not in the window.
 	// The cursor after all frames, if it is greater than the last one.
-	through  uint64
-	joined   bool
-	size     int
+	through uint64
+	joined  bool
+	size    int
 }
 
 // Reset empties the batch and keeps its memory.

@@ -95,7 +95,7 @@ func (c *Conversion) discard() error {
 func (c *Conversion) checkSpace() error {
 	size := int64(0)
 	err := filepath.WalkDir(c.dir, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || filepath.Base(name) == ballastName {
+		if err != nil || d.IsDir() || filepath.Base(name) == diskguard.BallastName {
 			return err
 		}
 		info, err := d.Info()
