@@ -18,14 +18,14 @@ const (
 	codecVersion1 = 1 // see decode1
 )
 
-// Wire types. The fourth is not used: records that have it are refused.
+// Wire types. The fourth is not used; records with it are invalid.
 const (
 	wireVarint = 0 // uvarint; signed numbers in zigzag form
 	wireFixed  = 1 // 8 bytes, big-endian
 	wireBytes  = 2 // length (uvarint), bytes
 )
 
-// Tags. Up to number 31 they take one byte.
+// Tags. Those of the first 31 fields take one byte.
 const (
 	tagReceivedAt = 1<<2 | wireFixed  // nanoseconds since 1970
 	tagLoggedAt   = 2<<2 | wireVarint // signed, nanoseconds after ReceivedAt
@@ -67,14 +67,14 @@ const (
 	tagPhase          = 36<<2 | wireVarint
 )
 
-// ErrCorrupt is returned for bytes that are no encoded event.
+// ErrCorrupt is returned for bytes that are not an encoded event.
 var ErrCorrupt = errors.New("corrupt event record")
 
-// lengthSize is what most records need for their length.
+// lengthSize is the usual size of the length.
 const lengthSize = 2
 
-// AppendBinary appends the compact form of the event without its body and
-// without Seq, which stores keep elsewhere.
+// AppendBinary appends the binary form of the event, without its body and
+// without Seq. Stores keep those elsewhere.
 func (e *Event) AppendBinary(dst []byte) []byte {
 	dst = append(dst, codecVersion, 0, 0)
 	start := len(dst)
@@ -84,7 +84,7 @@ func (e *Event) AppendBinary(dst []byte) []byte {
 	n := binary.PutUvarint(length[:], uint64(size))
 	if n != lengthSize {
 		if n > lengthSize {
-			dst = append(dst, length[:n-lengthSize]...) // any bytes: it is room
+			dst = append(dst, length[:n-lengthSize]...) // The content is overwritten.
 		}
 		copy(dst[start-lengthSize+n:], dst[start:start+size])
 		dst = dst[:start-lengthSize+n+size]
@@ -93,8 +93,8 @@ func (e *Event) AppendBinary(dst []byte) []byte {
 	return dst
 }
 
-// appendFields writes the strings last: DecodeBinary keeps what stands behind the
-// first of them.
+// appendFields appends the strings last, because DecodeBinary keeps the memory
+// from the first string on.
 func (e *Event) appendFields(dst []byte) []byte {
 	received := int64(0)
 	if !e.ReceivedAt.IsZero() {
@@ -201,9 +201,9 @@ func appendInt(dst []byte, tag uint64, n *int64) []byte {
 	return appendNumber(dst, tag, zigzag(*n))
 }
 
-// DecodeBinary reads what AppendBinary, of this version or the one before, wrote
-// from the front of b and returns the rest. Seq and Body stay as they are, all
-// else is overwritten. Strings are copied: b may be reused.
+// DecodeBinary decodes the event at the front of b, in the current version or
+// version 1, and returns the rest. It keeps Seq and Body and overwrites
+// everything else. It copies strings, so b may be reused.
 func (e *Event) DecodeBinary(b []byte) (rest []byte, err error) {
 	*e = Event{Seq: e.Seq, Body: e.Body}
 	if len(b) == 0 {

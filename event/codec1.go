@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// decode1 reads the fields of version 1, which stand one after the other without
-// tags: strings behind their lengths, numbers, and the details behind a mask of
-// those that are there. Nothing writes it any more.
+// decode1 decodes version 1: the fields follow each other without tags. Strings
+// are prefixed with their lengths, and a mask says which details are present.
+// Nothing writes this version.
 func (e *Event) decode1(b []byte) (rest []byte, err error) {
 	r := reader{b: b}
 	e.PayloadMismatch = r.byte()&1 != 0

@@ -82,8 +82,7 @@ func (e *Event) decodeFields(b []byte) bool {
 	return true
 }
 
-// uvarint is binary.Uvarint, which the compiler does not inline, with the usual
-// case before it.
+// uvarint is binary.Uvarint with an inlined fast path for one byte.
 func uvarint(b []byte) (uint64, int) {
 	if len(b) > 0 && b[0] < 0x80 {
 		return uint64(b[0]), 1
@@ -91,7 +90,7 @@ func uvarint(b []byte) (uint64, int) {
 	return binary.Uvarint(b)
 }
 
-// setNumber says false for a value that the field cannot hold.
+// setNumber returns false for a value that is out of range.
 func (e *Event) setNumber(tag, v uint64) bool {
 	d := &e.Details
 	switch tag {

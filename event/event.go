@@ -1,6 +1,6 @@
-// Package event is the vocabulary of the gateway: what an event is, which kinds
-// there are, how events are filtered and when two of them are the same. It does
-// no I/O and knows nothing of Caddy or of any storage engine.
+// Package event defines the events of the gateway: their fields, kinds and
+// encoding, how they are filtered, and when two are duplicates. It does no I/O
+// and knows nothing of Caddy or of storage engines.
 package event
 
 import (
@@ -12,98 +12,98 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/sensitive"
 )
 
-// SourceGateway is the source of events that the gateway itself makes, such as
-// the start of a Force Sync. They are not webhooks and are listed only when
-// asked for by this source.
+// SourceGateway is the source of events that the gateway creates, such as the
+// start of a Force Sync. They are not webhooks, and are listed only if this
+// source is asked for.
 const SourceGateway = "gateway"
 
-// Digest is a SHA-256 sum.
+// Digest is a SHA-256 digest.
 type Digest [32]byte
 
 // String returns the digest in lower-case hexadecimal.
 func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 
-// IsZero reports whether the digest was never set.
+// IsZero reports whether the digest is unset.
 func (d Digest) IsZero() bool { return d == Digest{} }
 
-// Event is one record of the log.
+// Event is one event of the log.
 //
-// Once an event has been handed to the log it is shared by everything that
-// follows the log and must not be changed.
+// After an event was passed to the log it must not be changed, because all
+// readers share it.
 type Event struct {
-	// Seq is the position in the log, given at the commit. Sequence numbers
-	// ascend and may have holes; 0 means not committed.
+	// Seq is the sequence number, which the commit sets. Sequence numbers ascend
+	// and may have gaps. 0 means not committed.
 	Seq uint64
 	// ReceivedAt is when the request's headers had been read, in UTC.
 	ReceivedAt time.Time
-	// LoggedAt is the log's own time of the commit, which does not follow a clock
-	// that steps. Retention goes by it; nothing else does.
+	// LoggedAt is the time of the commit by the retention clock, which ignores
+	// steps of the wall clock. Only retention uses it.
 	LoggedAt time.Time
-	// WorkspaceID is the tenant that the event belongs to, as told by the
-	// credential that brought it.
+	// WorkspaceID is the tenant of the event, which the sender's credential
+	// determines.
 	WorkspaceID string
 	// Source is the configured name of the sender ("opal", "ga4", …).
 	Source string
-	// Type is the event type as it was sent; may be empty.
+	// Type is the event type as it was sent, or "".
 	Type string
-	// Kind is the canonical kind that Type was mapped to.
+	// Kind is the kind that Type was mapped to.
 	Kind Kind
-	// WorkflowID identifies the workflow's run.
+	// WorkflowID is the id of the workflow's run.
 	WorkflowID string
-	// WorkflowName is the payload's, or the known name that WorkflowID begins with.
+	// WorkflowName is the name in the payload, or the known name that WorkflowID
+	// starts with.
 	WorkflowName string
-	// AgentID is the agent as it was sent; comparisons ignore case.
+	// AgentID is the agent as it was sent. Comparisons ignore case.
 	AgentID string
 	// Status is the normalised status, or "".
 	Status Status
-	// Severity is the severity as sent, lower case, or "".
+	// Severity is the severity as it was sent, in lower case, or "".
 	Severity string
-	// ErrorMessage is the sender's text of what went wrong, or "".
+	// ErrorMessage is the sender's error message, or "".
 	ErrorMessage string
-	// CorrelationID ties the event to the call that caused it.
+	// CorrelationID links the event to the call that caused it.
 	CorrelationID string
-	// DedupKey is the idempotency key. With BodyDigest it makes an event unique
-	// within its workspace and source.
+	// DedupKey is the idempotency key. Together with BodyDigest it makes an event
+	// unique in its workspace and source.
 	DedupKey Digest
 	// BodyDigest is the SHA-256 of Body.
 	BodyDigest Digest
-	// PayloadMismatch is set at the commit when the log already held an event
-	// of the same DedupKey with another body.
+	// PayloadMismatch is set at the commit if the log already held an event with
+	// the same DedupKey and another body.
 	PayloadMismatch bool
 	// ReplayOf is the sequence number of the event that this one replays, or 0.
 	ReplayOf uint64
 	// Size is the length of the body in bytes.
 	Size int
-	// ProcessingTime is what passed from ReceivedAt until the event was handed
-	// to the engine, measured with the monotonic clock. The wait for the disk
-	// comes after it and is a metric of its own.
+	// ProcessingTime is the time from ReceivedAt until the event was passed to
+	// the engine, by the monotonic clock. It does not include the disk write,
+	// which has its own metric.
 	ProcessingTime time.Duration
-	// Details are the payload's fields that streams and projections use.
+	// Details are the fields of the payload that streams and projections use.
 	Details Details
-	// Body is the raw body, byte for byte. It is nil where an event was read
-	// without its body.
+	// Body is the raw body. It is nil if the event was read without its body.
 	Body []byte
-	// BodyRef is where the engine keeps a body that stands outside of the log's
-	// own files; "" where it stands in them. It means something to the engine
-	// alone.
+	// BodyRef is the engine's name of a body that is stored outside of the log's
+	// files, or "".
 	BodyRef string
 }
 
-// IsWebhook reports whether the event came in from outside: neither made by the
-// gateway nor a replay.
+// IsWebhook reports whether the event came from outside: it was not created by
+// the gateway and is not a replay.
 func (e *Event) IsWebhook() bool { return e.Source != SourceGateway && e.ReplayOf == 0 }
 
-// Priority is the event's priority: that of its severity, medium without one.
+// Priority returns the priority of the event's severity, or medium.
 func (e *Event) Priority() Priority { return ParsePriority(e.Severity) }
 
-// WithoutBody returns a shallow copy that does not hold on to the body.
+// WithoutBody returns a shallow copy without the body, so that the body can be
+// freed.
 func (e *Event) WithoutBody() *Event {
 	c := *e
 	c.Body = nil
 	return &c
 }
 
-// record is the JSON form of an event, without its payload.
+// record is the JSON form of an event without its payload.
 type record struct {
 	ID               string    `json:"id"`
 	Seq              uint64    `json:"seq"`
@@ -126,8 +126,8 @@ type record struct {
 	ProcessingTimeMS float64   `json:"processing_time_ms"`
 }
 
-// MarshalJSON writes the record without its payload: docs/api.md §4's fields, with
-// null for what the event does not have. The error's text shows no credentials.
+// MarshalJSON encodes the event without its payload: the fields of docs/api.md
+// §4, with null for absent values. Credentials in the error message are masked.
 func (e *Event) MarshalJSON() ([]byte, error) {
 	r := record{
 		ID: FormatID(e.Seq), Seq: e.Seq, ReceivedAt: e.ReceivedAt.UTC().Truncate(time.Microsecond),
@@ -142,7 +142,7 @@ func (e *Event) MarshalJSON() ([]byte, error) {
 		id := FormatID(e.ReplayOf)
 		r.ReplayOf = &id
 	}
-	// Whoever encodes around it decides whether HTML is escaped.
+	// The enclosing encoder decides whether HTML is escaped.
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
@@ -159,5 +159,5 @@ func orNull(s string) *string {
 	return &s
 }
 
-// Milliseconds is a duration in milliseconds, to the microsecond.
+// Milliseconds returns a duration in milliseconds with microsecond precision.
 func Milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -5,12 +5,13 @@ import (
 	"time"
 )
 
-// Field is what a term speaks of.
+// Field is a field that events are indexed by.
 type Field byte
 
 // The fields that events are indexed by.
 const (
-	// FieldWebhook has one value, "": the event is a webhook (see IsWebhook).
+	// FieldWebhook has the single value "": the event is a webhook (see
+	// IsWebhook).
 	FieldWebhook      Field = 'a'
 	FieldAgent        Field = 'g'
 	FieldKind         Field = 'k'
@@ -22,15 +23,15 @@ const (
 	FieldWorkflow     Field = 'w'
 )
 
-// Term is one field's value: the unit that stores index events by and that the
-// hub indexes subscriptions by. An event has at most one value a field.
+// Term is a value of a field. Stores index events by terms, and the hub indexes
+// subscriptions by them. An event has at most one value per field.
 type Term struct {
 	Field Field
 	Value string
 }
 
-// AppendTerms appends the terms of the event. Two events match the same filters,
-// dates aside, exactly if their terms and workspaces are the same.
+// AppendTerms appends the terms of the event. Events with the same terms and
+// workspace match the same filters, except for dates.
 func (e *Event) AppendTerms(dst []Term) []Term {
 	if e.IsWebhook() {
 		dst = append(dst, Term{FieldWebhook, ""})
@@ -56,31 +57,32 @@ func (e *Event) AppendTerms(dst []Term) []Term {
 	return dst
 }
 
-// Filter selects events. An empty field selects all; several values of one field
-// mean any of them; all fields must hold.
+// Filter selects events. An empty field selects all events. Several values of a
+// field select events with any of them. All fields must match.
 type Filter struct {
-	// WorkspaceID restricts to one workspace; "" is all of them, which only a
-	// principal with workspace:* may ask for.
+	// WorkspaceID selects one workspace. "" selects all, which requires a
+	// principal with workspace:*.
 	WorkspaceID string
 	WorkflowIDs []string
 	// WorkflowNames are names such as strategy_workflow.
 	WorkflowNames []string
-	// AgentIDs compare without case.
+	// AgentIDs are compared without case.
 	AgentIDs []string
-	// Types match the raw type, the kind or the stream name.
+	// Types are compared with the type as sent, the kind and the stream name.
 	Types    []string
 	Statuses []Status
 	Sources  []string
-	// MinPriority is 0 for all.
+	// MinPriority 0 selects all priorities.
 	MinPriority Priority
-	// WebhooksOnly leaves out what the gateway made and replays.
+	// WebhooksOnly excludes events of the gateway and replays.
 	WebhooksOnly bool
-	// Since and Until bound ReceivedAt, both inclusive; zero means unbounded.
+	// Since and Until bound ReceivedAt, including both. A zero time is no bound.
 	Since, Until time.Time
 }
 
-// Clauses is the filter without workspace and dates in conjunctive form: every
-// clause must hold, and a clause holds if the event has any of its terms.
+// Clauses returns the filter without workspace and dates in conjunctive normal
+// form: an event must match every clause, and it matches a clause if it has any
+// of its terms.
 func (f *Filter) Clauses() [][]Term {
 	var out [][]Term
 	add := func(field Field, values []string) {
@@ -133,8 +135,8 @@ func (f *Filter) Clauses() [][]Term {
 	return out
 }
 
-// Matches reports whether the filter selects the event. It is the definition
-// that every index must agree with.
+// Matches reports whether the filter selects the event. Every index must agree
+// with it.
 func (f *Filter) Matches(e *Event) bool {
 	if f.WorkspaceID != "" && f.WorkspaceID != e.WorkspaceID {
 		return false

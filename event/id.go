@@ -9,10 +9,11 @@ import (
 
 const idPrefix = "evt_"
 
-// ErrBadID is returned for a string that is no event id.
+// ErrBadID is returned for a string that is not an event id.
 var ErrBadID = errors.New("not an event id: want evt_<number>")
 
-// FormatID is the public id of the event at seq: `evt_<seq>`.
+// FormatID returns the public id of the event with that sequence number:
+// `evt_<seq>`.
 func FormatID(seq uint64) string { return idPrefix + strconv.FormatUint(seq, 10) }
 
 // AppendID appends the public id of seq.
@@ -20,8 +21,8 @@ func AppendID(dst []byte, seq uint64) []byte {
 	return strconv.AppendUint(append(dst, idPrefix...), seq, 10)
 }
 
-// ParseID reads what FormatID writes, and nothing else: no sign, no leading
-// zero, no space.
+// ParseID parses the exact output of FormatID. It accepts no sign, leading zero
+// or space.
 func ParseID(s string) (uint64, error) {
 	digits, ok := strings.CutPrefix(s, idPrefix)
 	if !ok {
@@ -41,17 +42,17 @@ func parseSeq(digits string) (uint64, error) {
 	return seq, nil
 }
 
-// Cursor is a place in a listing: the last event that was given out, and the
-// direction the listing runs in.
+// Cursor is a position in a listing: the last returned event, and the
+// direction.
 type Cursor struct {
 	Seq       uint64
 	Ascending bool
 }
 
-// ErrBadCursor is returned for a string that no listing gave out.
+// ErrBadCursor is returned for a string that is not a cursor of a listing.
 var ErrBadCursor = errors.New("not a cursor that a listing gave out")
 
-// String is the opaque form that clients pass back.
+// String returns the opaque form for clients.
 func (c Cursor) String() string {
 	order := "d"
 	if c.Ascending {
@@ -60,7 +61,7 @@ func (c Cursor) String() string {
 	return base64.RawURLEncoding.EncodeToString([]byte(order + strconv.FormatUint(c.Seq, 10)))
 }
 
-// ParseCursor reads what String writes, and nothing else.
+// ParseCursor parses the exact output of String.
 func ParseCursor(s string) (Cursor, error) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil || len(raw) < 2 || (raw[0] != 'a' && raw[0] != 'd') {
@@ -72,7 +73,7 @@ func ParseCursor(s string) (Cursor, error) {
 	}
 	c := Cursor{Seq: seq, Ascending: raw[0] == 'a'}
 	if c.String() != s {
-		return Cursor{}, ErrBadCursor // base64 overlooks line breaks
+		return Cursor{}, ErrBadCursor // The base64 decoder ignores line breaks.
 	}
 	return c, nil
 }

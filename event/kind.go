@@ -2,8 +2,8 @@ package event
 
 import "strings"
 
-// Kind is the canonical kind of an event. Event types are open: whatever a
-// sender calls an event is kept, and mapped to one of these.
+// Kind is the kind of an event. Event types are open: any type is kept, and
+// mapped to one of these kinds.
 type Kind string
 
 // The kinds (docs/api.md §2.17).
@@ -22,7 +22,7 @@ var Kinds = []Kind{
 	KindWorkflowCompletion, KindError, KindOther,
 }
 
-// TypeSystemHealthAlert is the event type of alerts that the gateway raises.
+// TypeSystemHealthAlert is the type of alerts of the gateway.
 const TypeSystemHealthAlert = "system_health_alert"
 
 // Names of stream events: the `event:` field of a Server-Sent Event.
@@ -34,8 +34,8 @@ const (
 	StreamSystemHealthAlert       = "system_health_alert"
 )
 
-// KindOf maps an event type as sent to its kind. known is false for a type that
-// neither of the two OPAL documents names.
+// KindOf maps an event type to its kind. known is false for a type that the
+// OPAL documents do not name.
 func KindOf(eventType string) (kind Kind, known bool) {
 	switch eventType {
 	case "agent_status_update", "agent_completed":
@@ -52,8 +52,8 @@ func KindOf(eventType string) (kind Kind, known bool) {
 	return KindOther, false
 }
 
-// StreamName is the name under which an event goes out on streams, or "" for an
-// unnamed message.
+// StreamName returns the name of the event on streams, or "" for an unnamed
+// message.
 func (e *Event) StreamName() string {
 	if e.Kind == KindOther && e.Type == TypeSystemHealthAlert && e.Source == SourceGateway {
 		return StreamSystemHealthAlert
@@ -69,7 +69,7 @@ func (e *Event) StreamName() string {
 	return ""
 }
 
-// kindsOfStreamName is the reverse of StreamName, for filters.
+// kindsOfStreamName is the reverse of StreamName.
 func kindsOfStreamName(name string) []Kind {
 	switch name {
 	case StreamAgentStatusChange:
@@ -96,13 +96,13 @@ const (
 	StatusTimeout   Status = "timeout"
 )
 
-// Terminal reports whether nothing follows the status in one execution.
+// Terminal reports whether the status is the last one of an execution.
 func (s Status) Terminal() bool {
 	return s == StatusCompleted || s == StatusFailed || s == StatusTimeout
 }
 
-// NormalizeStatus maps a status as sent to a normalised one, or "" when it means
-// none of them.
+// NormalizeStatus maps a status as sent to a normalised one, or to "" if it is
+// unknown.
 func NormalizeStatus(s string) Status {
 	switch s = strings.ToLower(s); s {
 	case "idle", "starting", "pending", "running", "completed", "failed", "timeout":
@@ -121,7 +121,7 @@ func NormalizeStatus(s string) Status {
 	return ""
 }
 
-// Priority orders events for filters, lowest first.
+// Priority orders events for filters, from low to critical.
 type Priority uint8
 
 // The priorities.
@@ -132,14 +132,15 @@ const (
 	PriorityCritical
 )
 
-// ParsePriority maps a severity to its priority. `urgent` equals `critical`; an
-// empty or unknown one is medium (docs/api.md §5).
+// ParsePriority maps a severity to its priority. `urgent` is `critical`; an
+// empty or unknown severity is medium (docs/api.md §5).
 func ParsePriority(s string) Priority {
 	p, _ := LookupPriority(s)
 	return p
 }
 
-// LookupPriority is ParsePriority that also tells whether the word is known.
+// LookupPriority is ParsePriority that also reports whether the severity is
+// known.
 func LookupPriority(s string) (Priority, bool) {
 	switch strings.ToLower(s) {
 	case "low":

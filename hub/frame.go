@@ -20,7 +20,7 @@ const (
 )
 
 // AppendEvent appends the event in the form that clients receive (WHATWG HTML
-// §9.2.6, CONTRACT §5): id, name and one line of JSON. A member that the event
+// §9.2.6, docs/api.md §5): id, name and one line of JSON. A member that the event
 // does not have is null, so that all events of one name have the same members.
 func AppendEvent(dst []byte, e *event.Event) []byte {
 	dst = append(dst, "id: "...)

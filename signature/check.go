@@ -7,17 +7,18 @@ import (
 	"unicode/utf8"
 )
 
-// MinSecretLength is how many characters a secret must have.
+// MinSecretLength is the minimum number of characters of a secret.
 const MinSecretLength = 32
 
-// minDistinct is how many different characters a secret must have. 32 random
-// hexadecimal digits have fewer once in 25 million times, 64 of them never.
+// minDistinct is the minimum number of different characters of a secret. Of 25
+// million random secrets of 32 hexadecimal digits one has fewer; of those with
+// 64 digits none.
 const minDistinct = 8
 
 const hint = "; make one with `osa-gateway osa init` or `openssl rand -hex 32`"
 
-// examples are parts of examples that people copy. They are long enough not
-// to turn up in a random secret.
+// examples are parts of example secrets that people copy. They are long enough
+// not to occur in a random secret.
 var examples = []string{
 	"your-", "your_", "yoursecret", "changeme", "change-me", "change_me", "changethis", "change-this",
 	"replace-me", "replace_me", "replaceme", "placeholder", "example", "xxxxxx", "insert-", "some-secret",
@@ -26,9 +27,9 @@ var examples = []string{
 	"test-secret", "-characters", "_characters", "character-", "password", "correcthorse", "lorem",
 }
 
-// CheckSecret refuses a secret that is missing, short or not random. `name` is
-// how the operator knows the secret, such as the environment variable; the error
-// says how to mend it and never contains the value.
+// CheckSecret returns an error for a secret that is missing, too short or not
+// random. name is the operator's name for the secret, such as the environment
+// variable. The error says how to fix it and never contains the value.
 func CheckSecret(name, value string) error {
 	lower := strings.ToLower(value)
 	switch {
@@ -59,8 +60,8 @@ func CheckSecret(name, value string) error {
 	return nil
 }
 
-// isPredictable finds what nobody draws at random: few characters, a repeated
-// part, a run through the alphabet.
+// isPredictable reports whether s has a pattern that random secrets do not
+// have: few different characters, a repeated part, or a sequence.
 func isPredictable(s string) bool {
 	var seen [256]bool
 	distinct, runs := 0, 0
@@ -73,7 +74,7 @@ func isPredictable(s string) bool {
 			runs++
 		}
 	}
-	// s repeats itself with a period of p if s, moved by p, still fits itself.
+	// s has period p if s, shifted by p, matches itself.
 	repeats := false
 	for p := 1; p <= len(s)/2 && !repeats; p++ {
 		repeats = s[p:] == s[:len(s)-p]

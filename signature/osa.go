@@ -21,10 +21,12 @@ const (
 	keyTimestamp = "X-Osa-Timestamp"
 )
 
-// DefaultTolerance is how far a timestamp may be in the past or in the future.
+// DefaultTolerance is the default difference between a timestamp and now, in
+// either direction.
 const DefaultTolerance = 300 * time.Second
 
-// Limits of one header. A sender that rotates its secret sends two v1.
+// Limits of a signature header. A sender that rotates its secret sends two
+// signatures.
 const (
 	maxSignatures      = 16
 	maxItems           = 64
@@ -40,10 +42,10 @@ const (
 // Hexadecimal digits may be upper or lower case, as Buffer.from(…, "hex") of
 // the API guide's own receiver accepts both.
 type OSA struct {
-	tolerance int64 // seconds
+	tolerance int64 // In seconds.
 }
 
-// NewOSA returns the scheme. The tolerance is in whole seconds, and 0 is
+// NewOSA returns the scheme with a tolerance in whole seconds; 0 means
 // DefaultTolerance.
 func NewOSA(tolerance time.Duration) *OSA {
 	if tolerance == 0 {
@@ -52,11 +54,11 @@ func NewOSA(tolerance time.Duration) *OSA {
 	return &OSA{tolerance: int64(tolerance / time.Second)}
 }
 
-// Name implements Scheme.
+// Name returns "osa".
 func (*OSA) Name() string { return "osa" }
 
-// Verify implements Scheme. It compares every secret with every signature, so that the
-// time it takes does not show which one matched.
+// Verify checks the signature of the raw body. It compares every signature with
+// every secret, so that its timing does not reveal which one matched.
 func (s *OSA) Verify(h http.Header, body []byte, secrets []*Secret, now time.Time) (*Secret, error) {
 	var p parsed
 	if err := s.check(&p, h, now); err != nil {
@@ -114,7 +116,7 @@ func (s *OSA) check(p *parsed, h http.Header, now time.Time) error {
 	return nil
 }
 
-// Sign implements Scheme. It sets X-OSA-Signature and X-OSA-Timestamp.
+// Sign sets X-OSA-Signature and X-OSA-Timestamp.
 func (*OSA) Sign(h http.Header, body []byte, secret *Secret, now time.Time) {
 	t := strconv.FormatInt(now.Unix(), 10)
 	var sum [sha256.Size]byte
@@ -123,7 +125,8 @@ func (*OSA) Sign(h http.Header, body []byte, secret *Secret, now time.Time) {
 	h.Set(HeaderTimestamp, t)
 }
 
-// Sign returns the value of X-OSA-Signature for a body sent at that time.
+// Sign returns the value of X-OSA-Signature for a body that is sent at that
+// time.
 func Sign(secret string, body []byte, now time.Time) string {
 	t := strconv.FormatInt(now.Unix(), 10)
 	var sum [sha256.Size]byte
@@ -135,16 +138,17 @@ func header(t string, sum [sha256.Size]byte) string {
 	return "t=" + t + ",v1=" + hex.EncodeToString(sum[:])
 }
 
-// parsed is a well-formed X-OSA-Signature.
+// parsed is a parsed X-OSA-Signature.
 type parsed struct {
-	t    string // as it was signed
+	t    string // As it was signed.
 	unix int64
-	n    int // how many of v1 are set
+	n    int // The number of signatures in v1.
 	v1   [maxSignatures][sha256.Size]byte
 }
 
-// parse reads `t=<unix seconds>` followed by `,v<version>=<value>` once or more. Any
-// other form is refused, so that no two receivers can understand a header differently.
+// parse parses `t=<unix seconds>` followed by one or more
+// `,v<version>=<value>`. Any other syntax is refused, so that all readers
+// understand a header in the same way.
 func (p *parsed) parse(s string) error {
 	if s == "" {
 		return Missing
@@ -180,7 +184,7 @@ func (p *parsed) parse(s string) error {
 	return nil
 }
 
-// timestamp reads a positive decimal number without sign or leading zeros.
+// timestamp parses a positive decimal without a sign or leading zeros.
 func (p *parsed) timestamp(s string) bool {
 	if s == "" || len(s) > maxTimestampDigits || s[0] == '0' {
 		return false
@@ -196,7 +200,7 @@ func (p *parsed) timestamp(s string) bool {
 	return true
 }
 
-// isVersion reports whether the key is v<number>, without leading zeros.
+// isVersion reports whether the key is v<number> without leading zeros.
 func isVersion(key string) bool {
 	digits, ok := strings.CutPrefix(key, "v")
 	if !ok || digits == "" || (digits[0] == '0' && digits != "0") {

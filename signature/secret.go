@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Secret is a key that a sender and the gateway share, with the time in which it is
+// Secret is a key that is shared with a sender, and the time during which it is
 // valid. It is safe for concurrent use and must not be copied.
 type Secret struct {
 	id                  string
@@ -16,15 +16,16 @@ type Secret struct {
 	states              sync.Pool // of *macState
 }
 
-// macState is a keyed HMAC with a buffer. States are reused, because keying an HMAC costs
-// more than the HMAC of a small body.
+// macState is a keyed HMAC with a buffer for its sum. States are reused,
+// because keying an HMAC costs more than computing it over a small body.
 type macState struct {
 	mac hash.Hash
 	buf [sha256.Size]byte
 }
 
-// NewSecret returns a secret that is valid from notBefore until notAfter, both included.
-// A zero time is no limit. The id names the secret in logs and metrics.
+// NewSecret returns a secret that is valid from notBefore until notAfter,
+// including both. A zero time is no limit. id names the secret in logs and
+// metrics.
 func NewSecret(id string, key []byte, notBefore, notAfter time.Time) *Secret {
 	s := &Secret{id: id, notBefore: notBefore, notAfter: notAfter}
 	key = append([]byte(nil), key...)
@@ -32,7 +33,7 @@ func NewSecret(id string, key []byte, notBefore, notAfter time.Time) *Secret {
 	return s
 }
 
-// ID returns the id, which does not reveal the secret.
+// ID returns the name of the secret.
 func (s *Secret) ID() string { return s.id }
 
 // Active reports whether the secret is valid at that time.
@@ -40,10 +41,10 @@ func (s *Secret) Active(now time.Time) bool {
 	return !now.Before(s.notBefore) && (s.notAfter.IsZero() || !now.After(s.notAfter))
 }
 
-// String keeps the key out of logs and errors.
+// String returns a text without the key.
 func (s *Secret) String() string { return "secret " + s.id }
 
-// GoString keeps the key out of %#v.
+// GoString returns a text without the key.
 func (s *Secret) GoString() string { return s.String() }
 
 // hmacSHA256 writes the HMAC-SHA256 of the prefixes followed by the body into sum. What

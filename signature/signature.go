@@ -1,7 +1,6 @@
-// Package signature signs requests and verifies their signatures. Each Scheme has its own
-// file and defines what is signed: which headers carry the signature, and what stands
-// before the body in the signed message. The package does no I/O and does not depend on
-// Caddy.
+// Package signature signs requests and verifies their signatures. It knows
+// signature schemes, one file each, and secrets. It knows nothing of Caddy or
+// of the source of a webhook, and does no I/O.
 package signature
 
 import (
@@ -9,27 +8,27 @@ import (
 	"time"
 )
 
-// Scheme is one way of signing a request's raw body. Schemes are safe for
-// concurrent use.
+// Scheme is a way to sign a request's raw body. Schemes are safe for concurrent
+// use.
 type Scheme interface {
-	// Name is what configuration, logs and metrics call the scheme.
+	// Name returns the scheme's name in the configuration, logs and metrics.
 	Name() string
-	// Verify returns the secret that the body was signed with. The error is a Reason.
-	// Secrets that are not active at `now` are left out.
+	// Verify returns the secret that the body was signed with. If there is none,
+	// the error is a Reason. Secrets that are not active at `now` are ignored.
 	Verify(h http.Header, body []byte, secrets []*Secret, now time.Time) (*Secret, error)
-	// Sign sets the headers that Verify looks for.
+	// Sign sets the headers that Verify reads.
 	Sign(h http.Header, body []byte, secret *Secret, now time.Time)
 }
 
 // HeaderChecker is a Scheme that can refuse a request before its body is read.
 type HeaderChecker interface {
-	// CheckHeader is the Reason for which Verify would refuse these headers with any
-	// body, or nil.
+	// CheckHeader returns the Reason for which Verify would refuse these headers
+	// with any body, or nil.
 	CheckHeader(h http.Header, now time.Time) error
 }
 
-// Reason says why a signature was refused. It is for logs and metrics. Clients are not
-// told, because it would help them to guess.
+// Reason is why a signature was refused. It is for logs and metrics. Clients do
+// not get it, because it would help an attacker.
 type Reason string
 
 // The reasons.

@@ -8,13 +8,14 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/strictjson"
 )
 
-// Collection is a typed view of one collection of documents, kept as JSON.
+// Collection is a typed view of a collection of documents. Values are stored as
+// JSON.
 type Collection[T any] struct {
 	name string
 	docs Documents
 }
 
-// NewCollection returns the named collection of docs.
+// NewCollection returns the collection of that name in docs.
 func NewCollection[T any](docs Documents, name string) Collection[T] {
 	return Collection[T]{name: name, docs: docs}
 }
@@ -26,7 +27,7 @@ type Entry[T any] struct {
 	Value   T
 }
 
-// Get returns ErrNotFound for what does not exist.
+// Get returns the value of a key, or ErrNotFound.
 func (c Collection[T]) Get(ctx context.Context, key string) (Entry[T], error) {
 	d, err := c.docs.GetDocument(ctx, c.name, key)
 	if err != nil {
@@ -35,7 +36,8 @@ func (c Collection[T]) Get(ctx context.Context, key string) (Entry[T], error) {
 	return c.decode(d)
 }
 
-// Put writes the value if the document is at that version; see PutDocument.
+// Put writes the value if the document is at that version; see
+// Documents.PutDocument.
 func (c Collection[T]) Put(ctx context.Context, key string, value T, version uint64) (uint64, error) {
 	raw, err := json.Marshal(value)
 	if err != nil {
@@ -44,7 +46,7 @@ func (c Collection[T]) Put(ctx context.Context, key string, value T, version uin
 	return c.docs.PutDocument(ctx, Document{Collection: c.name, Key: key, Value: raw, Version: version})
 }
 
-// Delete removes the document at that version.
+// Delete deletes the document if it is at that version.
 func (c Collection[T]) Delete(ctx context.Context, key string, version uint64) error {
 	return c.docs.DeleteDocument(ctx, c.name, key, version)
 }

@@ -7,57 +7,59 @@ import (
 	"time"
 )
 
-// Connection is what a body comes from.
+// Connection is the connection that a body arrives on.
 type Connection interface {
-	// EndRead makes a read that is under way, and every later one, return at once.
+	// EndRead makes the current read and every later one return at once.
 	EndRead()
 }
 
-// Admission is what one request was let in with. One goroutine uses it at a time.
-// Its zero value holds nothing; it must not be copied.
+// Admission is what one request holds: memory for its body, and a slot to
+// append its event. It is used by one goroutine at a time. The zero value holds
+// nothing. It must not be copied.
 type Admission struct {
 	pool   *pool
 	key    Key
 	limits Limits
 	conn   Connection
-	slots  chan struct{} // where it has a place
+	slots  chan struct{} // The channel in which it holds a slot.
 
-	// Under the pool's lock.
+	// Guarded by the pool's lock.
 	share    *share
 	bytes    int64
 	large    bool
-	expected int64 // what the body will take, as far as is known
+	expected int64 // The expected size of the body, if known.
 	next     *Admission
 	prev     *Admission
 	arriving bool
-	waiting  bool      // waits for room, so nothing is read
-	since    time.Time // when it began
-	measured int64     // received, at the last look
-	rate     int64     // bytes a second, averaged over the last looks
-	deadline time.Time // when it will have been behind its minimum rate for too long
+	waiting  bool      // Waits for memory, so nothing is read.
+	since    time.Time // When the body began.
+	measured int64     // Bytes received at the last measurement.
+	rate     int64     // Average bytes per second of the last measurements.
+	// When the body will have been below its minimum rate for too long.
+	deadline time.Time
 
 	received      atomic.Int64
-	reservedUntil atomic.Int64 // until when its room is kept free, in Unix nanoseconds
-	sinceReserved int64        // bytes read since lively was set
+	reservedUntil atomic.Int64 // Until when memory is kept free for it, in Unix nanoseconds.
+	sinceReserved int64        // Bytes read since reservedUntil was set.
 
 	ending  sync.Mutex
-	reading bool  // EndRead may be called
-	ended   error // why it was
+	reading bool  // EndRead may be called.
+	ended   error // Why the body was ended.
 }
 
-// Begin sets a up for a body that comes over conn. It holds nothing yet.
+// Begin prepares a for a body that arrives on conn. It holds nothing yet.
 func (c *Controller) Begin(a *Admission, class Class, key Key, limits Limits, conn Connection) {
 	a.pool, a.key, a.limits, a.conn = c.pools[class], key, limits, conn
 }
 
-// Bytes is what the body holds.
+// Bytes returns how much memory the body holds.
 func (a *Admission) Bytes() int64 { return a.bytes }
 
-// Reserve takes room for a buffer of size bytes beside the one that the body has
-// already: while what has arrived is copied, both are there. Settle follows.
-// whole is how large the buffer will become, as far as is known. Where there is no
-// room it waits, Patience at most; the error is ErrFull, that of ctx, or why the
-// body was ended.
+// Reserve acquires memory for a buffer of size bytes in addition to the current
+// one: both exist while the data is copied. Shrink releases the old one.
+// expected is the final size of the buffer, if known. If there is no memory,
+// Reserve waits up to MaxWait. It returns ErrFull, the error of ctx, or the
+// reason why the body was ended.
 func (a *Admission) Reserve(ctx context.Context, size, whole int64) error {
 	p := a.pool
 	p.mu.Lock()
@@ -86,7 +88,7 @@ func (a *Admission) Reserve(ctx context.Context, size, whole int64) error {
 	return p.wait(ctx, w)
 }
 
-// Received tells that n more bytes have arrived.
+// Received records that n more bytes have arrived.
 func (a *Admission) Received(n int) {
 	a.received.Add(int64(n))
 	if a.sinceReserved += int64(n); a.sinceReserved >= reserveBytes {
@@ -95,8 +97,7 @@ func (a *Admission) Received(n int) {
 	}
 }
 
-// Shrink gives back all but size bytes: those of the buffers that are not the
-// body's any more.
+// Shrink releases all memory but size bytes.
 func (a *Admission) Shrink(size int64) {
 	p := a.pool
 	p.mu.Lock()
@@ -107,8 +108,8 @@ func (a *Admission) Shrink(size int64) {
 	}
 }
 
-// Complete says that the body is read: nothing more is kept free for it, and it is
-// not ended any more. An error is why it was ended already.
+// Complete records that the body has arrived: no memory is reserved for it, and
+// it cannot be ended. An error is the reason why it was ended before.
 func (a *Admission) Complete() error {
 	p := a.pool
 	if p == nil {
@@ -124,16 +125,15 @@ func (a *Admission) Complete() error {
 	return a.ended
 }
 
-// Ended is why the body was ended before it had arrived: ErrSlow, ErrDisplaced or
-// nil.
+// Ended returns why the body was ended before it had arrived: ErrSlow,
+// ErrDisplaced or nil.
 func (a *Admission) Ended() error {
 	a.ending.Lock()
 	defer a.ending.Unlock()
 	return a.ended
 }
 
-// Release gives back everything: the body's bytes and the place among those who
-// append. It may be called more than once.
+// Release releases the memory and the slot. It may be called more than once.
 func (a *Admission) Release() {
 	if a.slots != nil {
 		<-a.slots

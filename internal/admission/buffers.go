@@ -8,22 +8,23 @@ import (
 const (
 	// FirstBuffer is the smallest buffer that is kept for use again.
 	FirstBuffer = 64 << 10
-	// maxBufferSize and keptAll bound the buffers that wait to be used again.
+	// maxBufferSize limits the size of a buffer that is kept, and maxFreeBytes
+	// the size of all of them.
 	maxBufferSize = 2 << 20
 	maxFreeBytes  = 4 << 20
 )
 
-// Buffers lends the buffers that bodies grow through. Each is used for a moment,
-// until what it holds is copied into the next: as garbage they would cost more
-// memory than the bodies. Those that are kept take 4 MiB at most. The zero value
-// is ready to use.
+// Buffers is a pool of the buffers that bodies grow through. Each is used only
+// until its content is copied into the next one. Without reuse they would take
+// more memory than the bodies. The pool keeps at most 4 MiB. The zero value is
+// ready to use.
 type Buffers struct {
 	mu        sync.Mutex
-	free      [bits.UintSize][][]byte // by the power of two that their size is
+	free      [bits.UintSize][][]byte // Indexed by the binary logarithm of their size.
 	freeBytes int
 }
 
-// Get returns an empty buffer of that capacity.
+// Get returns an empty buffer with the given capacity.
 func (p *Buffers) Get(size int) []byte {
 	class := bits.Len(uint(size)) - 1
 	if size == 1<<class {
@@ -41,8 +42,8 @@ func (p *Buffers) Get(size int) []byte {
 	return make([]byte, 0, size)
 }
 
-// Put gives a buffer back that nobody else holds. Sizes that are no power of two
-// are not kept.
+// Put returns a buffer that nobody else uses. Buffers whose size is not a power
+// of two are not kept.
 func (p *Buffers) Put(b []byte) {
 	size := cap(b)
 	if size < FirstBuffer || size > maxBufferSize || size&(size-1) != 0 {

@@ -1,14 +1,14 @@
-// Package admission decides what the process takes in: request bodies while they
-// are read and held, and events on their way into the log.
+// Package admission limits what the process accepts: the memory of request
+// bodies, and the events that are about to be appended to the log. It knows
+// nothing of HTTP or of events.
 //
-// A request asks with one Admission, which grows with its body, takes a place
-// among those who append, and is released once.
+// Each request has one Admission. It reserves memory as its body grows,
+// acquires a slot to append the event, and is released once.
 //
-// Bodies whose sender is not known yet, and bodies of callers who are, have a pool
-// each. Within a pool every sender has a share: with others around, one has as
-// much as it leaves free. This is the dynamic threshold of switches with shared
-// memory (Choudhury and Hahne, 1998). Where a pool has no room, the bodies that
-// arrive slowest are ended first.
+// Bodies from unknown senders and bodies from authenticated callers have
+// separate pools. Within a pool each sender may hold a multiple of what is
+// free. This is the dynamic threshold of shared-memory switches (Choudhury and
+// Hahne, 1998). When a pool is full, the slowest bodies are ended first.
 package admission
 
 import (
@@ -22,23 +22,24 @@ import (
 
 // Errors of an admission.
 var (
-	// ErrFull: there is no room for a body.
+	// ErrFull means that there is no memory for a body.
 	ErrFull = errors.New("too many request bodies are held at once")
-	// ErrSlow: the body arrives more slowly than its minimum rate.
+	// ErrSlow means that the body arrives more slowly than its minimum rate.
 	ErrSlow = errors.New("the request body arrives too slowly")
-	// ErrDisplaced: the body was among the slowest when others needed its room.
+	// ErrDisplaced means that the body was one of the slowest when others needed
+	// its memory.
 	ErrDisplaced = errors.New("the request body gave way to faster ones")
-	// ErrOverloaded: too many events wait already.
+	// ErrOverloaded means that too many events are waiting.
 	ErrOverloaded = errors.New("event log is overloaded")
 )
 
-// Class is what is known of a body's sender when it is read.
+// Class says what is known of a body's sender when it is read.
 type Class int
 
 // The classes, each with a pool of its own.
 const (
-	Unverified    Class = iota // nothing: the body is needed to tell
-	Authenticated              // who it is
+	Unverified    Class = iota // Nothing: the body is needed to verify the sender.
+	Authenticated              // The sender is known.
 	classes
 )
 
@@ -47,30 +48,32 @@ func (c Class) String() string {
 	return [classes]string{"unverified", "authenticated"}[c]
 }
 
-// Key names the sender whose share a body counts against.
+// Key identifies the sender whose share a body counts against.
 type Key struct {
 	Addr         netip.Addr
 	Method, Name string
 }
 
-// AddrKey is the key of a client's address: IPv6 addresses count by their /64.
+// AddrKey returns the key of a client's address. IPv6 addresses of the same /64
+// have the same key.
 func AddrKey(addr netip.Addr) Key { return Key{Addr: network.ClientOf(addr)} }
 
-// Limits of the pool that a body counts against. Every body brings its own, so
-// that a pool outlives configurations.
+// Limits are the limits of the pool that a body counts against. They come with
+// each body, so that a pool outlives a configuration.
 type Limits struct {
-	// Total is for all bodies, in bytes, and Large for the large ones among them.
+	// Total limits all bodies in bytes, and Large the large ones among them.
 	Total, Large int64
-	// MinRate is how many bytes a second have to arrive. 0: any.
+	// MinRate is the minimum rate in bytes per second. 0 means none.
 	MinRate int64
-	// Grace is how long a body may be behind its MinRate.
+	// Grace is how long a body may be below its MinRate.
 	Grace time.Duration
 }
 
-// LimitsOf are the limits of a class where all bodies together may take total
-// bytes: three quarters are for unverified bodies and one for authenticated ones,
-// but one body of the largest size has room in each. Three quarters of a pool are
-// for large bodies, or as much as the largest one takes.
+// LimitsOf returns the limits of a class if all bodies together may take total
+// bytes. Three quarters are for unverified bodies and one quarter for
+// authenticated ones, but each pool has room for one body of the largest size.
+// Three quarters of a pool are for large bodies, or as much as the largest body
+// takes.
 func LimitsOf(class Class, total, largest int64) Limits {
 	if class == Authenticated {
 		total /= 4
@@ -81,7 +84,7 @@ func LimitsOf(class Class, total, largest int64) Limits {
 	return Limits{Total: total, Large: min(total, max(total/4*3, largest))}
 }
 
-// Controller is what the process has let in. There is one in a process, and it
+// Controller counts what the process has accepted. There is one per process. It
 // outlives configurations and logs.
 type Controller struct {
 	pools [classes]*pool
@@ -93,7 +96,7 @@ type Controller struct {
 	slow, displaced, refusals    [classes]atomic.Int64
 }
 
-// NewController returns one that has let in nothing.
+// NewController returns a controller that has accepted nothing.
 func NewController() *Controller {
 	c := &Controller{slots: make(chan struct{}, AppendSlots)}
 	for class := range classes {
@@ -103,17 +106,18 @@ func NewController() *Controller {
 	return c
 }
 
-// Usage is what a class holds, and what became of its bodies.
+// Usage describes the bodies of a class.
 type Usage struct {
-	// Held is in bytes, and Large what of it large bodies hold.
+	// Held is the memory of all bodies in bytes, and Large that of the large
+	// ones.
 	Held, Large int64
-	// Arriving bodies are being read, Waiting ones wait for room.
+	// Arriving bodies are being read. Waiting ones wait for memory.
 	Arriving, Waiting int
-	// Slow, Displaced and Full count what was ended or refused.
+	// Slow, Displaced and Full count the bodies that were ended or refused.
 	Slow, Displaced, Full int64
 }
 
-// Usage of a class.
+// Usage returns the usage of a class.
 func (c *Controller) Usage(class Class) Usage {
 	p := c.pools[class]
 	p.mu.Lock()

@@ -8,21 +8,20 @@ import (
 )
 
 const (
-	// measureInterval is how often it is looked at how fast bodies arrive.
+	// measureInterval is how often rates are measured.
 	measureInterval = 500 * time.Millisecond
-	// minBodyAge is how old a body is before its rate says something.
+	// minBodyAge is the age from which a body's rate is meaningful.
 	minBodyAge = 500 * time.Millisecond
-	// displaceInterval is how long nobody is ended after some were.
+	// displaceInterval is the shortest time between two displacements.
 	displaceInterval = 10 * time.Millisecond
-	// assumedRate is how many bytes a second a body is believed to bring that has not
-	// begun.
+	// assumedRate is the rate in bytes per second that is assumed for a new body.
 	assumedRate = 256 << 10
-	// soon: a large body does not displace another that will be there within this
-	// time.
+	// A large body does not displace another one that will be complete within
+	// this time.
 	nearlyDoneFactor = 10
 )
 
-// addArriving puts a body among those that arrive.
+// addArriving adds a body to those that arrive.
 func (p *pool) addArriving(a *Admission) {
 	if a.arriving {
 		return
@@ -45,7 +44,7 @@ func (p *pool) addArriving(a *Admission) {
 	}
 }
 
-// schedule has tick called.
+// schedule makes tick run after the given time.
 func (p *pool) schedule(in time.Duration) {
 	p.ticking = true
 	if p.timer == nil {
@@ -55,7 +54,7 @@ func (p *pool) schedule(in time.Duration) {
 	}
 }
 
-// averageRate is how many bytes a second have come since the body began.
+// averageRate returns the bytes per second since the body began.
 func (a *Admission) averageRate(now time.Time) int64 {
 	if !a.arriving {
 		return assumedRate
@@ -64,7 +63,7 @@ func (a *Admission) averageRate(now time.Time) int64 {
 	return int64(float64(a.received.Load()) / age.Seconds())
 }
 
-// removeArriving takes it out again.
+// removeArriving undoes addArriving.
 func (p *pool) removeArriving(a *Admission) {
 	if !a.arriving {
 		return
@@ -88,7 +87,7 @@ func (p *pool) removeArriving(a *Admission) {
 	}
 }
 
-// recentRate is how fast a body arrives of late.
+// recentRate returns the recent rate of a body.
 func (a *Admission) recentRate(now time.Time) int64 {
 	if now.Sub(a.since) < 2*measureInterval {
 		return a.averageRate(now)
@@ -96,8 +95,8 @@ func (a *Admission) recentRate(now time.Time) int64 {
 	return a.rate
 }
 
-// tick looks at how fast bodies arrive, ends those that are slower than they may
-// be, and makes room for those that wait. It goes on for as long as there are any.
+// tick measures rates, ends bodies below their minimum rate, and makes memory
+// free for waiters. It runs as long as bodies arrive.
 func (p *pool) tick() {
 	p.mu.Lock()
 	now := time.Now()
@@ -121,7 +120,8 @@ func (p *pool) tick() {
 	endReads(ended)
 }
 
-// measure measures all rates, and returns the bodies that were ended for theirs.
+// measure measures all rates and returns the bodies that were ended for being
+// too slow.
 func (p *pool) measure(now time.Time, past time.Duration) (ended []*Admission) {
 	for a := p.first; a != nil; a = a.next {
 		received := a.received.Load()
@@ -132,8 +132,8 @@ func (p *pool) measure(now time.Time, past time.Duration) (ended []*Admission) {
 		if l.MinRate == 0 || a.waiting {
 			continue
 		}
-		// What arrives moves the end on, but never further than the grace: a fast
-		// beginning is no licence to stall.
+		// Received bytes move the deadline, but not beyond the grace period: a
+		// fast start does not permit a stall.
 		a.deadline = a.deadline.Add(time.Duration(float64(n) / float64(l.MinRate) * float64(time.Second)))
 		if latest := now.Add(l.Grace); a.deadline.After(latest) {
 			a.deadline = latest
@@ -145,7 +145,7 @@ func (p *pool) measure(now time.Time, past time.Duration) (ended []*Admission) {
 	return ended
 }
 
-// markEnded marks a body as ended; false if it was already.
+// markEnded marks a body as ended. It returns false if it was marked before.
 func (p *pool) markEnded(a *Admission, why error) bool {
 	a.ending.Lock()
 	already := a.ended != nil
@@ -169,8 +169,8 @@ func (p *pool) markEnded(a *Admission, why error) bool {
 	return true
 }
 
-// endReads ends the reads of bodies that were marked. The pool's lock is not held: a
-// connection may take its time.
+// endReads ends the reads of marked bodies. The pool's lock is not held,
+// because a connection may block.
 func endReads(ended []*Admission) {
 	for _, a := range ended {
 		a.ending.Lock()
@@ -181,9 +181,9 @@ func endReads(ended []*Admission) {
 	}
 }
 
-// displace ends the slowest bodies until there will be room for the one that waits. It
-// ends none that arrives as fast as that one does, and for the sake of a large body
-// none that will be there soon.
+// displace ends the slowest bodies until there will be memory for the waiter.
+// It ends no body that is as fast as the waiter, and for a large waiter none
+// that is nearly complete.
 func (p *pool) displace(w *waiter) []*Admission {
 	need := p.shortfall(w.admission, w.size, w.expected, w.large) - p.ending
 	now := time.Now()
@@ -192,7 +192,7 @@ func (p *pool) displace(w *waiter) []*Admission {
 	}
 	p.displacedAt = now
 	a := w.admission
-	own := int64(-1) // it has not shown yet how fast it is
+	own := int64(-1) // Its rate is not known yet.
 	if a.arriving && now.Sub(a.since) >= minBodyAge {
 		own = a.recentRate(now)
 	}
@@ -206,7 +206,7 @@ func (p *pool) displace(w *waiter) []*Admission {
 		}
 	}
 	slices.SortFunc(slow, func(x, y *Admission) int { return cmp.Compare(x.recentRate(now), y.recentRate(now)) })
-	// Some more than is needed: who comes next finds room.
+	// Free more than is needed for the next waiter.
 	need = max(need, a.limits.Total/32)
 	n := 0
 	for ; n < len(slow) && need > 0; n++ {

@@ -8,47 +8,47 @@ import (
 	"time"
 )
 
-// LargeBody is the size beyond which a body is a large one. Large ones have a part
-// of the pool between them, so that however many come, small ones find room.
+// LargeBody is the size above which a body is large. Large bodies share a part
+// of the pool, so that small ones find memory however many large ones arrive.
 const LargeBody = 256 << 10
 
-// MaxWait is how long a body waits for room.
+// MaxWait is how long a body waits for memory.
 const MaxWait = 2 * time.Second
 
 const (
-	// reserveTime is how long what a large body has yet to bring is kept free for
-	// it after it brought livelyBytes.
+	// reserveTime is how long the missing part of a large body is kept free after
+	// the body has received reserveBytes.
 	reserveTime  = 250 * time.Millisecond
 	reserveBytes = 32 << 10
-	// recheckInterval is how often it is looked whether that has come to an end for
-	// somebody, while others wait.
+	// recheckInterval is how often expired reservations are checked for while
+	// bodies wait.
 	recheckInterval = 50 * time.Millisecond
-	// maxWaiting bounds how many bodies wait.
+	// maxWaiting limits how many bodies wait.
 	maxWaiting = 256
-	// shareFactor is how many times what is left free a sender with several bodies
-	// may hold: alone, seven eighths of the pool.
+	// A sender with several bodies may hold shareFactor times what is free:
+	// alone, seven eighths of the pool.
 	shareFactor = 7
 )
 
-// pool is what the bodies of a class hold.
+// pool is the memory of the bodies of one class.
 type pool struct {
 	controller *Controller
 	class      Class
 
 	mu          sync.Mutex
-	held        int64 // by all bodies
-	large       int64 // by large bodies
-	ending      int64 // by bodies that were ended and are not gone yet
+	held        int64 // By all bodies.
+	large       int64 // By large bodies.
+	ending      int64 // By bodies that were ended and are not released yet.
 	shares      map[Key]*share
-	spare       []*share // for use again
+	spare       []*share // For reuse.
 	first       *Admission
 	arriving    int
-	largeBodies []*Admission // the large ones of those that arrive
-	displacedAt time.Time    // when bodies were last ended for want of room
+	largeBodies []*Admission // The large ones of the arriving bodies.
+	displacedAt time.Time    // When bodies were last displaced.
 	queue       []*waiter
 	timer       *time.Timer
 	ticking     bool
-	measuredAt  time.Time // when rates were last measured
+	measuredAt  time.Time // When rates were last measured.
 }
 
 // share is what the bodies of one sender hold.
@@ -57,14 +57,14 @@ type share struct {
 	bodies int
 }
 
-// waiter is a body that waits for room.
+// waiter is a body that waits for memory.
 type waiter struct {
 	admission      *Admission
 	size, expected int64
 	large          bool
-	isNew          bool  // holds nothing yet
-	speed          int64 // bytes a second until it had to wait
-	done           bool  // granted, or err is set
+	isNew          bool  // Holds nothing yet.
+	speed          int64 // Bytes per second before it had to wait.
+	done           bool  // Granted, or err is set.
 	err            error
 	ready          chan struct{}
 }
@@ -73,7 +73,7 @@ func newPool(c *Controller, class Class) *pool {
 	return &pool{controller: c, class: class, shares: make(map[Key]*share)}
 }
 
-// addBody counts a body among its sender's.
+// addBody adds a body to its sender's share.
 func (p *pool) addBody(a *Admission) {
 	if a.share != nil {
 		return
@@ -91,7 +91,7 @@ func (p *pool) addBody(a *Admission) {
 	a.share = s
 }
 
-// removeBody is the opposite of enter.
+// removeBody undoes addBody.
 func (p *pool) removeBody(a *Admission) {
 	s := a.share
 	a.share = nil
@@ -103,18 +103,19 @@ func (p *pool) removeBody(a *Admission) {
 	}
 }
 
-// newBodiesWaiting reports whether bodies of that kind wait to begin.
+// newBodiesWaiting reports whether new bodies of that kind wait.
 func (p *pool) newBodiesWaiting(large bool) bool {
 	return len(p.queue) > 0 && slices.ContainsFunc(p.queue, func(w *waiter) bool { return w.isNew && w.large == large })
 }
 
-// shortfall is how many bytes there are too few for the body to have size more.
+// shortfall returns how many bytes are missing to give the body size more
+// bytes.
 //
-// A large body that begins needs room for all that was announced, beside what
-// others were promised: or many could begin that all get stuck. One that goes on
-// takes what there is. A body that has the pool or the large ones' part for itself
-// gets what it needs of it, or the largest could never be copied into its last
-// buffer.
+// A new large body needs memory for its expected size in addition to what is
+// reserved for others; otherwise many could begin and all get stuck. A large
+// body that has begun takes what is free. A body that is alone in the pool, or
+// the only large one, gets what it needs; otherwise the largest body could not
+// be copied into its last buffer.
 func (p *pool) shortfall(a *Admission, size, whole int64, large bool) int64 {
 	l := &a.limits
 	if p.held == a.bytes {
@@ -137,17 +138,18 @@ func (p *pool) shortfall(a *Admission, size, whole int64, large bool) int64 {
 	return max(p.held+size-l.Total, p.large+a.bytes+max(size, promised+whole)-l.Large, p.overShare(a, whole))
 }
 
-// overShare is by how much a sender with several bodies would have more than its
-// share.
+// overShare returns by how many bytes a sender with several bodies would exceed
+// its share.
 func (p *pool) overShare(a *Admission, size int64) int64 {
 	if a.share.held == a.bytes {
-		return 0 // it has no other
+		return 0 // The sender has no other body.
 	}
-	size -= a.bytes // which it gives back soon
+	size -= a.bytes // Without what it releases soon.
 	return max(0, a.share.held+size-shareFactor*(a.limits.Total-p.held-size))
 }
 
-// reserved is what is kept free for the large bodies that arrive, other than a.
+// reserved returns what is kept free for the arriving large bodies other than
+// a.
 func (p *pool) reserved(a *Admission) (sum int64) {
 	if len(p.largeBodies) == 0 {
 		return 0
@@ -178,7 +180,7 @@ func (p *pool) grant(a *Admission, size, whole int64, large bool) {
 	p.addArriving(a)
 }
 
-// free gives n of the body's bytes back.
+// free releases n bytes of the body.
 func (p *pool) free(a *Admission, n int64) {
 	p.held -= n
 	a.share.held -= n
@@ -191,8 +193,9 @@ func (p *pool) free(a *Admission, n int64) {
 	}
 }
 
-// enqueue has a body wait. Where too many do already, the slowest makes way, of
-// equal ones the one whose sender holds most; false if that is this one.
+// enqueue adds a waiter. If too many wait, the slowest is refused; among
+// equally slow ones, the one whose sender holds most. It returns false if that
+// is w.
 func (p *pool) enqueue(w *waiter) bool {
 	a := w.admission
 	w.speed = a.averageRate(time.Now())
@@ -210,7 +213,7 @@ func (p *pool) enqueue(w *waiter) bool {
 		p.endWait(last, ErrFull)
 	}
 	a.waiting = true
-	a.reservedUntil.Store(time.Now().Add(MaxWait).UnixNano()) // it brings nothing while it waits
+	a.reservedUntil.Store(time.Now().Add(MaxWait).UnixNano()) // It receives nothing while it waits.
 	p.queue = append(p.queue, w)
 	if len(p.queue) == 1 {
 		p.schedule(recheckInterval)
@@ -218,7 +221,7 @@ func (p *pool) enqueue(w *waiter) bool {
 	return true
 }
 
-// endWait ends a wait.
+// endWait ends a wait with a result.
 func (p *pool) endWait(w *waiter, err error) {
 	p.queue = slices.DeleteFunc(p.queue, func(other *waiter) bool { return other == w })
 	a := w.admission
@@ -246,14 +249,13 @@ func (p *pool) wait(ctx context.Context, w *waiter) error {
 	}
 	p.controller.refusals[p.class].Add(1)
 	p.endWait(w, err)
-	p.grantWaiting() // who came after it may be smaller
+	p.grantWaiting() // A later waiter may need less.
 	return err
 }
 
-// grantWaiting gives room to those that wait: first to large bodies that have begun, then
-// to small ones, then to large ones that begin. Of small ones that which arrives
-// fastest comes first. A large body that begins is not overtaken by one that needs
-// less.
+// grantWaiting grants memory to waiters: first to large bodies that have begun,
+// then to small ones, then to new large ones. Among small ones the fastest is
+// first. A new large body is not overtaken by one that needs less.
 func (p *pool) grantWaiting() {
 	if len(p.queue) == 0 {
 		return
@@ -270,7 +272,7 @@ func (p *pool) grantWaiting() {
 	}
 }
 
-// firstWaiter is the one of a kind that is to have room now.
+// firstWaiter returns the first waiter of a kind.
 func (p *pool) firstWaiter(kind func(*waiter) bool) (found *waiter) {
 	room := false
 	for _, w := range p.queue {
@@ -289,7 +291,8 @@ func (p *pool) firstWaiter(kind func(*waiter) bool) (found *waiter) {
 	return found
 }
 
-// before reports whether w comes before another of its kind that came earlier.
+// before reports whether w comes before another waiter of its kind that came
+// earlier.
 func (w *waiter) before(other *waiter) bool {
 	if !w.large && w.speed != other.speed {
 		return w.speed > other.speed

@@ -5,44 +5,44 @@ import (
 	"time"
 )
 
-// Defaults of what may wait for a commit, or for a place.
+// Defaults of how many events may wait for a slot or for a commit.
 const (
 	DefaultQueueEvents = 16384
 	DefaultQueueBytes  = 64 << 20
 )
 
-// AppendSlots is how many requests prepare and append events at once: twice what a
-// commit waits for, so that one half prepares while the other is committed. The
-// others wait in the order in which they came.
+// AppendSlots is how many requests may prepare and append events at the same
+// time: twice what a commit waits for, so that one half prepares while the
+// other half is committed. Other requests wait in the order of their arrival.
 //
-// It is there for the committer. Whoever returns from a system call queues for
-// the processor behind every goroutine that can run, and the committer returns
-// from one with every sync. With thousands of senders at work at once it got five
-// turns a second; behind a few hundred it keeps its pace, and what can be taken
-// does not depend on how much is offered.
+// The limit protects the committer. A goroutine that returns from a system call
+// queues behind all runnable goroutines, and the committer does so after every
+// sync. With thousands of concurrent senders it ran five times a second. Behind
+// a few hundred it keeps its rate, and throughput does not depend on the load.
 const AppendSlots = 256
 
-// slotTimeout is how long a request waits for a place. Refusing at once has
-// everybody come back at once: where senders do not care for Retry-After, refusing
-// is then all that there is time for.
+// slotTimeout is how long a request waits for a slot. A request is not refused
+// at once, because its sender would come back at once: with senders that ignore
+// Retry-After the process would do nothing but refuse.
 const slotTimeout = 2 * time.Second
 
-// SetQueue bounds what waits for a commit or for a place. What waits already stays.
+// SetQueue limits the events that wait for a slot or for a commit. Events that
+// are already waiting stay.
 func (c *Controller) SetQueue(events int, bytes int64) {
 	c.maxEvents.Store(int64(events))
 	c.maxBytes.Store(bytes)
 }
 
-// QueueFull reports whether nothing more may wait.
+// QueueFull reports whether no further event may wait.
 func (c *Controller) QueueFull() bool {
 	return c.queued.Load() >= c.maxEvents.Load() || c.queuedBytes.Load() >= c.maxBytes.Load()
 }
 
-// Waiting is how many requests wait for a place.
+// Waiting returns how many requests wait for a slot.
 func (c *Controller) Waiting() int { return int(c.waitingForSlot.Load()) }
 
-// Enqueue counts an event of that many bytes among those that wait for a commit, or
-// returns ErrOverloaded. One alone may be larger than all that may wait.
+// Enqueue counts an event that waits for a commit, or returns ErrOverloaded. A
+// single event may be larger than the limit.
 func (c *Controller) Enqueue(size int64) error {
 	n, bytes := c.queued.Add(1), c.queuedBytes.Add(size)
 	if n > c.maxEvents.Load() || bytes > c.maxBytes.Load() && bytes > size {
@@ -52,15 +52,15 @@ func (c *Controller) Enqueue(size int64) error {
 	return nil
 }
 
-// Dequeue is the opposite of Enqueue.
+// Dequeue undoes Enqueue.
 func (c *Controller) Dequeue(size int64) {
 	c.queued.Add(-1)
 	c.queuedBytes.Add(-size)
 }
 
-// AcquireSlot waits for a place among those who append, two seconds at most, for an event
-// of size bytes. The error is ErrOverloaded, that of ctx, or context.Canceled once
-// stop is closed. Release gives the place up.
+// AcquireSlot waits up to two seconds for a slot to append an event of size
+// bytes. It returns ErrOverloaded, the error of ctx, or context.Canceled when
+// stop is closed. Release releases the slot.
 func (a *Admission) AcquireSlot(ctx context.Context, c *Controller, size int64, stop <-chan struct{}) error {
 	if c.QueueFull() {
 		return ErrOverloaded

@@ -1,5 +1,6 @@
-// Package chaintest runs handlers in a real Caddy inside a test: a Caddyfile, a
-// socket, logs in a file. One at a time can run in a process.
+// Package chaintest runs handlers in a real Caddy inside a test, with a
+// Caddyfile, a socket and a log file. Only one Caddy can run in a process at a
+// time.
 package chaintest
 
 import (
@@ -42,7 +43,8 @@ func Register(name string, parse httpcaddyfile.UnmarshalHandlerFunc) {
 	httpcaddyfile.RegisterDirectiveOrder(name, httpcaddyfile.Before, "respond")
 }
 
-// probe is the directive `probe <name>`: what was given to Handle answers.
+// probe is the directive `probe <name>`. The function that was passed to Handle
+// answers its requests.
 type probe struct {
 	Name string `json:"name"`
 }
@@ -61,13 +63,13 @@ func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Ha
 	return f.(caddyhttp.HandlerFunc)(w, r)
 }
 
-// Handle sets what answers where the Caddyfile says `probe <name>`.
+// Handle sets the function that answers where the Caddyfile has `probe <name>`.
 func Handle(name string, f caddyhttp.HandlerFunc) { probes.Store(name, f) }
 
 // Server is a running Caddy.
 type Server struct {
 	*http.Client
-	// URL is what requests to it begin with.
+	// URL is the base URL of requests.
 	URL string
 
 	t       testing.TB
@@ -75,16 +77,16 @@ type Server struct {
 	logPath string
 }
 
-// Load adapts and runs a site, and returns what Caddy has against it.
+// Load adapts and runs a site, and returns the error if Caddy refuses it.
 func Load(t testing.TB, site string) (*Server, error) {
 	t.Helper()
 	return LoadWith(t, "", site)
 }
 
-// LoadWith is Load with more global options.
+// LoadWith is Load with additional global options.
 func LoadWith(t testing.TB, global, site string) (*Server, error) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "chain") // t.TempDir is too long a path for a socket
+	dir, err := os.MkdirTemp("", "chain") // The path of t.TempDir is too long for a socket.
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +105,7 @@ func LoadWith(t testing.TB, global, site string) (*Server, error) {
 	return s, nil
 }
 
-// Reload puts another configuration in place of the one that runs.
+// Reload replaces the running configuration.
 func (s *Server) Reload(global, site string) error {
 	config, err := adapt(fmt.Sprintf(`{
 		%s
@@ -126,7 +128,7 @@ func (s *Server) Reload(global, site string) error {
 	return caddy.Load(config, true)
 }
 
-// Start is Load of what must be right.
+// Start is Load that fails the test on an error.
 func Start(t testing.TB, site string) *Server {
 	t.Helper()
 	s, err := Load(t, site)
@@ -136,7 +138,7 @@ func Start(t testing.TB, site string) *Server {
 	return s
 }
 
-// StartWith is LoadWith of what must be right.
+// StartWith is LoadWith that fails the test on an error.
 func StartWith(t testing.TB, global, site string) *Server {
 	t.Helper()
 	s, err := LoadWith(t, global, site)
@@ -146,7 +148,7 @@ func StartWith(t testing.TB, global, site string) *Server {
 	return s
 }
 
-// Adapt returns the JSON of a site, or what is wrong with its Caddyfile.
+// Adapt returns the JSON of a site, or the error in its Caddyfile.
 func Adapt(site string) (string, error) {
 	config, err := adapt("http://gateway.test {\n" + site + "\n}")
 	return string(config), err
@@ -161,13 +163,13 @@ func (s *Server) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, "unix", s.socket)
 }
 
-// Response is an answer, with its body read.
+// Response is a response with its body.
 type Response struct {
 	*http.Response
 	Body string
 }
 
-// Send sends a request and reads the answer whole.
+// Send sends a request and reads the whole response.
 func (s *Server) Send(method, path string, header http.Header, body io.Reader) Response {
 	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), method, s.URL+path, body)
@@ -184,14 +186,14 @@ func (s *Server) Send(method, path string, header http.Header, body io.Reader) R
 	return s.read(resp)
 }
 
-// SendRaw writes a request as it stands, for what no client would send, and ends
-// it there.
+// SendRaw sends the given bytes, which no client would send, and closes the
+// connection for writing.
 func (s *Server) SendRaw(request string) Response {
 	s.t.Helper()
 	return s.sendRaw(request, true)
 }
 
-// SendRawAndWait is SendRaw of a client that waits for the answer before it
+// SendRawAndWait is SendRaw by a client that waits for the response before it
 // sends the rest.
 func (s *Server) SendRawAndWait(request string) Response {
 	s.t.Helper()
@@ -230,7 +232,7 @@ func (s *Server) read(resp *http.Response) Response {
 	return Response{Response: resp, Body: b.String()}
 }
 
-// Log is everything that was logged so far, as lines of JSON.
+// Log returns everything that was logged so far as lines of JSON.
 func (s *Server) Log() string {
 	s.t.Helper()
 	b, err := os.ReadFile(s.logPath)
@@ -240,8 +242,9 @@ func (s *Server) Log() string {
 	return string(b)
 }
 
-// Counter is the value of a counter in Caddy's metrics, with labels as in
-// `name{label="value"}`, in alphabetical order; 0 if there is none.
+// Counter returns the value of a counter in Caddy's metrics. series is
+// `name{label="value"}` with the labels in alphabetical order. It is 0 if there
+// is none.
 func Counter(t testing.TB, series string) float64 {
 	t.Helper()
 	ctx := caddy.ActiveContext()

@@ -1,5 +1,5 @@
-// Package connections counts the connections of HTTP servers and keeps them within
-// a bound.
+// Package connections counts the connections of HTTP servers and limits them.
+// It knows the states of net/http's connections and nothing of requests.
 package connections
 
 import (
@@ -13,45 +13,46 @@ import (
 // Reason is why a connection was closed.
 type Reason int
 
-// Reasons.
+// The reasons.
 const (
 	// NoRequest: it had not carried a request yet.
 	NoRequest Reason = iota
-	// Idle: it waited for the next request.
+	// Idle: it was waiting for the next request.
 	Idle
-	// Refused: it was the new one, and all others were in use.
+	// Refused: it was the newest one, and all others were in use.
 	Refused
 	reasons
 )
 
-// String names a reason for metrics.
+// String returns the reason's name in metrics.
 func (r Reason) String() string { return [...]string{"no_request", "idle", "refused"}[r] }
 
-// Reasons are all of them.
+// Reasons returns all reasons.
 func Reasons() []Reason { return []Reason{NoRequest, Idle, Refused} }
 
-// Set are the open connections of a process: State is the ConnState of all its
-// servers.
+// Set is the set of open connections of a process. State is the ConnState hook
+// of all its servers.
 //
-// Over the bound, room is made by closing a connection that has not carried a request
-// yet, else an idle one, else the new one: whoever only connects takes nobody's place
-// who works. Of those the oldest is closed, and first of a source that has a quarter
-// of them: a stranger who connects again and again closes his own.
+// When the limit is exceeded, a connection is closed: one without a request,
+// else an idle one, else the new one. So a client that only connects does not
+// displace one that sends requests. The oldest connection is closed, preferably
+// one of a source that has a quarter of them: a client that connects again and
+// again closes its own connections.
 type Set struct {
 	limit   atomic.Int64
 	highest func() int
 
 	mu       sync.Mutex
 	conns    map[net.Conn]*conn
-	unused   *queue // without a request yet
-	idle     *queue // between two requests
+	unused   *queue // Without a request yet.
+	idle     *queue // Between two requests.
 	hijacked []net.Conn
 	forgetAt int
 
 	closed [reasons]atomic.Uint64
 }
 
-// conn is one connection. It is in one queue at most.
+// conn is one connection. It is in at most one queue.
 type conn struct {
 	net.Conn
 	source netip.Addr
@@ -59,10 +60,10 @@ type conn struct {
 	links  [kinds]link
 }
 
-// New returns a set without a bound. highest is the highest number that a
-// descriptor of a new connection may have, or 0 where any may: descriptors are given
-// from the lowest, so one above it says that the process has as many open, whoever
-// opened them. Nil stands for 0.
+// New returns a set without a limit. highest returns the highest number that
+// the file descriptor of a new connection may have, or 0 for any; nil means 0.
+// The kernel assigns the lowest free descriptor, so a higher number means that
+// the process has too many files open.
 func New(highest func() int) *Set {
 	if highest == nil {
 		highest = func() int { return 0 }
@@ -70,16 +71,16 @@ func New(highest func() int) *Set {
 	return &Set{highest: highest, conns: make(map[net.Conn]*conn), unused: newQueue(), idle: newQueue()}
 }
 
-// SetLimit sets how many connections may be open at the same time; 0 is no bound.
+// SetLimit limits the number of open connections; 0 means no limit.
 func (s *Set) SetLimit(n int) { s.limit.Store(int64(n)) }
 
-// Limit is the bound, or 0.
+// Limit returns the limit, or 0.
 func (s *Set) Limit() int { return int(s.limit.Load()) }
 
-// Closed counts the connections that were closed for a reason.
+// Closed returns how many connections were closed for a reason.
 func (s *Set) Closed(r Reason) uint64 { return s.closed[r].Load() }
 
-// Open is how many connections are open.
+// Open returns the number of open connections.
 func (s *Set) Open() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,14 +88,15 @@ func (s *Set) Open() int {
 	return len(s.conns) + len(s.hijacked)
 }
 
-// State follows a connection. It has the signature of http.Server's ConnState.
+// State records a connection's state. It has the signature of http.Server's
+// ConnState.
 func (s *Set) State(nc net.Conn, state http.ConnState) {
 	var closing []net.Conn
 	s.mu.Lock()
 	switch c := s.conns[nc]; {
 	case state == http.StateNew:
 		closing = s.add(nc)
-	case c == nil: // closed for want of room
+	case c == nil: // It was closed because of the limit.
 	case state == http.StateActive:
 		c.removeFromQueue()
 	case state == http.StateIdle:
@@ -110,11 +112,11 @@ func (s *Set) State(nc net.Conn, state http.ConnState) {
 	}
 	s.mu.Unlock()
 	for _, nc := range closing {
-		_ = unwrap(nc).Close() // and without a last word, which could block
+		_ = unwrap(nc).Close() // Close the connection below TLS: a TLS close notification could block.
 	}
 }
 
-// add takes a new connection in and returns what has to be closed for it.
+// add adds a new connection and returns the ones that have to be closed for it.
 func (s *Set) add(nc net.Conn) (closing []net.Conn) {
 	limit := s.Limit()
 	full := func() bool { return limit > 0 && len(s.conns)+len(s.hijacked) >= limit }
@@ -135,7 +137,7 @@ func (s *Set) add(nc net.Conn) (closing []net.Conn) {
 		victim.removeFromQueue()
 		delete(s.conns, victim.Conn)
 		closing = append(closing, victim.Conn)
-		short = false // one gives way to one
+		short = false // Close only one.
 	}
 	c := &conn{Conn: nc, source: sourceOf(nc)}
 	s.conns[nc] = c
@@ -143,12 +145,13 @@ func (s *Set) add(nc net.Conn) (closing []net.Conn) {
 	return closing
 }
 
-// addHijacked counts a connection that has left its server: nothing tells when it is
-// closed, so that is looked for whenever there are twice as many.
+// addHijacked counts a connection that has left its server. Nothing reports
+// when it is closed, so closed ones are searched for whenever the number has
+// doubled.
 func (s *Set) addHijacked(nc net.Conn) {
 	lower := unwrap(nc)
 	if _, ok := rawConn(lower); !ok {
-		return // nobody could ever tell that it is closed
+		return // It would never be recognised as closed.
 	}
 	s.hijacked = append(s.hijacked, lower)
 	if len(s.hijacked) >= max(2*s.forgetAt, 64) {
@@ -157,7 +160,7 @@ func (s *Set) addHijacked(nc net.Conn) {
 	}
 }
 
-// forgetClosed forgets the connections that have left their server and are closed.
+// forgetClosed removes hijacked connections that are closed.
 func (s *Set) forgetClosed() {
 	kept := s.hijacked[:0]
 	for _, nc := range s.hijacked {

@@ -1,7 +1,7 @@
 package connections
 
-// list is a doubly linked list of connections, the one that came first in front.
-// A connection can be in one list of each kind.
+// list is a doubly linked list of connections, oldest first. A connection can
+// be in one list of each kind.
 type list struct {
 	kind        int
 	first, last *conn
@@ -15,7 +15,7 @@ const (
 	kinds
 )
 
-// link is a connection's place in a list.
+// link is a connection's links in a list.
 type link struct{ prev, next *conn }
 
 func (l *list) push(c *conn) {

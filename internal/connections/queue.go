@@ -7,17 +7,17 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/network"
 )
 
-// queue is a list of connections that wait for a request, which knows whether one
-// source has much of it.
+// queue is a list of connections that wait for a request. It knows whether one
+// source has a large share of them.
 type queue struct {
 	all      list
 	bySource map[netip.Addr]*list
-	// largest had the most connections of all when one was added to it last.
+	// largest was the source with the most connections when one was last added.
 	largest *list
 }
 
-// dominantShare is the part of a queue, as one in so many, from which on a source makes
-// room for others: with fewer nobody can tell a stranger from a crowd.
+// A source with at least one in dominantShare connections of a queue is closed
+// first. Below that share a single client cannot be told from a crowd.
 const dominantShare = 4
 
 func newQueue() *queue { return &queue{bySource: make(map[netip.Addr]*list)} }
@@ -35,12 +35,13 @@ func (q *queue) push(c *conn) {
 	c.in = q
 }
 
-// maxInspected is among how many of the oldest a silent one is looked for.
+// maxInspected is how many of the oldest connections are inspected for one with
+// no unread data.
 const maxInspected = 32
 
-// oldest is the connection that makes room for another: the oldest of a source that
-// has much of the queue, else of all. One that has sent what the server has not come
-// to read is passed over, if one of the next is silent.
+// oldest returns the connection to close: the oldest one of a source with a
+// large share, else of all. A connection with unread data is skipped if a later
+// one has none.
 func (q *queue) oldest() *conn {
 	l := &q.all
 	if of := q.largest; of != nil && of.n > 1 && of.n*dominantShare >= q.all.n {
@@ -59,7 +60,7 @@ func (q *queue) oldest() *conn {
 	return c
 }
 
-// removeFromQueue takes the connection out of its queue, if it is in one.
+// removeFromQueue removes the connection from its queue, if it is in one.
 func (c *conn) removeFromQueue() {
 	q := c.in
 	if q == nil {
@@ -76,8 +77,7 @@ func (c *conn) removeFromQueue() {
 	}
 }
 
-// sourceOf is whom a connection counts for: an address, or the /64 that an IPv6 host
-// has to choose from. It is zero for what has none.
+// sourceOf returns the address that a connection is counted under, or zero.
 func sourceOf(nc net.Conn) netip.Addr {
 	tcp, ok := nc.RemoteAddr().(*net.TCPAddr)
 	if !ok {

@@ -5,13 +5,13 @@ import (
 	"syscall"
 )
 
-// unwrap is the connection below TLS and whatever else wraps it.
+// unwrap returns the connection below TLS and other wrappers.
 func unwrap(nc net.Conn) net.Conn {
 	for {
 		switch outer := nc.(type) {
 		case interface{ NetConn() net.Conn }:
 			nc = outer.NetConn()
-		case interface{ TCPConn() (*net.TCPConn, bool) }: // Caddy's proxy_protocol
+		case interface{ TCPConn() (*net.TCPConn, bool) }: // Caddy's proxy_protocol.
 			tcp, ok := outer.TCPConn()
 			if !ok {
 				return nc
@@ -38,8 +38,8 @@ func isOpen(nc net.Conn) bool {
 	return ok && r.Control(func(uintptr) {}) == nil
 }
 
-// aboveLimit reports whether the number of the connection's descriptor is above the
-// highest that it may have; 0 is any.
+// aboveLimit reports whether the connection's descriptor is above the highest
+// permitted number; 0 means any.
 func aboveLimit(nc net.Conn, highest int) (yes bool) {
 	if highest == 0 {
 		return false

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unread reports whether the peer has sent something that nobody has read yet.
+// unread reports whether the peer has sent data that was not read yet.
 func unread(nc net.Conn) (yes bool) {
 	if r, ok := rawConn(unwrap(nc)); ok {
 		_ = r.Control(func(fd uintptr) {

@@ -4,5 +4,5 @@ package connections
 
 import "net"
 
-// unread is not known here.
+// unread is unknown on this platform.
 func unread(net.Conn) bool { return false }

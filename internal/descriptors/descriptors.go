@@ -1,5 +1,5 @@
-// Package descriptors finds out how many file descriptors the process may have
-// and shares them out between the store, the process itself and connections.
+// Package descriptors shares the file descriptors of the process out between
+// the store, the process itself and connections.
 package descriptors
 
 import (
@@ -9,17 +9,17 @@ import (
 )
 
 const (
-	// maxFiles and leastFiles bound how many sealed files the store keeps open.
+	// maxFiles and minFiles limit how many sealed files the store keeps open.
 	maxFiles, minFiles = 96, 8
-	// storeFiles is what the store needs beside sealed files: its directory and
-	// lock, the segments that are being written, sealed and copied into a backup,
-	// large bodies, two bolt files and their copies, the ballast, directories that
-	// are synced.
+	// storeFiles is what the store needs in addition to sealed files: its
+	// directory and lock, the segments that are written, sealed or copied into a
+	// backup, large bodies, two bolt files and their copies, the ballast, and
+	// directories that are synced.
 	storeFiles = 64
-	// processFiles is for the process: its poller, its logs, listeners, the admin
-	// endpoint, files of the configuration and of certificates, and calls out.
+	// processFiles is for the process: its poller, logs, listeners, the admin
+	// endpoint, configuration and certificate files, and outgoing calls.
 	processFiles = 40
-	// minConnections are allowed however low the limit is.
+	// minConnections are permitted even if the limit is lower.
 	minConnections = 16
 )
 
@@ -31,21 +31,21 @@ const (
 //	  1,024    64 + 96       40          824
 //	 65,536    64 + 96       40       65,336
 type Budget struct {
-	// Limit is the soft limit of RLIMIT_NOFILE, which Go has raised to the hard one
-	// when the process began; 0 where there is none.
+	// Limit is the soft limit RLIMIT_NOFILE, which Go raised to the hard limit at
+	// the start; 0 means none.
 	Limit int
-	// Files is how many of the store's sealed files are open at the same time.
+	// Files is how many sealed files of the store are open at the same time.
 	Files int
-	// Spare is what connections leave to the store and the process.
+	// Spare is what is left for the store and the process.
 	Spare int
 	// Highest is the highest number that the descriptor of a new connection may
-	// have: a third of the spare ones is always free then, whoever has the others.
+	// have. A third of the spare descriptors stays free then.
 	Highest int
-	// Connections is what connections may have.
+	// Connections is what connections may use.
 	Connections int
 }
 
-// BudgetFor are the shares of a limit.
+// BudgetFor returns the budget for a limit.
 func BudgetFor(limit int) Budget {
 	if limit <= 0 {
 		return Budget{Files: maxFiles}
@@ -55,19 +55,19 @@ func BudgetFor(limit int) Budget {
 	return Budget{Limit: limit, Files: files, Spare: spare, Highest: limit - spare/3, Connections: max(limit-spare, minConnections)}
 }
 
-// Needed is the limit that so many connections need.
+// Needed returns the limit that so many connections need.
 func Needed(connections int) int {
 	return connections + storeFiles + maxFiles + processFiles
 }
 
-// Enough reports whether the limit holds the spare descriptors and the fewest
-// connections.
+// Enough reports whether the limit is sufficient for the spare descriptors and
+// the minimum of connections.
 func (b Budget) Enough() bool { return b.Limit == 0 || b.Limit >= b.Spare+minConnections }
 
-// Process is the budget of this process, found out once.
+// Process returns the budget of this process. It is computed once.
 var Process = sync.OnceValue(func() Budget { return BudgetFor(limit()) })
 
-// Fields tell the budget in a log line.
+// Fields returns the budget as log fields.
 func (b Budget) Fields() []zap.Field {
 	return []zap.Field{zap.Int("limit", b.Limit), zap.Int("spare", b.Spare), zap.Int("store_files", b.Files)}
 }

@@ -2,5 +2,5 @@
 
 package descriptors
 
-// limit is 0: nothing limits the number of open files.
+// limit returns 0: the number of open files is not limited.
 func limit() int { return 0 }

@@ -1,24 +1,25 @@
-// Package disk is the file system as a store uses it, as an interface, so that a
-// simulated disk can stand in its place and lose what was not synced.
+// Package disk is the file system interface of the store. Tests replace it with
+// a simulated disk that loses data that was not synced.
 package disk
 
 import "io"
 
-// FS is a file system. Names are paths. A name that was created, renamed or
-// removed is durable once the directory it stands in was synced.
+// FS is a file system. A name that was created, renamed or removed is durable
+// once its directory was synced.
 type FS interface {
-	// Create makes a file for reading and writing, which must not exist
-	// (fs.ErrExist).
+	// Create creates a file for reading and writing. It returns fs.ErrExist if
+	// the file exists.
 	Create(name string) (File, error)
-	// Open opens a file for reading and writing; fs.ErrNotExist if there is none.
+	// Open opens a file for reading and writing. It returns fs.ErrNotExist if
+	// there is none.
 	Open(name string) (File, error)
-	// Rename replaces newname if it exists.
+	// Rename renames a file and replaces newname if it exists.
 	Rename(oldname, newname string) error
-	// Remove removes a file; fs.ErrNotExist if there is none.
+	// Remove removes a file. It returns fs.ErrNotExist if there is none.
 	Remove(name string) error
-	// ReadDir lists the files of a directory in the order of their names.
+	// ReadDir lists the files of a directory in order of their names.
 	ReadDir(name string) ([]Entry, error)
-	// MkdirAll makes a directory and those above it; their names are synced.
+	// MkdirAll creates a directory and its parents, and syncs their names.
 	MkdirAll(name string) error
 	// SyncDir makes the names in a directory durable.
 	SyncDir(name string) error
@@ -30,16 +31,16 @@ type Entry struct {
 	Size int64
 }
 
-// File is an open file. What was written is durable once Sync has returned nil;
-// after a Sync that failed it is unknown.
+// File is an open file. Written data is durable when Sync has returned nil.
+// After a failed Sync its state is unknown.
 type File interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
-	// Sync makes the file's contents and its size durable.
+	// Sync makes the contents and the size durable.
 	Sync() error
-	// Truncate sets the file's size.
+	// Truncate sets the size.
 	Truncate(size int64) error
-	// Size is the file's size.
+	// Size returns the size.
 	Size() (int64, error)
 }

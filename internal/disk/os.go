@@ -11,7 +11,7 @@ import (
 )
 
 // OS is the operating system's file system. Its files are safe for concurrent
-// use, and a removed file stays readable for who holds it open.
+// use. A removed file stays readable while it is open.
 var OS FS = osFS{}
 
 type osFS struct{}
@@ -23,7 +23,7 @@ func (osFS) Create(name string) (File, error) {
 func (osFS) Open(name string) (File, error) { return openFile(name, os.O_RDWR) }
 
 func openFile(name string, flag int) (File, error) {
-	f, err := os.OpenFile(name, flag, 0o600) // it retries EINTR
+	f, err := os.OpenFile(name, flag, 0o600) // os.OpenFile retries EINTR.
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func (osFS) ReadDir(name string) ([]Entry, error) {
 		}
 		info, err := d.Info()
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // it went in the meantime
+			continue // The file was removed meanwhile.
 		}
 		if err != nil {
 			return nil, err
@@ -115,7 +115,7 @@ func (f osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
-// retryEINTR repeats what a signal has interrupted.
+// retryEINTR repeats a call that a signal has interrupted.
 func retryEINTR(call func() error) error {
 	for {
 		if err := call(); !errors.Is(err, syscall.EINTR) {
@@ -124,8 +124,8 @@ func retryEINTR(call func() error) error {
 	}
 }
 
-// ReadFull reads len(p) bytes at off; io.ErrUnexpectedEOF where the file ends
-// before.
+// ReadFull reads len(p) bytes at off. It returns io.ErrUnexpectedEOF if the
+// file ends before.
 func ReadFull(r io.ReaderAt, p []byte, off int64) error {
 	n, err := r.ReadAt(p, off)
 	switch {

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// syncData writes a file's contents and its size, but no times.
+// syncData syncs the contents and the size, but no times.
 func syncData(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
 
 func syncNames(f *os.File) error {

@@ -9,7 +9,7 @@ import (
 
 func syncData(f *os.File) error { return f.Sync() }
 
-// syncNames: Windows knows no sync of a directory.
+// syncNames syncs a directory. Windows cannot do that.
 func syncNames(f *os.File) error {
 	if runtime.GOOS == "windows" {
 		return nil

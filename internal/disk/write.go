@@ -6,11 +6,11 @@ import (
 	"path/filepath"
 )
 
-// tmpExt ends the name of a file that is not complete.
+// tmpExt is the extension of incomplete files.
 const tmpExt = ".tmp"
 
-// WriteFile puts a file in place of one of the same name: whole or not at all, and
-// for good when it returns nil. A crash may leave name.tmp.
+// WriteFile writes a file atomically, and replaces one of the same name. The
+// file is durable when WriteFile returns nil. A crash may leave name.tmp.
 func WriteFile(fsys FS, name string, b []byte) error {
 	tmp := name + tmpExt
 	f, err := Recreate(fsys, tmp)
@@ -29,7 +29,7 @@ func WriteFile(fsys FS, name string, b []byte) error {
 	return fsys.SyncDir(filepath.Dir(name))
 }
 
-// Recreate makes an empty file, in place of what a crash left under its name.
+// Recreate creates an empty file, and replaces one that a crash left.
 func Recreate(fsys FS, name string) (File, error) {
 	if err := fsys.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err

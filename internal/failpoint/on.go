@@ -11,9 +11,9 @@ import (
 	"syscall"
 )
 
-// Variable names the environment variable that says where the process is to
-// end: OSA_FAILPOINT=<name>=kill:<n> kills it at the n-th hit of that point, as
-// kill -9 does. Several are separated by commas.
+// Variable is the environment variable with the failpoints:
+// OSA_FAILPOINT=<name>=kill:<n> kills the process at the n-th hit of a
+// failpoint, as kill -9 does. Several are separated by commas.
 const Variable = "OSA_FAILPOINT"
 
 type point struct{ left atomic.Int64 }
@@ -40,10 +40,10 @@ func parse(spec string) map[string]*point {
 	return points
 }
 
-// Hit ends the process if its time has come at this point.
+// Hit kills the process if the failpoint is set and this is the n-th hit.
 func Hit(name string) {
 	if p := points[name]; p != nil && p.left.Add(-1) == 0 {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {} // it does not return from this
+		select {} // The process does not survive this.
 	}
 }

@@ -7,22 +7,22 @@ import (
 	"sync"
 )
 
-// ErrFull is returned by Acquire when too many wait already.
+// ErrFull is returned by Acquire when too many callers wait.
 var ErrFull = errors.New("too many reads are waiting")
 
-// How many may wait, of one key and of all together.
+// How many callers may wait, for one key and for all together.
 const (
 	maxWaitingPerKey = 1024
 	maxWaiting       = 16384
 )
 
-// Limiter lets a number of callers at a time work, and the others wait for their
-// turn.
+// Limiter limits how many callers work at the same time. Others wait, and keys
+// take turns.
 //
-// It is for work in bulk that must not crowd out what is waited for: a caller
-// does a few milliseconds of it in each turn and asks again for more. How much is
-// asked for by one key is then nothing to the other ones, and what never asks, as
-// webhooks and live delivery, has the rest of the processors at any time.
+// It is for bulk work that must not delay interactive work. A caller works for
+// a few milliseconds per slot and acquires a new one for more. So the work of
+// one key does not delay other keys, and work that needs no slot, such as
+// webhooks and live streams, always has the other processors.
 type Limiter struct {
 	mu      sync.Mutex
 	free    int
@@ -32,29 +32,30 @@ type Limiter struct {
 
 type waiter struct {
 	ready   chan struct{}
-	granted bool // guarded by Limiter.mu
+	granted bool // Guarded by Limiter.mu.
 }
 
-// Slots is how many may work at once where nothing else is said: half of the
-// processors that Go uses, and one at least.
+// Slots returns the default number of slots: half of the processors that Go
+// uses, and at least one.
 func Slots() int { return max(1, runtime.GOMAXPROCS(0)/2) }
 
-// NewLimiter returns a limiter that lets so many callers work at once.
+// NewLimiter returns a limiter for so many concurrent callers.
 func NewLimiter(slots int) *Limiter {
 	l := &Limiter{free: max(1, slots)}
-	l.release = l.releaseSlot // made once, or every turn would make one
+	l.release = l.releaseSlot // Allocated once for all callers.
 	return l
 }
 
-// Acquire waits for a turn. Keys take turns; within a key, who came first is
-// first. release ends the turn and has to be called exactly once. It lets others
-// run before it hands the slot on. The error is ErrFull, or that of ctx.
+// Acquire waits for a slot. Keys take turns; callers of one key are served in
+// order of arrival. The caller must call release exactly once. release lets
+// other goroutines run before it passes the slot on. The error is ErrFull or
+// the error of ctx.
 func (l *Limiter) Acquire(ctx context.Context, key string) (release func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	l.mu.Lock()
-	if l.free > 0 { // then nobody waits
+	if l.free > 0 { // No caller waits then.
 		l.free--
 		l.mu.Unlock()
 		return l.release, nil
@@ -81,7 +82,7 @@ func (l *Limiter) Acquire(ctx context.Context, key string) (release func(), err 
 	return nil, ctx.Err()
 }
 
-// Waiting is how many callers wait for a turn.
+// Waiting returns how many callers wait for a slot.
 func (l *Limiter) Waiting() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -89,15 +90,15 @@ func (l *Limiter) Waiting() int {
 }
 
 func (l *Limiter) releaseSlot() {
-	// What can run, runs first: the goroutine goes to the end of the scheduler's
-	// queue while it still has the slot.
+	// Yield first, while this goroutine still holds the slot, so that all
+	// runnable goroutines run before the next caller.
 	runtime.Gosched()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.grantNext()
 }
 
-// grantNext gives the slot to who is next.
+// grantNext passes the slot to the next waiter.
 func (l *Limiter) grantNext() {
 	w, ok := l.waiting.Pop()
 	if !ok {

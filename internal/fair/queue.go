@@ -1,35 +1,35 @@
-// Package fair shares what is scarce between keys, such as workspaces: in turn
-// between the keys, and in the order of arrival within each.
+// Package fair shares a limited resource between keys, such as workspaces. Keys
+// take turns, and the items of one key keep their order. The package does not
+// know what the resource is.
 package fair
 
-// Queue takes items in turn from each key that has any. Every operation takes the
-// same time, however many items and keys there are. The zero value is an empty
-// queue. It is not safe for concurrent use.
+// Queue returns items from each key in turn. Every operation takes constant
+// time. The zero value is an empty queue. It is not safe for concurrent use.
 type Queue[T any] struct {
 	byKey map[string]*keyQueue[T]
-	next  *keyQueue[T] // whose item is next, in a ring of all lines
+	next  *keyQueue[T] // The key whose item is next, in a ring of all keys.
 	n     int
 }
 
-// keyQueue is the items of one key, oldest first.
+// keyQueue holds the items of one key, oldest first.
 type keyQueue[T any] struct {
 	key         string
 	first, last *Item[T]
 	n           int
-	prev, next  *keyQueue[T] // in the ring
+	prev, next  *keyQueue[T] // In the ring.
 }
 
-// Item is one place in a queue.
+// Item is an entry of a queue.
 type Item[T any] struct {
 	Value      T
-	queue      *keyQueue[T] // nil once it has left
+	queue      *keyQueue[T] // nil once it was removed.
 	prev, next *Item[T]
 }
 
-// Len is how many items wait, and LenOf how many of one key.
+// Len returns the number of items.
 func (q *Queue[T]) Len() int { return q.n }
 
-// LenOf is how many items of the key wait.
+// LenOf returns the number of items of a key.
 func (q *Queue[T]) LenOf(key string) int {
 	if l := q.byKey[key]; l != nil {
 		return l.n
@@ -37,8 +37,8 @@ func (q *Queue[T]) LenOf(key string) int {
 	return 0
 }
 
-// Push puts v at the end of its key's line. A key that had nothing waiting comes
-// after all that have.
+// Push adds v at the end of its key's items. A key without items is added after
+// all other keys.
 func (q *Queue[T]) Push(key string, v T) *Item[T] {
 	l := q.byKey[key]
 	if l == nil {
@@ -66,8 +66,8 @@ func (q *Queue[T]) Push(key string, v T) *Item[T] {
 	return i
 }
 
-// Pop takes the oldest item of the key whose turn it is; ok is false if nothing
-// waits.
+// Pop removes the oldest item of the next key. ok is false if the queue is
+// empty.
 func (q *Queue[T]) Pop() (v T, ok bool) {
 	l := q.next
 	if l == nil {
@@ -79,8 +79,7 @@ func (q *Queue[T]) Pop() (v T, ok bool) {
 	return i.Value, true
 }
 
-// Remove takes an item out, wherever it stands. One that has left already stays
-// so.
+// Remove removes an item. It does nothing for an item that was removed before.
 func (q *Queue[T]) Remove(i *Item[T]) {
 	l := i.queue
 	if l == nil {

@@ -1,6 +1,6 @@
-// Package filewatch tells when files have other contents than before. It looks at
-// them instead of listening: that works on every file system, with files that are
-// renamed over one another, and with the symbolic links that Kubernetes swaps.
+// Package filewatch reports when the contents of files change. It polls: that
+// works on every file system, with files that are replaced by a rename, and
+// with the symbolic links that Kubernetes swaps.
 package filewatch
 
 import (
@@ -14,41 +14,41 @@ import (
 )
 
 const (
-	// Interval is how often files are looked at.
+	// Interval is the polling interval.
 	Interval = time.Second
-	// settleTime is for how long a file has to stay as it is before it is reported: one
-	// that is being written is not to be read half.
+	// settleTime is how long a file must stay unchanged before a change is
+	// reported, so that a file is not read while it is being written.
 	settleTime = 50 * time.Millisecond
-	// maxSettleChecks bounds how often one look waits for that.
+	// maxSettleChecks limits how often one poll waits for that.
 	maxSettleChecks = 10
-	// timeResolution is how far apart two changes have to be to differ in their times, on
-	// any file system that is in use.
+	// timeResolution is the coarsest resolution of modification times of any
+	// common file system.
 	timeResolution = 2 * time.Second
-	// fullReadEvery is how many looks believe a file's size, times and inode before its
+	// fullReadEvery is how many polls rely on size, times and inode before the
 	// content is read again.
 	fullReadEvery = 60
 )
 
-// MaxSize is how much of a file is looked at, in bytes.
+// MaxSize is the maximum size of a file in bytes.
 const MaxSize = 4 << 20
 
 var errIrregular = errors.New("not a regular file")
 
-// Files are files that are looked at together.
+// Files is a set of files that are polled together.
 type Files struct{ files []file }
 
-// file is how a file was when it was looked at last.
+// file is the state of a file at the last poll.
 type file struct {
 	path   string
-	info   os.FileInfo // nil after an error
-	err    string      // "" if it could be read
+	info   os.FileInfo // nil after an error.
+	err    string      // Empty if the file could be read.
 	sum    [sha256.Size]byte
 	read   time.Time // when it was read
-	checks int       // since then
+	checks int       // Polls since then.
 }
 
-// Snapshot remembers how the files are now. Who reads them does so after it: then no
-// change is missed.
+// Snapshot records the current state of the files. A caller that reads them
+// afterwards misses no change.
 func Snapshot(paths ...string) *Files {
 	f := new(Files)
 	for _, path := range paths {
@@ -57,9 +57,9 @@ func Snapshot(paths ...string) *Files {
 	return f
 }
 
-// Watch calls changed after contents have changed, and then not again until they
-// change once more. That a file cannot be read is a change too. It returns when
-// ctx is done; changed is not called after that.
+// Watch calls changed when contents have changed. A file that becomes
+// unreadable counts as changed. Watch returns when ctx is done; changed is not
+// called after that.
 func (f *Files) Watch(ctx context.Context, changed func()) {
 	tick := time.NewTicker(Interval)
 	defer tick.Stop()
@@ -75,7 +75,8 @@ func (f *Files) Watch(ctx context.Context, changed func()) {
 	}
 }
 
-// changed reports whether there are new contents that do not change any more.
+// changed reports whether there are new contents that are no longer being
+// written.
 func (f *Files) changed(ctx context.Context) bool {
 	now := next(f.files)
 	if slices.EqualFunc(f.files, now, same) {
@@ -95,7 +96,7 @@ func (f *Files) changed(ctx context.Context) bool {
 		}
 		now = again
 	}
-	return false // the next look sees to it
+	return false // The next poll reports it.
 }
 
 func same(a, b file) bool { return a.err == b.err && a.sum == b.sum }
@@ -113,8 +114,8 @@ func next(files []file) []file {
 	return out
 }
 
-// unchanged reports whether the file is, by all that stat tells, the one that was
-// read. It spares reading the content.
+// unchanged reports whether size, times and inode are those of the file that
+// was read. It avoids reading the content.
 func (f *file) unchanged() bool {
 	if f.info == nil || f.checks >= fullReadEvery || f.read.Sub(f.info.ModTime()) < timeResolution {
 		return false
@@ -136,7 +137,7 @@ func read(path string) file {
 }
 
 func sumOf(path string) (info os.FileInfo, sum [sha256.Size]byte, err error) {
-	// Opening something else could wait for ever.
+	// Opening a pipe or a device could block forever.
 	if info, err = os.Stat(path); err != nil {
 		return nil, sum, err
 	}

@@ -1,6 +1,6 @@
-// Package jsontoken finds the ends of tokens in valid JSON (RFC 8259), without a
-// stack and without a copy: a text may be as large as all that is held of bodies at
-// once allows.
+// Package jsontoken finds the ends of tokens in valid JSON (RFC 8259) without
+// recursion and without a copy, because a text may be as large as the memory
+// for request bodies.
 package jsontoken
 
 import (
@@ -8,11 +8,12 @@ import (
 	"unsafe"
 )
 
-// View is b as a string that shares its memory. It is valid for as long as nobody
-// changes b.
+// View returns b as a string that shares its memory. b must not be changed
+// while the string is in use.
 func View(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// SkipSpace is the first place from i on that is no white space.
+// SkipSpace returns the index of the first character at or after i that is not
+// white space.
 func SkipSpace(s string, i int) int {
 	for i < len(s) && (s[i] == ' ' || s[i] == '\t' || s[i] == '\n' || s[i] == '\r') {
 		i++
@@ -20,7 +21,7 @@ func SkipSpace(s string, i int) int {
 	return i
 }
 
-// End is where the value ends that begins at i.
+// End returns the end of the value that begins at i.
 func End(s string, i int) int {
 	switch s[i] {
 	case '"':
@@ -47,7 +48,7 @@ func End(s string, i int) int {
 	return i
 }
 
-// StringEnd is where the string ends that begins at i.
+// StringEnd returns the end of the string that begins at i.
 func StringEnd(s string, i int) int {
 	for i++; ; {
 		end := i + strings.IndexByte(s[i:], '"')
@@ -57,7 +58,7 @@ func StringEnd(s string, i int) int {
 		}
 		i += escape + 2
 		for i < len(s) && s[i-1] != '"' && s[i] == '\\' {
-			i += 2 // escapes that follow each other need no search
+			i += 2 // Consecutive escapes need no search.
 		}
 	}
 }

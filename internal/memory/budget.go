@@ -6,8 +6,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// base is what the process takes before it holds anything for anybody: Caddy and
-// its modules, the runtime, stacks.
+// base is the memory of the process without any requests: Caddy and its
+// modules, the runtime, stacks.
 const base = 64 << 20
 
 const mib = 1 << 20
@@ -25,21 +25,20 @@ const mib = 1 << 20
 //	   2 GiB     256       64       16     128     256   from here on
 type Budget struct {
 	Limit Limit
-	// Bodies is for request bodies, at what they cost in the whole: the default
-	// of osa_guard's max_inflight.
+	// Bodies is for request bodies: the default of osa_guard's max_inflight.
 	Bodies int64
-	// Responses is for encoded parts of lists, histories, single events and backups
-	// that wait for their readers.
+	// Responses is for encoded parts of lists, histories, single events and
+	// backups that wait for their readers.
 	Responses int64
 	// Streams is for the live windows of the hub.
 	Streams int64
 	// Filter is for the store's filter of dedup keys.
 	Filter int64
-	// Tables is for the term and dedup tables of segments that are not sealed yet.
+	// Tables is for the term and dedup tables of unsealed segments.
 	Tables int64
 }
 
-// BudgetFor are the shares of a limit.
+// BudgetFor returns the budget for a limit.
 func BudgetFor(limit Limit) Budget {
 	rest := max(limit.Bytes-base, limit.Bytes/4)
 	share := func(twelfths, least, most int64) int64 { return min(max(rest/12*twelfths, least*mib), most*mib) }
@@ -53,10 +52,10 @@ func BudgetFor(limit Limit) Budget {
 	}
 }
 
-// Process is the budget of this process, found out once.
+// Process returns the budget of this process. It is computed once.
 var Process = sync.OnceValue(func() Budget { return BudgetFor(ThisSystem().Limit()) })
 
-// Fields tell the budget in a log line.
+// Fields returns the budget as log fields.
 func (b Budget) Fields() []zap.Field {
 	return []zap.Field{
 		zap.Int64("limit", b.Limit.Bytes), zap.String("limited_by", b.Limit.Source), zap.Int64("bodies", b.Bodies),

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// cgroup is one directory of a hierarchy that counts memory, as it is seen from
-// here, and the mount point that its visible parents end at.
+// cgroup is a directory of a cgroup hierarchy that limits memory, and the mount
+// point at which its visible parents end.
 type cgroup struct {
 	source string
-	dir    string // without the leading slash, as fs.FS wants it
+	dir    string // Without the leading slash, as fs.FS requires.
 	mount  string
 }
 
@@ -21,7 +21,7 @@ type cgroup struct {
 // On a hybrid system version 1 counts memory and version 2 is mounted beside it
 // without a memory controller: its directories then have no memory.max.
 func (s System) cgroups() (found []cgroup) {
-	var memory1, unified string // the process's paths within the hierarchies
+	var memory1, unified string // The paths of the process in the hierarchies.
 	for line := range strings.Lines(s.read("proc/self/cgroup")) {
 		// <hierarchy>:<controllers>:<path>; see cgroups(7).
 		part := strings.SplitN(strings.TrimRight(line, "\n"), ":", 3)
@@ -52,8 +52,8 @@ func (s System) cgroups() (found []cgroup) {
 	return found
 }
 
-// limit is the least limit of the cgroup and of its parents up to the mount
-// point, 0 if there is none.
+// limit returns the lowest limit of the cgroup and its parents up to the mount
+// point, or 0.
 func (c cgroup) limit(root fs.FS) (least uint64) {
 	consider := func(n uint64) {
 		if n > 0 && (least == 0 || n < least) {
@@ -63,7 +63,7 @@ func (c cgroup) limit(root fs.FS) (least uint64) {
 	for dir := c.dir; ; dir = path.Dir(dir) {
 		if c.source == SourceCgroup1 {
 			consider(number(read(root, path.Join(dir, "memory.limit_in_bytes"))))
-			// It tells of the parents that a container does not see.
+			// This includes parents that a container does not see.
 			for line := range strings.Lines(read(root, path.Join(dir, "memory.stat"))) {
 				if n, ok := strings.CutPrefix(line, "hierarchical_memory_limit "); ok {
 					consider(number(n))
@@ -78,11 +78,11 @@ func (c cgroup) limit(root fs.FS) (least uint64) {
 	}
 }
 
-// unlimited is where numbers of bytes begin to mean that there is no limit:
-// version 1 writes the largest number of pages that its kernel counts.
+// unlimited is the number of bytes from which a limit means none: version 1
+// writes the largest number of pages that its kernel counts.
 const unlimited = 1 << 60
 
-// number is a limit in bytes, 0 for "max" and for what is none.
+// number parses a limit in bytes. It is 0 for "max" and for invalid values.
 func number(s string) uint64 {
 	n, err := strconv.ParseUint(strings.TrimSpace(s), 10, 64)
 	if err != nil || n >= unlimited {
@@ -103,9 +103,9 @@ func parseMount(line string) (mount, bool) {
 	return mount{root: unescape(first[3]), point: unescape(first[4]), kind: last[0], options: last[2]}, true
 }
 
-// resolve is the directory of a cgroup in this mount. One that lies outside of
-// what is mounted, as a container without a cgroup namespace may see its own, is
-// the mount itself.
+// resolve returns the directory of a cgroup in this mount. A cgroup outside of
+// what is mounted, as a container without a cgroup namespace may see its own,
+// is the mount itself.
 func (m mount) resolve(group string) string {
 	point := strings.TrimPrefix(m.point, "/")
 	rel, ok := strings.CutPrefix(group, strings.TrimSuffix(m.root, "/"))

@@ -1,4 +1,6 @@
-// Package memory finds out how much memory the process may use and shares it out.
+// Package memory determines how much memory the process may use and divides it
+// into shares. It knows cgroups and the Go runtime, and nothing of what the
+// shares are used for.
 package memory
 
 import (
@@ -11,7 +13,7 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// Where a limit comes from.
+// Sources of a limit.
 const (
 	SourceCgroup1  = "cgroup v1"
 	SourceCgroup2  = "cgroup v2"
@@ -20,37 +22,37 @@ const (
 	SourceAssumed  = "assumed"
 )
 
-// assumed is the limit where nothing tells one.
+// assumed is the limit if there is no information.
 const assumed = 1 << 30
 
-// Limit is how many bytes the process may use, and what says so.
+// Limit is how many bytes the process may use, and where that limit comes from.
 type Limit struct {
 	Bytes  int64
 	Source string
 }
 
-// System is where limits are looked for.
+// System is where limits are read from.
 type System struct {
-	// Root is the root directory: /proc and the cgroup mounts are below it.
+	// Root is the root directory. /proc and the cgroup mounts are below it.
 	Root fs.FS
 	// Getenv reads the environment.
 	Getenv func(string) string
-	// Physical is the machine's memory in bytes.
+	// Physical returns the machine's memory in bytes.
 	Physical func() (uint64, error)
 }
 
-// ThisSystem is the one that the process runs on.
+// ThisSystem returns the system that the process runs on.
 func ThisSystem() System {
 	return System{Root: os.DirFS("/"), Getenv: os.Getenv, Physical: memlimit.FromSystem}
 }
 
-// Limit is the least of what a cgroup (v1 or v2, the process's own or one of its
-// parents), a GOMEMLIMIT in the environment and the machine allow. What cannot be
-// read limits nothing: a gateway that is unsure starts all the same.
+// Limit returns the lowest limit of the cgroups (v1 or v2, of the process and
+// its parents), a GOMEMLIMIT in the environment, and the machine. A source that
+// cannot be read limits nothing, so that the gateway starts anyway.
 //
-// The cgroups are read here and not by automemlimit, which Caddy sets GOMEMLIMIT
-// by: it asks one version of them only, gives up where two mounts of it disagree,
-// and does not look at the parents of version 1 where the kernel counts without
+// This package reads cgroups itself because automemlimit, which Caddy uses for
+// GOMEMLIMIT, reads only one version of them, gives up if two mounts disagree,
+// and ignores the parents of version 1 where the kernel counts without
 // hierarchy.
 func (s System) Limit() Limit {
 	least := Limit{Bytes: math.MaxInt64}
@@ -59,7 +61,7 @@ func (s System) Limit() Limit {
 			least = Limit{Bytes: int64(n), Source: source} //nolint:gosec // smaller than one
 		}
 	}
-	// The first of equals is named: the machine last.
+	// Of equal limits the first is named. The machine comes last.
 	for _, c := range s.cgroups() {
 		consider(c.limit(s.Root), c.source)
 	}
@@ -73,8 +75,8 @@ func (s System) Limit() Limit {
 	return least
 }
 
-// byteCount reads a size as the Go runtime does: a number of bytes, or one with
-// B, KiB, MiB, GiB or TiB. It is 0 for "off" and for whatever else is none.
+// byteCount parses a size as the Go runtime does: a number of bytes, or one
+// with B, KiB, MiB, GiB or TiB. It is 0 for "off" and for invalid values.
 func byteCount(s string) uint64 {
 	s, shift := strings.TrimSuffix(s, "B"), 0
 	if rest, ok := strings.CutSuffix(s, "i"); ok && rest != "" {

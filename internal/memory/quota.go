@@ -2,27 +2,28 @@ package memory
 
 import "sync"
 
-// Quota is a share of the budget that owners take parts of and give back.
+// Quota is a limited amount of memory that is shared by owners.
 //
-// An owner may hold seven times what it leaves free: alone that is nearly
-// everything, and yet whoever comes next finds room at once.
+// An owner may hold seven times what is free. A single owner can so use nearly
+// all of it, and the next one still finds free memory at once.
 type Quota struct {
 	size int64
 
 	mu     sync.Mutex
 	held   int64
 	owners map[string]int64
-	large  int64 // what one has that is too large to share the room
+	large  int64 // The bytes of the one that is larger than the quota permits.
 }
 
-// shareFactor is how many times what it leaves free an owner may hold.
+// An owner may hold shareFactor times what is free.
 const shareFactor = 7
 
-// NewQuota returns an empty room of size bytes.
+// NewQuota returns a quota of size bytes.
 func NewQuota(size int64) *Quota { return &Quota{size: size, owners: make(map[string]int64)} }
 
-// Acquire takes n bytes for an owner and reports whether there was room for them. Who
-// comes first gets whatever it is, so that nothing is too large for ever.
+// Acquire acquires n bytes for an owner and reports whether that was possible.
+// If nothing is held, any size is granted, so that nothing is too large
+// forever.
 func (r *Quota) Acquire(owner string, n int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -35,7 +36,7 @@ func (r *Quota) Acquire(owner string, n int64) bool {
 	return true
 }
 
-// Release gives back n bytes of an owner's.
+// Release releases n bytes of an owner.
 func (r *Quota) Release(owner string, n int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -45,9 +46,9 @@ func (r *Quota) Release(owner string, n int64) {
 	}
 }
 
-// AcquireLarge is Take for what may be larger than all the room. More than half of it
-// is taken beside the room, by one at a time, so that everything else finds its own.
-// release gives it back.
+// AcquireLarge is Acquire for amounts that may exceed the quota. More than half
+// of the quota is granted outside of it, to one caller at a time, so that it
+// does not block the others. The caller calls release.
 func (r *Quota) AcquireLarge(owner string, n int64) (release func(), ok bool) {
 	if n <= r.size/2 {
 		return func() { r.Release(owner, n) }, r.Acquire(owner, n)
@@ -65,7 +66,7 @@ func (r *Quota) AcquireLarge(owner string, n int64) (release func(), ok bool) {
 	}, true
 }
 
-// Held is how many bytes are taken.
+// Held returns how many bytes are held.
 func (r *Quota) Held() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// backup is one change, as Backup writes it: an event or a document.
+// backup is one change in a backup: an event or a document.
 type backup struct {
 	Seq     uint64
 	Event   []byte

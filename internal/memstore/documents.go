@@ -16,13 +16,13 @@ type document struct {
 	changed uint64
 }
 
-// put writes or, without a value, deletes a document.
+// put writes a document, or deletes it if value is nil.
 func (s *Store) put(k docKey, value []byte) uint64 {
 	if value == nil {
 		delete(s.docs, k)
 		return 0
 	}
-	// Counted over all documents, a version never comes again.
+	// The counter is shared by all documents, so a version is never used twice.
 	version := s.nextChange()
 	s.docs[k] = document{value: slices.Clone(value), version: version, changed: version}
 	return version
@@ -58,7 +58,7 @@ func (s *Store) PutDocument(ctx context.Context, d storage.Document) (uint64, er
 	}
 	value := d.Value
 	if value == nil {
-		value = []byte{} // a put never deletes
+		value = []byte{} // An empty value is not a deletion.
 	}
 	return s.put(k, value), nil
 }

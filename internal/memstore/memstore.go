@@ -1,6 +1,6 @@
-// Package memstore is a storage.Store in memory, for tests: every method is the
-// plainest thing that could be right, and Filter.Matches decides what a query
-// finds. Nothing of it survives the process.
+// Package memstore is a storage.Store in memory, for tests. Every method is the
+// simplest correct implementation, and Filter.Matches decides what a query
+// finds.
 package memstore
 
 import (
@@ -15,11 +15,11 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// LargeBody is the size in bytes over which Prepare puts a body aside.
+// LargeBody is the size in bytes above which Prepare puts a body aside.
 const LargeBody = 256 << 10
 
-// Store is one handle on what is kept in memory. Another one on the same is made
-// with Handle: each is closed for itself, as those of two processes would be.
+// Store is one handle on data in memory. Handle creates another one on the same
+// data. Each is closed on its own, like the handles of two processes.
 type Store struct {
 	*data
 	closed bool // guarded by data.mu
@@ -28,26 +28,26 @@ type Store struct {
 // data is what all handles share.
 type data struct {
 	mu         sync.RWMutex
-	events     []*event.Event // ascending, with their bodies; below the floor there are none
+	events     []*event.Event // Ascending, with bodies. There are none below the floor.
 	first      uint64
 	last       uint64
 	skipped    []storage.Range
 	damaged    []storage.Range
 	byIdentity map[identity]uint64
 	byKey      map[identity]int
-	large      map[string][]byte // bodies put aside, by name
-	names      int               // given to large bodies so far
+	large      map[string][]byte // Bodies put aside, by name.
+	names      int               // The number of names given to large bodies.
 	docs       map[docKey]document
-	changes    uint64 // counts every change, for Backup
+	changes    uint64 // Counts every change, for Backup.
 	changed    map[uint64]uint64
 
 	projections map[string]*projection
 
 	refuse error
-	moved  chan struct{} // closed when something is committed or a handle is closed
-	commit sync.Mutex    // held during a commit or an open; see Hold
+	moved  chan struct{} // Closed when something is committed or a handle is closed.
+	commit sync.Mutex    // Held during a commit or an open; see Hold.
 
-	committing atomic.Int64 // commits under way
+	committing atomic.Int64 // The number of running commits.
 }
 
 // New returns an empty store.
@@ -59,24 +59,24 @@ func New() *Store {
 	}}
 }
 
-// Handle returns another handle on the same store.
+// Handle returns another handle on the same data.
 func (s *Store) Handle() *Store { return &Store{data: s.data} }
 
-// Refuse makes Writable and CommitBatch of all handles answer with err, until it
-// is nil again.
+// Refuse makes Writable and CommitBatch of all handles return err, until it is
+// called with nil.
 func (s *Store) Refuse(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refuse = err
 }
 
-// Hold makes commits, and Reopen, wait until release is called.
+// Hold makes commits and Reopen wait until release is called.
 func (s *Store) Hold() (release func()) {
 	s.commit.Lock()
 	return s.commit.Unlock
 }
 
-// Committing is how many commits are under way, those that are held among them.
+// Committing returns the number of running commits, including held ones.
 func (s *Store) Committing() int { return int(s.committing.Load()) }
 
 // Damage makes a range of events unreadable.
@@ -86,7 +86,7 @@ func (s *Store) Damage(r storage.Range) {
 	s.damaged = append(s.damaged, r)
 }
 
-// Skip leaves out the next n sequence numbers for ever, as a restore does.
+// Skip skips the next n sequence numbers forever, as a restore does.
 func (s *Store) Skip(n uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,11 +98,11 @@ func (s *Store) Skip(n uint64) {
 	s.notify()
 }
 
-// Fail closes this handle as an engine closes itself after a failed write.
+// Fail closes this handle, as an engine does after a failed write.
 func (s *Store) Fail() { _ = s.Close() }
 
-// Reopen lets a handle that was closed be used again, as a file on disk would.
-// Bodies that were put aside and never committed are gone.
+// Reopen opens a closed handle again. Bodies that were put aside and never
+// committed are gone.
 func (s *Store) Reopen() *Store {
 	s.commit.Lock()
 	defer s.commit.Unlock()
@@ -137,14 +137,14 @@ func (d *data) nextChange() uint64 {
 	return d.changes
 }
 
-// notify wakes who follows.
+// notify wakes the followers.
 func (d *data) notify() {
 	close(d.moved)
 	d.moved = make(chan struct{})
 }
 
-// identity is what makes an event unique; with a zero body it is what two
-// bodies can be sent under.
+// identity is what makes an event unique. With a zero body it is the dedup key
+// alone.
 type identity struct {
 	workspace, source string
 	key, body         event.Digest
@@ -177,7 +177,7 @@ func (s *Store) Prepare(ctx context.Context, e *event.Event) (storage.Outcome, e
 	return storage.Outcome{}, nil
 }
 
-// Large is how many bodies stand aside.
+// Large returns how many bodies are put aside.
 func (s *Store) Large() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,21 +15,23 @@ type projection struct {
 	records map[string][]byte
 }
 
-// LoseProjections forgets all that is derived, as an engine may at any time.
+// LoseProjections deletes everything that is derived, as an engine may at any
+// time.
 func (s *Store) LoseProjections() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.projections)
 }
 
-// LoseRecord forgets one record without a trace, which no engine should.
+// LoseRecord deletes one record without resetting the cursor, which no engine
+// should do.
 func (s *Store) LoseRecord(name, key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.projections[name].records, key)
 }
 
-// Records are the records of a projection as they stand.
+// Records returns the records of a projection.
 func (s *Store) Records(name string) map[string][]byte {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -39,7 +41,7 @@ func (s *Store) Records(name string) map[string][]byte {
 	return nil
 }
 
-// of is the projection, or an empty one where that version does not exist.
+// of returns the projection, or an empty one if that version does not exist.
 func (s *Store) of(p storage.Projection) *projection {
 	if got := s.projections[p.Name]; got != nil && got.version == p.Version {
 		return got
@@ -86,7 +88,7 @@ func (s *Store) Project(ctx context.Context, step storage.Step) error {
 	}
 	p := s.of(step.Projection)
 	if other := s.projections[step.Projection.Name]; other != nil && other != p {
-		return storage.ErrConflict // another version has been opened since
+		return storage.ErrConflict // Another version was opened.
 	}
 	if p.cursor != step.From {
 		return storage.ErrConflict

@@ -38,7 +38,8 @@ func (s *Store) Follow(ctx context.Context, after uint64) (uint64, error) {
 	}
 }
 
-// damage is the damaged range that the event is in; called with the lock held.
+// damage returns the error of the damaged range with the event. The caller
+// holds the lock.
 func (s *Store) damage(seq uint64) error {
 	for _, r := range s.damaged {
 		if r.First <= seq && seq <= r.Last {
@@ -75,7 +76,7 @@ func (s *Store) Get(ctx context.Context, seq uint64) (*event.Event, error) {
 func (s *Store) Scan(ctx context.Context, after, through uint64, fn func(*event.Event) bool) error {
 	s.mu.RLock()
 	err := s.checkOpen(ctx)
-	events := s.events[:len(s.events):len(s.events)] // fn may call the store
+	events := s.events[:len(s.events):len(s.events)] // A copy, because fn may call the store.
 	s.mu.RUnlock()
 	if err != nil {
 		return err

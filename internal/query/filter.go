@@ -7,8 +7,8 @@ import (
 	"github.com/osa-edge/osa-gateway/event"
 )
 
-// Names of the parameters that select events, each with its others. A list has a
-// singular and a plural.
+// The names of the parameters that select events. A list has a singular and a
+// plural name.
 var (
 	workflowIDNames   = []string{"workflow_id", "workflow_ids"}
 	workflowNameNames = []string{"workflow", "workflow_name"}
@@ -18,11 +18,12 @@ var (
 	sourceNames       = []string{"source", "sources"}
 )
 
-// Between these years every time is a number of nanoseconds, as stores keep it.
+// Times between these years fit into nanoseconds, as stores keep them.
 const firstYear, lastYear = 1970, 2261
 
-// EventFilter is the API guide's EventFilterParams, as far as it selects events:
-// another form of the parameters of the same names. Null is absent.
+// EventFilter is the part of the API guide's EventFilterParams that selects
+// events. It is another form of the parameters with the same names. null means
+// absent.
 type EventFilter struct {
 	WorkflowID  *string  `json:"workflow_id"`
 	AgentIDs    []string `json:"agent_ids"`
@@ -30,8 +31,7 @@ type EventFilter struct {
 	MinPriority *string  `json:"min_priority"`
 }
 
-// FillFilter gives the parameters what the filter says; from is what messages
-// call it.
+// FillFilter sets the parameters from the filter. from is its name in messages.
 func (p *Params) FillFilter(from string, f *EventFilter) {
 	if f.WorkflowID != nil {
 		p.Fill(from, "workflow_id", []string{*f.WorkflowID}, workflowIDNames...)
@@ -47,8 +47,8 @@ func (p *Params) FillFilter(from string, f *EventFilter) {
 	}
 }
 
-// Filter reads the parameters that select events. A workspace is none of them:
-// that is the caller's.
+// Filter reads the parameters that select events. The caller sets the
+// workspace.
 func (p *Params) Filter() event.Filter {
 	f := event.Filter{
 		WorkflowIDs:   p.IDs(workflowIDNames...),
@@ -78,7 +78,7 @@ func (p *Params) statuses() (out []event.Status) {
 		unknown := false
 		for _, s := range p.Words(name) {
 			status := event.NormalizeStatus(s)
-			unknown = unknown || status == "" && s != "" // that it is empty was said
+			unknown = unknown || status == "" && s != "" // The empty value was reported already.
 			out = append(out, status)
 		}
 		if unknown {
@@ -88,8 +88,9 @@ func (p *Params) statuses() (out []event.Status) {
 	return out
 }
 
-// date reads a day or a time. precision is the unit of its last digit: an end is
-// inclusive, so 2024-01-15 ends with that day, and 23:59:59 with that second.
+// date parses a day or a time. precision is the unit of its last digit. The end
+// of a range is inclusive: 2024-01-15 includes that whole day, and 23:59:59
+// that whole second.
 func (p *Params) date(name string) (at time.Time, precision time.Duration) {
 	s, ok := p.One(name)
 	if !ok {
@@ -97,7 +98,7 @@ func (p *Params) date(name string) (at time.Time, precision time.Duration) {
 	}
 	at, err := time.Parse(time.DateOnly, s)
 	if precision = 24 * time.Hour; err != nil {
-		// The plus of an offset that was not escaped arrives as a space.
+		// An unescaped plus of an offset arrives as a space.
 		at, err = time.Parse(time.RFC3339Nano, strings.Replace(s, " ", "+", 1))
 		precision = time.Second
 	}

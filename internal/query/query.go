@@ -28,22 +28,22 @@ const (
 	maxNameLength = 32
 )
 
-// Invalid is one thing that is wrong with a request.
+// Invalid is one error in a request.
 type Invalid struct {
-	// Field is the parameter's name, or "query" for what has none.
+	// Field is the parameter's name, or "query" for other errors.
 	Field   string `json:"field"`
 	Message string `json:"message"`
 }
 
-// Params reads a query parameter by parameter and remembers which were asked for,
-// so that what is left over is known to be unknown.
+// Params reads the parameters of a query and remembers which were read, so that
+// the others are reported as unknown.
 type Params struct {
 	values url.Values
 	known  map[string]bool
 	bad    []Invalid
 }
 
-// Parse reads a raw query string.
+// Parse parses a raw query string.
 func Parse(raw string) *Params {
 	p := &Params{known: make(map[string]bool)}
 	var err error
@@ -53,14 +53,14 @@ func Parse(raw string) *Params {
 	return p
 }
 
-// Refuse says what is wrong with a parameter. The message must not contain its
+// Refuse reports an error in a parameter. The message must not contain its
 // value.
 func (p *Params) Refuse(field, format string, args ...any) {
 	p.bad = append(p.bad, Invalid{field, fmt.Sprintf(format, args...)})
 }
 
-// Invalid is everything that is wrong, in the order of the names. It is called
-// last: parameters that nobody has read are unknown.
+// Invalid returns all errors in the order of the names. It is called last,
+// because parameters that were not read are unknown.
 func (p *Params) Invalid() []Invalid {
 	for name := range p.values {
 		switch {
@@ -81,9 +81,9 @@ func (p *Params) Invalid() []Invalid {
 	return p.bad
 }
 
-// Fill gives a parameter values that came in another form, which the message
-// calls from. Both forms at once are refused. others are further names of the
-// same parameter.
+// Fill sets a parameter from another form, which messages call from. A
+// parameter that is set in both forms is an error. others are further names of
+// the parameter.
 func (p *Params) Fill(from, name string, values []string, others ...string) {
 	for _, given := range slices.Concat(others, []string{name}) {
 		if p.values.Has(given) {
@@ -97,8 +97,8 @@ func (p *Params) Fill(from, name string, values []string, others ...string) {
 	p.values[name] = values
 }
 
-// One reads a parameter that has one value. The names are those of the same
-// parameter; given under two of them it must have the same value.
+// One reads a parameter with one value. names are the names of the parameter;
+// if several are given, their values must be equal.
 func (p *Params) One(names ...string) (value string, ok bool) {
 	for _, name := range names {
 		p.known[name] = true
@@ -147,7 +147,7 @@ func (p *Params) Bool(name string) (value, ok bool) {
 	return false, false
 }
 
-// Choice reads one of a few words.
+// Choice reads one of the given words.
 func (p *Params) Choice(name string, words ...string) (word string, ok bool) {
 	s, ok := p.One(name)
 	if !ok {
@@ -160,13 +160,13 @@ func (p *Params) Choice(name string, words ...string) (word string, ok bool) {
 	return s, true
 }
 
-// IDs reads a list whose values are taken as they are. The names are those of the
-// same parameter.
+// IDs reads a list of values that are taken as they are. names are the names of
+// the parameter.
 func (p *Params) IDs(names ...string) []string {
 	return p.list(names, func(value string, take func(string)) { take(value) })
 }
 
-// Words reads a list whose values may be separated by commas as well.
+// Words reads a list of values that may also be separated by commas.
 func (p *Params) Words(names ...string) []string {
 	return p.list(names, func(value string, take func(string)) {
 		for word := range strings.SplitSeq(value, ",") {
@@ -175,8 +175,8 @@ func (p *Params) Words(names ...string) []string {
 	})
 }
 
-// list reads a list. One that is there and empty is refused: taken for absent it
-// would silently select everything.
+// list reads a list. A list that is present and empty is an error: if it
+// counted as absent, it would select everything.
 func (p *Params) list(names []string, each func(value string, take func(string))) (out []string) {
 	for _, name := range names {
 		p.known[name] = true
@@ -201,8 +201,7 @@ func (p *Params) list(names []string, each func(value string, take func(string))
 	return out
 }
 
-// clip shortens a name that is not known. Every name that is fits into it, and no
-// credential does.
+// clip shortens an unknown name. Every known name fits; a credential does not.
 func clip(name string) string {
 	name = strings.ToValidUTF8(name, "�")
 	if len(name) <= maxNameLength {

@@ -13,14 +13,15 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/jsontoken"
 )
 
-// AppendMasked appends the JSON text body with mark in place of every string that is
-// sensitive: all strings below a member with a secret's name, the value of a
-// name and value pair (`{"name":"Authorization","value":"…"}`), and in all other
-// strings what Text and URI find. Strings that hold JSON are looked into. Numbers,
-// booleans and null are never replaced, and everything that is not stays byte for
-// byte. What is not JSON could hide a secret anywhere and becomes null.
+// AppendMasked appends the JSON text body and replaces every sensitive string
+// with mark: all strings in a member with a secret's name, the value of a name
+// and value pair (`{"name":"Authorization","value":"…"}`), and in all other
+// strings what Text and URI find. Strings that hold JSON are searched as well.
+// Numbers, booleans, null and everything that is not sensitive stay byte for
+// byte. Text that is not JSON becomes null, because a secret could be anywhere
+// in it.
 //
-// Depth costs no stack, and the work is linear in the length of body.
+// It uses no recursion, and its time is linear in the length of body.
 func AppendMasked(dst, body []byte, mark string) []byte { return appendMasked(dst, body, mark, 0) }
 
 // AppendAllMasked is AppendMasked for a value that is a secret as a whole.
@@ -33,8 +34,8 @@ func AppendAllMasked(dst, body []byte, mark string) []byte {
 	return m.append(dst)
 }
 
-// maxEmbeddedDepth is how deep JSON in strings in JSON is looked into. What is deeper is
-// taken away whole.
+// maxEmbeddedDepth is how deep JSON in strings in JSON is searched. Anything
+// deeper is replaced completely.
 const maxEmbeddedDepth = 4
 
 func appendMasked(dst, body []byte, mark string, level int) []byte {
@@ -52,24 +53,24 @@ type span struct{ from, to int }
 type masker struct {
 	text, mark string
 	level      int
-	spans      []span // values of which every string is masked, by where they begin
+	spans      []span // Values in which every string is masked, in order.
 }
 
-// frame is an object or array that is open.
+// frame is an open object or array.
 type frame struct {
 	from    int
 	object  bool
-	inner   bool // an array in an array
-	past    bool // its first element is past
-	second  bool // its second element is next, and the first one names a secret
-	secret  bool // a member, or the array's first element, has named a secret
-	several bool // more than one value came before the name
-	waits   bool // the value is open
-	value   span // the value that came before the name
+	inner   bool // An array in an array.
+	past    bool // The first element was seen.
+	second  bool // The second element is next, and the first one names a secret.
+	secret  bool // A member, or the first element, names a secret.
+	several bool // Several values came before the name.
+	waits   bool // A value came before the name and is kept in value.
+	value   span // The value that came before the name.
 }
 
-// find finds the values of secret members and pairs. In valid JSON a string before a
-// colon is a name, wherever it stands.
+// find finds the values of secret members and pairs. In valid JSON a string
+// before a colon is a name.
 func (m *masker) find() {
 	text := m.text
 	var room [16]frame
@@ -129,8 +130,8 @@ func (m *masker) find() {
 	}
 }
 
-// member looks at a member of the object by its name and returns where to go on:
-// at its value or, where that is masked, behind it.
+// member handles a member of an object and returns where to continue: at its
+// value, or after it if the value is masked.
 func (m *masker) member(f *frame, name string, value int) int {
 	text := m.text
 	holds := text[value] == '"' || text[value] == '{' || text[value] == '['
@@ -162,12 +163,14 @@ func (m *masker) member(f *frame, name string, value int) int {
 	return value
 }
 
-// pairName reports whether the name of a pair is a secret's. Longer texts are titles.
+// pairName reports whether the name of a pair is a secret's. Longer texts are
+// titles and no names.
 func pairName(name string) bool {
 	return len(name) <= 64 && strings.Count(name, " ") < 3 && Name(name)
 }
 
-// isNameMember reports whether a member of the name says what another one holds.
+// isNameMember reports whether a member with this name holds the name of a
+// pair.
 func isNameMember(member string) bool {
 	switch strings.ToLower(member) {
 	case "name", "key", "header", "field", "param", "parameter", "property", "attribute", "variable", "label", "k", "header_name", "headername":
@@ -176,7 +179,8 @@ func isNameMember(member string) bool {
 	return false
 }
 
-// isValueMember reports whether a member of the name holds what another one names.
+// isValueMember reports whether a member with this name holds the value of a
+// pair.
 func isValueMember(member string) bool {
 	switch strings.ToLower(member) {
 	case "value", "val", "content", "values", "data", "text", "v", "header_value", "headervalue", "string_value", "stringvalue", "default":
@@ -226,7 +230,7 @@ func (m *masker) append(dst []byte) []byte {
 	return append(dst, text[kept:]...)
 }
 
-// masked is a string in quotes that has no telling name, masked.
+// masked returns a string in quotes without a telling name, masked.
 func (m *masker) masked(quoted string, name bool) (shown []byte, changed bool) {
 	if len(quoted) < 8 {
 		return nil, false
@@ -259,7 +263,7 @@ func (m *masker) masked(quoted string, name bool) (shown []byte, changed bool) {
 		return append(append(append(make([]byte, 0, len(out)+2), '"'), out...), '"'), true
 	}
 	shown, err := jsontext.AppendQuote(nil, out)
-	if err != nil { // not UTF-8, which unquote does not give
+	if err != nil { // The string is not UTF-8, which unquote does not return.
 		return append(append(append(shown[:0], '"'), m.mark...), '"'), true
 	}
 	return shown, true

@@ -1,6 +1,6 @@
-// Package sensitive knows what must not be shown: by the name it goes under, and
-// by what it looks like. What the gateway logs and what it answers with use the
-// same words.
+// Package sensitive recognises credentials and personal card data by their
+// names and by their form, and masks them. Logs and responses use the same
+// rules. The package knows text and JSON, and nothing of where they come from.
 package sensitive
 
 import (
@@ -15,16 +15,17 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/jsontoken"
 )
 
-// maxNameLength is how much of a name is looked at, in bytes. Of a longer one the
-// end is: it says what the thing is.
+// maxNameLength is how many bytes of a name are examined. Of a longer name the
+// end is examined, because it says what the value is.
 const maxNameLength = 128
 
-// Name reports whether what goes under the name is a secret or personal card data:
-// `api_key`, `X-Api-Key`, `clientSecret`, `APIKEY`, `connect.sid`, `card[number]`.
+// Name reports whether a value with this name is a secret or personal card
+// data: `api_key`, `X-Api-Key`, `clientSecret`, `APIKEY`, `connect.sid`,
+// `card[number]`.
 //
-// The name is split into words where its separators and its capitals say so. A word
-// after the secret's own may say that only something about it is meant:
-// `token_count`, `signature_version`.
+// The name is split into words at separators and capitals. A word after the
+// secret's own may say that the value only describes a secret: `token_count`,
+// `signature_version`.
 func Name(name string) bool {
 	if len(name) < 3 {
 		return false
@@ -41,8 +42,8 @@ func Name(name string) bool {
 	return k.secret
 }
 
-// Names come again and again: what was found out about the last ones is kept. Of
-// two names with one slot the later takes it.
+// A cache of results, because the same names occur again and again. Of two
+// names with the same slot, the later one is kept.
 var (
 	nameCache [2048]atomic.Pointer[cachedName]
 	seed      = maphash.MakeSeed()
@@ -77,8 +78,8 @@ func isSecretName(name string) bool {
 
 func nameEnd(name string) string { return name[max(0, len(name)-maxNameLength):] }
 
-// plainName writes letters of other widths and styles as plain ones and leaves out
-// what does not show.
+// plainName replaces letters of other widths and styles with plain ones and
+// removes invisible characters.
 func plainName(name string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) || unicode.Is(unicode.Mn, r) {
@@ -90,21 +91,22 @@ func plainName(name string) string {
 
 const maxWords = maxNameLength/2 + 1
 
-// words are those of a name in lower case, one after the other in text.
+// words are the words of a name in lower case. text holds them one after the
+// other.
 type words struct {
 	text     [maxNameLength]byte
-	ends     [maxWords + 1]uint8 // ends[i] is where word i begins and word i-1 ends
+	ends     [maxWords + 1]uint8 // ends[i] is the start of word i and the end of word i-1.
 	n        int
-	capitals bool // some words are told apart by capitals only
+	capitals bool // Some words are separated only by capitals.
 }
 
 func (w *words) word(i int) string { return w.span(i, i) }
 
-// span is the words from i to j, written as one.
+// span returns the words from i to j as one.
 func (w *words) span(i, j int) string { return jsontoken.View(w.text[w.ends[i]:w.ends[j+1]]) }
 
-// split takes the name apart at everything that is no letter, between letters and
-// digits, and before capitals.
+// split splits the name at everything that is not a letter or digit, between
+// letters and digits, and before capitals.
 func (w *words) split(name string, capitals bool) {
 	w.n, w.capitals = 0, false
 	end, start := 0, 0
@@ -153,18 +155,18 @@ func (w *words) split(name string, capitals bool) {
 		w.n++
 		w.ends[w.n] = uint8(end)
 	}
-	// Digits at the end number things: token2.
+	// Trailing digits number things: token2.
 	for w.n > 1 && w.text[w.ends[w.n-1]] >= '0' && w.text[w.ends[w.n-1]] <= '9' {
 		w.n--
 	}
 }
 
-// isSecret decides about the words.
+// isSecret reports whether the words name a secret.
 func (w *words) isSecret() bool {
 	if w.n == 0 {
 		return false
 	}
-	// From the end: the last words say what it is.
+	// Start at the end: the last words say what the value is.
 	for j := w.n - 1; j >= 0; j-- {
 		for i := j; i >= 0 && i > j-4; i-- {
 			if !secretWords(w.span(i, j)) && (i != j || !endsSecret(w.word(i))) {
@@ -176,11 +178,11 @@ func (w *words) isSecret() bool {
 			return !w.isCounted(i, j)
 		}
 	}
-	// Names without separators, or with odd ones: x-apikey, ses-sion-id.
+	// Names without separators, or with unusual ones: x-apikey, ses-sion-id.
 	return w.n > 1 && endsSecret(w.span(max(0, w.n-4), w.n-1)) && !w.isCounted(0, w.n-1)
 }
 
-// isCounted reports whether the words i to j are counted or asked for, not given.
+// isCounted reports whether the words i to j are counted or asked for.
 func (w *words) isCounted(i, j int) bool {
 	first, last := w.word(0), w.word(j)
 	if i > 0 && isPredicate(first) {

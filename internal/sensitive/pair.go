@@ -4,8 +4,8 @@ import (
 	"strings"
 )
 
-// pair decides about the value after the separator at i, by the name before it,
-// and returns where to go on.
+// pair handles the value after the separator at i by the name before it, and
+// returns where to continue.
 func (c *scanner) pair(i int, assigned bool) int {
 	s := c.s
 	name, quoted := c.nameBefore(i)
@@ -34,7 +34,7 @@ func (c *scanner) pair(i int, assigned bool) int {
 	if s[from] == '[' && !c.uri { // Authorization:[Bearer abc]
 		end := indexAny(s, from+1, "]")
 		if inner := from + 1; inner < len(s) && s[inner] == '"' {
-			return i + 1 // a list in JSON: of strings that are judged by themselves
+			return i + 1 // A JSON list. Its strings are examined on their own.
 		}
 		return c.hide(from+1, end)
 	}
@@ -53,7 +53,7 @@ func (c *scanner) pair(i int, assigned bool) int {
 		end = lineEnd(s, from, c.uri)
 	}
 	end = c.hide(from, end)
-	// ?token=ab;cd: what follows without a name of its own belongs to it.
+	// ?token=ab;cd: a part without a name belongs to the previous value.
 	for c.uri && end < len(s) && s[end] == ';' {
 		next := indexAny(s, end+1, ";&=#?/")
 		if next < len(s) && s[next] == '=' {
@@ -64,7 +64,7 @@ func (c *scanner) pair(i int, assigned bool) int {
 	return end
 }
 
-// value looks at the value of a parameter that has no secret's name.
+// value handles the value of a parameter without a secret's name.
 func (c *scanner) value(from int) int {
 	if !c.uri || from < c.decodedUntil {
 		return from
@@ -83,7 +83,7 @@ func (c *scanner) value(from int) int {
 	return c.component(from)
 }
 
-// nameBefore is the name that ends before i.
+// nameBefore returns the name that ends before i.
 func (c *scanner) nameBefore(i int) (name string, quoted bool) {
 	s := c.s
 	end := i
@@ -98,7 +98,7 @@ func (c *scanner) nameBefore(i int) (name string, quoted bool) {
 	return s[from:end], quoted
 }
 
-// ends reports whether a name can begin behind b.
+// ends reports whether a name can start after b.
 func (c *scanner) ends(b byte) bool {
 	switch b {
 	case '&', ';', '?', '#', '/', '=', ':':
@@ -128,7 +128,7 @@ func (c *scanner) secretName(name string) bool {
 	if !c.uri {
 		return Name(name)
 	}
-	// In queries, short names have a meaning that they have nowhere else.
+	// Some short names are secrets in queries only.
 	switch strings.ToLower(name) {
 	case "key", "code", "pw", "sig", "pat":
 		return true
@@ -136,7 +136,7 @@ func (c *scanner) secretName(name string) bool {
 	return Name(name)
 }
 
-// endOfValue is where the value that stands at i ends.
+// endOfValue returns the end of the value at i.
 func (c *scanner) endOfValue(i int, assigned bool) int {
 	stops, seen := "&; \t\r\n", &c.valueEnd[0]
 	if !c.uri {
@@ -151,8 +151,8 @@ func (c *scanner) endOfValue(i int, assigned bool) int {
 	return *seen
 }
 
-// closing is where a quoted value ends: at the quote, with the backslashes that
-// its opening one has before it.
+// closing returns the end of a quoted value: the quote with the same number of
+// backslashes before it as the opening one.
 func closing(s string, i int, quote byte, backslashes string) int {
 	for j := i; j < len(s); j++ {
 		if s[j] != quote {
@@ -169,7 +169,7 @@ func closing(s string, i int, quote byte, backslashes string) int {
 	return len(s)
 }
 
-// lineEnd is the end of a header's value.
+// lineEnd returns the end of a header's value.
 func lineEnd(s string, i int, uri bool) int {
 	stops := "\r\n\"'`]"
 	if uri {
@@ -178,7 +178,8 @@ func lineEnd(s string, i int, uri bool) int {
 	return indexAny(s, i, stops)
 }
 
-// takesWholeLine reports whether everything to the line's end belongs to the name.
+// takesWholeLine reports whether the value of this name extends to the end of
+// the line.
 func takesWholeLine(name string) bool {
 	if len(name) > 32 {
 		return false
@@ -196,12 +197,12 @@ func literal(v string) bool {
 	return len(v) < 10 && strings.Trim(v, "-+.0123456789eE") == ""
 }
 
-// placeholder reports whether v only says where a value comes from: {env.X}, ${X}.
+// placeholder reports whether v only refers to a value: {env.X}, ${X}.
 func placeholder(v string) bool {
 	return strings.HasPrefix(v, "{env.") || strings.HasPrefix(v, "{file.") || strings.HasPrefix(v, "{$") || strings.HasPrefix(v, "${")
 }
 
-// authority hides the user of the address whose authority begins at i.
+// authority masks the user information of a URL whose authority starts at i.
 func (c *scanner) authority(i int) int {
 	s := c.s
 	end := i
@@ -218,7 +219,7 @@ func (c *scanner) authority(i int) int {
 	return c.hide(i, i+user)
 }
 
-// user hides user:password before the @ at i in a path.
+// user masks user:password before the @ at i in a path.
 func (c *scanner) user(i int) {
 	from := i
 	pair := false
@@ -231,7 +232,7 @@ func (c *scanner) user(i int) {
 	}
 }
 
-// pem hides a private key that begins at i.
+// pem masks a private key that starts at i.
 func (c *scanner) pem(i int) int {
 	s := c.s
 	head := s[i:min(len(s), i+64)]

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// shapes are how keys of well-known services begin, and how long the rest is at
-// least.
+// shapes are the prefixes of keys of well-known services, with the minimum
+// length of the rest.
 var shapes = [...]struct {
 	begin string
 	least int
@@ -19,10 +19,10 @@ var shapes = [...]struct {
 	{"sq0atp-", 16}, {"dckr_pat_", 16}, {"hvs.", 16}, {"AGE-SECRET-KEY-", 16},
 }
 
-// ownKey is how the gateway's own keys begin, unless configured otherwise.
+// ownKey is the default prefix of the gateway's own keys.
 const ownKey = "opal_prod_"
 
-// ownKeyEnd is where the gateway's own key ends that begins at i, or 0.
+// ownKeyEnd returns the end of the gateway's own key at i, or 0.
 func ownKeyEnd(s string, i int) int {
 	if i < 0 || len(s)-i < len(ownKey)+4 || !strings.EqualFold(s[i:i+len(ownKey)], ownKey) {
 		return 0
@@ -33,7 +33,7 @@ func ownKeyEnd(s string, i int) int {
 	return 0
 }
 
-// shape is where the credential ends that begins with the word at i, or 0.
+// shape returns the end of the credential that starts with the word at i, or 0.
 func shape(s string, i int) int {
 	rest := s[i:]
 	switch rest[0] {
@@ -68,14 +68,14 @@ func tokenEnd(s string, i int) int {
 	for i < len(s) && tokenByte(s[i]) {
 		i++
 	}
-	// A full stop after it ends a sentence.
+	// A full stop after the token ends a sentence.
 	for i > 0 && s[i-1] == '.' {
 		i--
 	}
 	return i
 }
 
-// jwt is where the token of three or more parts ends (RFC 7519).
+// jwt returns the end of a token of three or more parts (RFC 7519).
 func (c *scanner) jwt(i int) int {
 	s := c.s
 	if i < 0 || i < c.noJWT || !strings.HasPrefix(s[i:], "eyJ") {
@@ -98,7 +98,7 @@ func (c *scanner) jwt(i int) int {
 
 var awsPrefixes = []string{"AKIA", "ASIA", "ABIA", "ACCA"}
 
-// awsKey is the length of an AWS access key id that s begins with.
+// awsKey returns the length of the AWS access key id at the start of s.
 func awsKey(s string) int {
 	const length = 20
 	if len(s) < length || !slices.Contains(awsPrefixes, s[:4]) {
@@ -115,8 +115,7 @@ func awsKey(s string) int {
 	return length
 }
 
-// schemeWord reports whether v is the name of an HTTP authentication scheme, which
-// a credential follows.
+// schemeWord reports whether v is an HTTP authentication scheme.
 func schemeWord(v string) bool {
 	if len(v) > 16 {
 		return false
@@ -128,7 +127,7 @@ func schemeWord(v string) bool {
 	return false
 }
 
-// scheme is the credential after `Bearer` or `Basic` at i.
+// scheme returns the credential after `Bearer` or `Basic` at i.
 func scheme(s string, i int) (from, end int) {
 	if s[i]|0x20 != 'b' {
 		return 0, 0
@@ -177,7 +176,7 @@ func scheme(s string, i int) (from, end int) {
 	return from, end
 }
 
-// opaque reports whether v has what words of a sentence do not have.
+// opaque reports whether v contains characters that words of a sentence do not.
 func opaque(v string) bool {
 	v = strings.TrimRight(v, ".:")
 	for i := range len(v) {
@@ -189,9 +188,9 @@ func opaque(v string) bool {
 	return false
 }
 
-// number is where the digits end that begin at i, and whether they are a payment
-// card's number (ISO/IEC 7812): of a length and a beginning that are in use, with
-// the right check digit, in one piece or in the groups that are printed on cards.
+// number returns the end of the digits at i, and whether they are a payment
+// card number (ISO/IEC 7812): a length and a prefix that are in use, a valid
+// check digit, and no grouping or the one that is printed on cards.
 func number(s string, i int) (end int, card bool) {
 	var digits [19]byte
 	var groups [8]int

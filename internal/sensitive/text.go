@@ -4,25 +4,25 @@ import (
 	"strings"
 )
 
-// The marks that stand in place of what was taken away: in answers and in logs.
+// The marks that replace what was masked: in responses and in logs.
 const (
 	Masked   = "***"
 	Redacted = "REDACTED"
 )
 
-// Text is s with mark in place of what looks like a credential or a card number:
-// keys and tokens by their shape, `Bearer …`, `name=value` where the name is a
-// secret's, the user and the parameters of addresses. It returns s itself where
-// there is nothing.
+// Text replaces everything in s that looks like a credential or a card number
+// with mark: keys and tokens by their form, `Bearer …`, `name=value` where the
+// name is a secret's, and the user and parameters of URLs. It returns s itself
+// if there is nothing to replace.
 func Text(s, mark string) string { return maskText(s, mark, false) }
 
-// URI is Text for a string that is an address, a path or a query. Names are
-// compared as the receiver would read them, percent-encoding resolved. A query
-// that cannot be parsed is taken away whole.
+// URI is Text for a URL, a path or a query. Names are compared after
+// percent-decoding, as the receiver reads them. A query that cannot be parsed
+// is replaced completely.
 func URI(s, mark string) string { return maskText(s, mark, true) }
 
-// LooksLikeURI reports whether a string that goes under no telling name is to be
-// read as an address.
+// LooksLikeURI reports whether a string without a telling name should be
+// treated as a URL.
 func LooksLikeURI(s string) bool {
 	if s == "" || s[0] == '/' || s[0] == '?' {
 		return s != ""
@@ -43,7 +43,8 @@ func maskText(s, mark string, uri bool) string {
 	if plain, settled := unescape(out); settled && !found(plain) {
 		return out
 	}
-	// It hides behind its encoding: what cannot be told apart goes whole.
+	// The encoding hides something. Replace the whole text, because its parts
+	// cannot be located.
 	if path, _, ok := strings.Cut(out, "?"); ok && !found(path) {
 		if plain, settled := unescape(path); settled && !found(plain) {
 			return path + "?" + mark
@@ -52,7 +53,8 @@ func maskText(s, mark string, uri bool) string {
 	return mark
 }
 
-// found reports whether there is anything to hide in s, percent-encoding aside.
+// found reports whether there is anything to mask in s, without
+// percent-decoding.
 func found(s string) bool {
 	c := scanner{s: s, mark: Masked, uri: true, probe: true}
 	c.scan()
@@ -62,8 +64,8 @@ func found(s string) bool {
 // maxEncodingLayers is how often a text may be percent-encoded.
 const maxEncodingLayers = 6
 
-// unescape resolves percent-encoding, layer by layer, and leaves alone what is
-// none. It reports false where there are more layers than that.
+// unescape resolves percent-encoding layer by layer and keeps invalid escapes.
+// It returns false if there are more layers than that.
 func unescape(s string) (string, bool) {
 	for range maxEncodingLayers {
 		b := make([]byte, 0, len(s))
@@ -100,7 +102,7 @@ func unhex(c byte) byte {
 	return 16
 }
 
-// malformed reports whether a query has an escape that is none.
+// malformed reports whether a query has an invalid escape.
 func malformed(query string) bool {
 	for i := 0; i < len(query); i++ {
 		if query[i] == '%' && (i+2 >= len(query) || unhex(query[i+1]) == 16 || unhex(query[i+2]) == 16) {
@@ -110,23 +112,23 @@ func malformed(query string) bool {
 	return false
 }
 
-// A scanner goes over a text once, from left to right. Looking back is bounded by
-// longestName, so that the work is linear.
+// scanner reads a text once from left to right. It looks back at most
+// maxNameLength bytes, so its time is linear.
 type scanner struct {
 	s, mark    string
 	uri, probe bool
 	out        []byte
-	done       int // s[:kept] has been dealt with
+	done       int // s[:done] was handled.
 	found      bool
 
-	// Where a look ahead has been before, so that nothing is looked at twice.
-	decodedUntil int    // parts before it are clean when their encoding is resolved
-	noJWT        int    // no JWT begins before it
-	query        bool   // a query has begun
-	valueEnd     [2]int // where the value ends that was looked at last
+	// The parts before it contain nothing after decoding.
+	decodedUntil int
+	noJWT        int    // No JWT starts before it.
+	query        bool   // A query has started.
+	valueEnd     [2]int // The end of the last value.
 }
 
-// hide hides s[from:to] and returns where to go on.
+// hide masks s[from:to] and returns where to continue.
 func (c *scanner) hide(from, to int) int {
 	from = max(from, c.done)
 	if from >= to {
@@ -151,10 +153,10 @@ func (c *scanner) result() string {
 	return string(append(c.out, c.s[c.done:]...))
 }
 
-// What a byte may begin or decide.
+// What a byte may start or separate.
 const (
 	plain  = iota
-	letter // begins a word that may be a credential
+	letter // Starts a word that may be a credential.
 	digit
 	equals
 	colon
@@ -198,8 +200,8 @@ func (c *scanner) scan() {
 	}
 }
 
-// word looks at the word, or the rest of one, that begins at i, and returns where to
-// go on.
+// word handles the word, or the rest of one, at i, and returns where to
+// continue.
 func (c *scanner) word(i int) int {
 	s := c.s
 	if class := classes[s[i]]; class != plain && (i == 0 || !wordBytes[s[i-1]]) {
@@ -220,7 +222,7 @@ func (c *scanner) word(i int) int {
 		}
 	}
 	for ; i < len(s) && wordBytes[s[i]]; i++ {
-		// The gateway's own keys and JWTs are found within words as well.
+		// The gateway's own keys and JWTs may start within a word.
 		switch s[i] {
 		case '_':
 			if end := ownKeyEnd(s, i-4); end > 0 {
@@ -235,7 +237,7 @@ func (c *scanner) word(i int) int {
 	return i
 }
 
-// decide looks at what the punctuation at i divides, and returns where to go on.
+// decide handles the punctuation at i and returns where to continue.
 func (c *scanner) decide(i int, class uint8) int {
 	s := c.s
 	switch class {
@@ -270,7 +272,7 @@ func (c *scanner) decide(i int, class uint8) int {
 	return i + 1
 }
 
-// How the parts of an address are told apart.
+// How the parts of a URL are separated.
 const (
 	within = iota
 	ends
@@ -280,12 +282,12 @@ const (
 
 var parts = [256]uint8{'/': ends, '?': ends, '&': ends, ';': ends, '#': ends, '=': separates, ':': separates, '%': escapes}
 
-// maxWholeComponent is up to which length the parts of an address are judged as a whole,
-// if they have no escapes. Longer ones are judged as they come.
+// maxWholeComponent is the longest part of a URL that is examined as a whole,
+// if it has no escapes.
 const maxWholeComponent = 1 << 10
 
-// component looks at the part of an address that begins at i and returns where to
-// go on: behind it where it is hidden, else at i.
+// component handles the part of a URL at i. It returns the end if the part is
+// masked, else i.
 func (c *scanner) component(i int) int {
 	s := c.s
 	end, percent := i, false
@@ -294,7 +296,7 @@ func (c *scanner) component(i int) int {
 		if kind == ends {
 			break
 		}
-		if kind == separates { // pair decides
+		if kind == separates { // pair handles it.
 			return i
 		}
 		percent = percent || kind == escapes
@@ -317,8 +319,8 @@ func (c *scanner) component(i int) int {
 	return i
 }
 
-// random reports whether a long part of an address looks like nothing that people
-// or programs name by hand.
+// random reports whether a long part of a URL looks unlike names that people or
+// programs choose.
 func random(part string) bool {
 	upper, lower, digits := 0, 0, 0
 	for i := range len(part) {
@@ -336,7 +338,7 @@ func random(part string) bool {
 	return upper > 2 && lower > 2 && digits > 2
 }
 
-// encoded reports whether s[from:to] hides something behind its encoding.
+// encoded reports whether s[from:to] hides something in its encoding.
 func (c *scanner) encoded(from, to int) bool {
 	if from < c.decodedUntil {
 		return false
@@ -347,14 +349,16 @@ func (c *scanner) encoded(from, to int) bool {
 	return !settled || plain != part && found(plain)
 }
 
-// looksSecret reports whether a value looks more like a secret than like a word.
+// looksSecret reports whether a value looks more like a secret than like a
+// word.
 func looksSecret(v string) bool {
 	v = v[:min(len(v), 64)]
 	digits := strings.ContainsAny(v, "0123456789")
 	return len(v) >= 6 && digits || len(v) >= 16 && !strings.ContainsAny(v, " {}()<>")
 }
 
-// indexAny is the first place from i on that has one of the bytes, or the end.
+// indexAny returns the index of the first of the bytes at or after i, or the
+// end.
 func indexAny(s string, i int, bytes string) int {
 	if n := strings.IndexAny(s[i:], bytes); n >= 0 {
 		return i + n

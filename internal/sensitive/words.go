@@ -2,8 +2,8 @@ package sensitive
 
 import "strings"
 
-// secretWords reports whether the word, or the words written as one, name a secret
-// or personal card data.
+// secretWords reports whether the word, or several words written as one, name a
+// secret or personal card data.
 func secretWords(s string) bool {
 	switch s {
 	// Credentials.
@@ -16,13 +16,13 @@ func secretWords(s string) bool {
 		"sessionid", "sessionids", "sessid", "sessionkey", "sessioncookie", "phpsessid", "jsessionid", "sid", "aspsessionid",
 		"pem", "jwk", "keyfile", "keystore":
 		return true
-	// Keys: which ones open something.
+	// Keys that give access.
 	case "apikey", "apikeys", "accesskey", "accesskeys", "privatekey", "privatekeys", "secretkey", "secretkeys", "signingkey", "signingkeys",
 		"encryptionkey", "encryptionkeys", "authkey", "authkeys", "masterkey", "sharedkey", "accountkey", "servicekey", "subscriptionkey",
 		"storagekey", "deploykey", "functionskey", "clientkey", "appkey", "hostkey", "sshkey", "webhookkey", "ingestkey", "licensekey",
 		"hmackey", "symmetrickey", "decryptionkey", "consumerkey", "ssekey", "sasurl", "sas":
 		return true
-	// Addresses that are credentials.
+	// URLs that are credentials.
 	case "connectionstring", "connstring", "connectionstr", "connstr", "connectionuri", "connectionurl", "dsn", "dsns", "databaseurl", "dburl", "dburi",
 		"redisurl", "mongouri", "mongourl", "postgresurl", "amqpurl", "brokerurl", "smtpurl", "databaseuri",
 		"webhookurl", "webhookurls", "webhookuri", "hookurl", "slackurl", "magiclink", "resetlink", "reseturl", "presignedurl", "signedurl":
@@ -38,8 +38,8 @@ func secretWords(s string) bool {
 	return false
 }
 
-// endsSecret reports whether a word that is written as one ends in the name of a
-// secret: `accesstoken`, `xapikey`.
+// endsSecret reports whether a word ends with the name of a secret:
+// `accesstoken`, `xapikey`.
 func endsSecret(s string) bool {
 	if len(s) < 7 {
 		return secretWords(s)
@@ -57,8 +57,8 @@ func endsSecret(s string) bool {
 	return false
 }
 
-// describesSecret reports whether a name that ends in the word says something about a secret
-// and does not hold one.
+// describesSecret reports whether a name that ends with the word describes a
+// secret and does not hold one.
 func describesSecret(word string) bool {
 	switch word {
 	case "id", "ids", "name", "names", "type", "types", "kind", "count", "counts", "total", "limit", "limits", "length", "len", "size", "bytes",
@@ -73,8 +73,8 @@ func describesSecret(word string) bool {
 	return false
 }
 
-// isPredicate reports whether a name that begins with the word says whether there is a
-// secret.
+// isPredicate reports whether a name that starts with the word says whether
+// there is a secret.
 func isPredicate(word string) bool {
 	switch word {
 	case "is", "has", "no", "requires", "require", "required", "allow", "allows", "needs", "uses", "use", "supports", "enable", "disable", "num", "count":

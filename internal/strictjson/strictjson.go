@@ -1,10 +1,10 @@
-// Package strictjson decodes JSON into Go values by the rules of docs/api.md §2.30:
-// a member's name matches a field exactly, byte for byte, and no name may be given
-// twice in one object.
+// Package strictjson decodes JSON into Go values by the rules of docs/api.md
+// §2.30: a member's name must match a field exactly, and a name must not occur
+// twice in an object.
 //
-// encoding/json matches names without case and lets the last of two win. Whoever
-// checks one member while somebody else reads the other is then deceived, so
-// nothing outside this package decodes with encoding/json.
+// encoding/json ignores case and uses the last of two members. Two programs
+// could then read different values from one text. No other package decodes with
+// encoding/json.
 package strictjson
 
 import (
@@ -28,10 +28,11 @@ const (
 	Repeated  Reason = "is given twice"
 )
 
-// Error says where a text is wrong. It holds names out of the text and never a
-// value.
+// Error says where a text is invalid. It contains names from the text and never
+// a value.
 type Error struct {
-	// Path leads to the member, as in `keys.0.expires_at`; "" is the whole text.
+	// Path is the path of the member, such as `keys.0.expires_at`; "" is the
+	// whole text.
 	Path   string
 	Reason Reason
 }
@@ -44,11 +45,11 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%q %s", e.Path, e.Reason)
 }
 
-// Unmarshal decodes the one JSON value that b holds into the value that v points
-// to. Members that v has no field for are ignored. The error is an *Error.
+// Unmarshal decodes the single JSON value in b into v. Unknown members are
+// ignored. The error is an *Error.
 func Unmarshal(b []byte, v any) error { return unmarshal(b, v) }
 
-// UnmarshalKnown is Unmarshal, but refuses members that v has no field for.
+// UnmarshalKnown is Unmarshal, but unknown members are an error.
 func UnmarshalKnown(b []byte, v any) error {
 	return unmarshal(b, v, json.RejectUnknownMembers(true))
 }
@@ -68,7 +69,7 @@ func unmarshal(b []byte, v any, opts ...json.Options) error {
 		if errors.Is(err, json.ErrUnknownName) {
 			return &Error{path(semantic.JSONPointer), Unknown}
 		}
-		// An Unmarshaler that decodes its value itself has a path of its own.
+		// An Unmarshaler that calls this package reports a path of its own.
 		if inner, ok := errors.AsType[*Error](semantic.Err); ok && inner.Reason != WrongType {
 			return &Error{join(path(semantic.JSONPointer), inner.Path), inner.Reason}
 		}
@@ -77,7 +78,8 @@ func unmarshal(b []byte, v any, opts ...json.Options) error {
 	return &Error{Reason: Malformed}
 }
 
-// longestPath bounds what is repeated of a text that anybody may have written.
+// longestPath limits the path in an error, because anybody may have written the
+// text.
 const longestPath = 128
 
 func path(p jsontext.Pointer) string {

@@ -37,8 +37,9 @@ const (
 	frameEnd       = 3
 )
 
-// ErrBackup is returned for what is no whole backup, or does not follow on the
-// part before it. ErrBackupCut is an ErrBackup: the end is missing.
+// ErrBackup is returned for an invalid or incomplete backup, or one that does
+// not continue the previous part. ErrBackupCut is an ErrBackup whose end is
+// missing.
 var (
 	ErrBackup    = errors.New("unusable backup")
 	ErrBackupCut = fmt.Errorf("%w: cut off", ErrBackup)
@@ -46,8 +47,8 @@ var (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Backup implements storage.Store. What it writes may be appended to the parts
-// before it and read by Restore as one.
+// Backup implements storage.Store. The result may be appended to earlier parts;
+// Restore reads them as one.
 func (s *Store) Backup(ctx context.Context, w io.Writer, since string) (next string, err error) {
 	if err := s.inflight.begin(ctx); err != nil {
 		return "", err
@@ -97,8 +98,8 @@ func snapshot(ctx context.Context, docs *bolt.Documents, w *frameWriter) error {
 	return w.flush()
 }
 
-// continues returns the point that a backup goes on from, which must be one of
-// this store's.
+// continues returns the position from which a backup continues. It must be a
+// position of this store.
 func (s *Store) continues(since string) (position, error) {
 	if since == "" {
 		return position{store: s.identity}, nil
@@ -116,8 +117,8 @@ func (s *Store) continues(since string) (position, error) {
 	return p, nil
 }
 
-// positionAt is the point after the event seq. Where that is not kept any more, or
-// cannot be read, there is nothing to check.
+// positionAt returns the position after the event seq. If that event was pruned
+// or cannot be read, the position has no check.
 func (s *Store) positionAt(seq uint64) (position, error) {
 	p := position{store: s.identity, seq: seq}
 	e, err := s.log.Event(seq)
@@ -130,7 +131,7 @@ func (s *Store) positionAt(seq uint64) (position, error) {
 	return p, nil
 }
 
-// frameWriter cuts a stream into frames of one kind.
+// frameWriter splits a stream into frames of one kind.
 type frameWriter struct {
 	w    io.Writer
 	kind byte
@@ -158,7 +159,7 @@ func (f *frameWriter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// flush writes what is left as a frame.
+// flush writes the remaining data as a frame.
 func (f *frameWriter) flush() error {
 	if len(f.buf) == 0 {
 		return nil

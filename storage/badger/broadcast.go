@@ -7,11 +7,11 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// broadcast is a number that only rises, and that many wait for.
+// broadcast is a number that increases and that several callers wait for.
 type broadcast struct {
 	mu    sync.Mutex
 	value uint64
-	rise  chan struct{} // closed at the next rise; nil while nobody waits
+	rise  chan struct{} // Closed at the next increase. nil while nobody waits.
 }
 
 func (b *broadcast) set(v uint64) {
@@ -24,8 +24,8 @@ func (b *broadcast) set(v uint64) {
 	}
 }
 
-// wait returns the value as soon as it is beyond after, and storage.ErrClosed
-// when closing is closed.
+// wait returns the number as soon as it is greater than after. It returns
+// storage.ErrClosed when closing is closed.
 func (b *broadcast) wait(ctx context.Context, closing <-chan struct{}, after uint64) (uint64, error) {
 	for {
 		b.mu.Lock()

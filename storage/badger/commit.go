@@ -11,11 +11,11 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// largeBody is the size from which a body is kept in a file of its own.
+// largeBody is the size above which a body has its own file.
 const largeBody = 256 << 10
 
-// Prepare implements storage.Store. It looks for an original, so that the
-// committer need not, and writes a large body aside.
+// Prepare implements storage.Store. It looks for the original of a duplicate,
+// so that the committer does not have to, and writes a large body aside.
 func (s *Store) Prepare(ctx context.Context, e *event.Event) (storage.Outcome, error) {
 	if err := s.inflight.begin(ctx); err != nil {
 		return storage.Outcome{}, err
@@ -41,7 +41,8 @@ func (s *Store) Prepare(ctx context.Context, e *event.Event) (storage.Outcome, e
 	return storage.Outcome{}, nil
 }
 
-// Discard implements storage.Store. Where it fails the next start does it.
+// Discard implements storage.Store. If it fails, the next start deletes the
+// body.
 func (s *Store) Discard(e *event.Event) {
 	if e.BodyRef == "" || s.inflight.begin(context.Background()) != nil {
 		return
@@ -63,10 +64,10 @@ func (s *Store) Writable() error {
 	return s.log.Writable()
 }
 
-// commitBuffers is what CommitBatch reuses.
+// commitBuffers are the buffers that CommitBatch reuses.
 type commitBuffers struct {
 	writes []*event.Event
-	hashes []uint64 // of writes
+	hashes []uint64 // The hashes of writes.
 }
 
 // CommitBatch implements storage.Store.
@@ -85,10 +86,10 @@ func (s *Store) CommitBatch(ctx context.Context, batch []*event.Event) (storage.
 	if err := s.log.Writable(); err != nil {
 		return storage.Commit{}, err
 	}
-	// From here on ctx is not asked: half a commit helps nobody.
+	// ctx is not checked from here on, because a commit cannot be half done.
 	failpoint.Hit("commit.begin")
 	c := &s.commit
-	defer func() { // hold on to no event
+	defer func() { // Release the events.
 		clear(c.writes)
 		c.writes, c.hashes = c.writes[:0], c.hashes[:0]
 	}()
@@ -120,7 +121,7 @@ func (s *Store) CommitBatch(ctx context.Context, batch []*event.Event) (storage.
 	return out, nil
 }
 
-// write puts bodies aside that Prepare did not see, and appends the events.
+// write puts large bodies aside that Prepare did not, and appends the events.
 func (s *Store) write(events []*event.Event) error {
 	for _, e := range events {
 		if len(e.Body) <= largeBody {
@@ -137,8 +138,8 @@ func (s *Store) write(events []*event.Event) error {
 	return s.log.Append(events)
 }
 
-// resolve returns the original of e if it is a duplicate. Otherwise it enters e
-// among those to be written, and sets PayloadMismatch.
+// resolve returns the original of e if it is a duplicate. Otherwise it adds e
+// to the events to write, and sets PayloadMismatch.
 func (s *Store) resolve(c *commitBuffers, e *event.Event) (original uint64, err error) {
 	hash := s.log.Seed().Key(e)
 	var found lookup
@@ -149,7 +150,7 @@ func (s *Store) resolve(c *commitBuffers, e *event.Event) (original uint64, err 
 	}
 	for i, h := range c.hashes {
 		if h == hash && sameKey(c.writes[i], e) {
-			found.key = true // of another body: the batch holds no event twice
+			found.key = true // The batch holds the key with another body, because it holds no event twice.
 		}
 	}
 	s.filter.Add(hash)
@@ -160,13 +161,13 @@ func (s *Store) resolve(c *commitBuffers, e *event.Event) (original uint64, err 
 
 // lookup is what the log holds of an event.
 type lookup struct {
-	key      bool   // an event of its dedup key
-	original uint64 // the event itself
+	key      bool   // An event with its dedup key.
+	original uint64 // The event itself.
 }
 
-// find looks for e among the events that count. An event that cannot be read has
-// the key, as its hash says, and nobody knows whether it had the body: so what
-// comes again is stored, and marked.
+// find looks for e among the events above the floor. An event that cannot be
+// read has the dedup key, as its hash shows, but its body is unknown: a resent
+// event is stored and marked as a mismatch.
 func (s *Store) find(e *event.Event, hash uint64) (out lookup, err error) {
 	cerr := s.log.Candidates(hash, func(seq uint64) bool {
 		var k *event.Event
@@ -174,7 +175,7 @@ func (s *Store) find(e *event.Event, hash uint64) (out lookup, err error) {
 			out.key, err = true, nil
 			return true
 		} else if err != nil {
-			return isNotFound(err) // pruned meanwhile
+			return isNotFound(err) // The event was pruned meanwhile.
 		}
 		if sameKey(k, e) {
 			out.key = true

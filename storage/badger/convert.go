@@ -27,9 +27,10 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/segment"
 )
 
-// Conversion makes a store of this format of one of format 1, in the same
-// directory. The old store is moved aside and stays as it is until everything in
-// the new one was compared with it; a conversion that is interrupted begins again.
+// Conversion converts a store of format 1 to the current format in the same
+// directory. The old store is moved to a subdirectory and kept until everything
+// in the new store was compared with it. An interrupted conversion starts
+// again.
 type Conversion struct {
 	dir    string
 	opt    Options
@@ -39,13 +40,13 @@ type Conversion struct {
 }
 
 // NewConversion returns the conversion that the store in dir needs, or nil. It
-// takes the store's lock, checks that there is enough space, and keeps older
-// versions out from then on. Run or Close has to follow.
+// locks the store, checks the free disk space, and prevents older versions from
+// opening the directory. The caller calls Run or Close.
 func NewConversion(dir string, opt Options) (_ *Conversion, err error) {
 	opt = opt.withDefaults()
 	held, _, err := inspect(dir)
 	if err != nil || held != dirFormat1 {
-		return nil, nil // Open will say what is wrong
+		return nil, nil // Open returns the error.
 	}
 	unlock, err := lockDir(dir)
 	if err != nil {
@@ -66,7 +67,7 @@ func NewConversion(dir string, opt Options) (_ *Conversion, err error) {
 	return c, moveAside(dir)
 }
 
-// Close lets go of the store. Run does it too.
+// Close releases the store. Run calls it too.
 func (c *Conversion) Close() error {
 	if c.unlock != nil {
 		c.unlock()
@@ -75,13 +76,13 @@ func (c *Conversion) Close() error {
 	return nil
 }
 
-// Progress is how far the conversion is, in events: each is written, and compared.
-// Total is 0 where it is not known.
+// Progress returns how many events were converted. Each event counts twice:
+// when it is written and when it is compared. Total is 0 if it is unknown.
 func (c *Conversion) Progress() storage.RebuildError {
 	return storage.RebuildError{Part: "conversion of the store", Done: c.done.Load() / 2, Total: c.total.Load()}
 }
 
-// discard removes what an interrupted conversion wrote.
+// discard deletes what an interrupted conversion wrote.
 func (c *Conversion) discard() error {
 	return errors.Join(
 		os.RemoveAll(filepath.Join(c.dir, logDir)),
@@ -90,8 +91,9 @@ func (c *Conversion) discard() error {
 	)
 }
 
-// checkSpace refuses a conversion that would end on a full disk. What is written
-// takes about what there is, and a segment stands beside its sealed form.
+// checkSpace refuses a conversion for which the disk is too small. The new
+// store is about as large as the old one, and a segment and its sealed form
+// exist at the same time.
 func (c *Conversion) checkSpace() error {
 	size := int64(0)
 	err := filepath.WalkDir(c.dir, func(name string, d fs.DirEntry, err error) error {
@@ -122,8 +124,8 @@ func (c *Conversion) checkSpace() error {
 	return nil
 }
 
-// moveAside moves Badger's files to a directory of their own, and marks dir. The
-// manifest goes first: without it, or with the mark in its place, an older version
+// moveAside moves Badger's files to a subdirectory and marks dir. The manifest
+// is moved first: without it, or with the mark in its place, an older version
 // opens nothing.
 func moveAside(dir string) error {
 	old := filepath.Join(dir, oldDir)
@@ -159,7 +161,8 @@ func moveAside(dir string) error {
 	return errors.Join(disk.OS.SyncDir(old), disk.OS.SyncDir(dir))
 }
 
-// isBadgerFile tells the files of format 1, but for its manifest.
+// isBadgerFile reports whether a file belongs to format 1, except for its
+// manifest.
 func isBadgerFile(name string) bool {
 	switch strings.ToLower(filepath.Ext(name)) {
 	case ".sst", ".mem", ".vlog":
@@ -168,8 +171,8 @@ func isBadgerFile(name string) bool {
 	return name == "KEYREGISTRY" || name == "DISCARD"
 }
 
-// Run converts. With an error the directory holds no store of this format, and the
-// next one begins again.
+// Run converts the store. After an error the directory holds no store of the
+// current format, and the next conversion starts again.
 func (c *Conversion) Run(ctx context.Context) error {
 	start := time.Now()
 	err := c.run(ctx)
@@ -197,7 +200,7 @@ func (c *Conversion) run(ctx context.Context) error {
 	return removeOld(c.dir)
 }
 
-// removeOld removes what a conversion is done with, if there is anything.
+// removeOld deletes what a finished conversion left.
 func removeOld(dir string) error {
 	if _, err := os.Lstat(filepath.Join(dir, oldDir)); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -205,13 +208,14 @@ func removeOld(dir string) error {
 	return errors.Join(os.RemoveAll(filepath.Join(dir, oldDir)), disk.OS.SyncDir(dir))
 }
 
-// copy writes the old store's contents into this format and compares them.
+// copy writes the contents of the old store in the current format and compares
+// them.
 func (c *Conversion) copy(ctx context.Context, old *format1.Store) (id identity, err error) {
 	state := old.State()
 	binary.BigEndian.PutUint64(id[:8], state.Identity[0])
 	binary.BigEndian.PutUint64(id[8:], state.Identity[1])
 	if n := state.Last + 1 - state.First; state.Last > 0 && n < restoreJump {
-		c.total.Store(n) // else the store was restored once, and has a hole: nobody knows
+		c.total.Store(n) // Otherwise the store was restored once and has a gap, so the total is unknown.
 	}
 	if err := copyLog(ctx, old, filepath.Join(c.dir, logDir), c); err != nil {
 		return id, err
@@ -219,14 +223,14 @@ func (c *Conversion) copy(ctx context.Context, old *format1.Store) (id identity,
 	return id, copyDocuments(ctx, old, filepath.Join(c.dir, documentsFile))
 }
 
-// convertEvents and convertBytes are what one batch of a conversion takes.
+// Limits of one batch of a conversion.
 const (
 	convertEvents = 1024
 	convertBytes  = 1 << 20
 )
 
-// copyLog writes all events into a new log, and compares what it then holds with
-// what was read.
+// copyLog writes all events into a new log, and compares the log with what was
+// read.
 func copyLog(ctx context.Context, old *format1.Store, dir string, c *Conversion) (err error) {
 	log, err := segment.Open(disk.OS, dir, segment.Options{Logger: c.opt.Logger})
 	if err != nil {
@@ -261,7 +265,7 @@ func copyLog(ctx context.Context, old *format1.Store, dir string, c *Conversion)
 	return nil
 }
 
-// logWriter gathers events in batches. A hole between two sequence numbers begins
+// logWriter writes events in batches. A gap between two sequence numbers starts
 // a new segment.
 type logWriter struct {
 	ctx    context.Context
@@ -298,13 +302,13 @@ func (w *logWriter) flush() error {
 	if err := w.log.WaitWritable(w.ctx); err != nil {
 		return err
 	}
-	err := w.log.Append(w.batch) // a hole before it begins a new segment
+	err := w.log.Append(w.batch) // A gap before the batch starts a new segment.
 	clear(w.batch)
 	w.batch, w.bytes = w.batch[:0], 0
 	return err
 }
 
-// end takes the log to where the old store's sequence stood.
+// end sets the next sequence number to that of the old store.
 func (w *logWriter) end(state format1.State) error {
 	if err := w.flush(); err != nil {
 		return err
@@ -315,8 +319,8 @@ func (w *logWriter) end(state format1.State) error {
 	return nil
 }
 
-// sumEvent adds all that a conversion keeps of an event. The body is told by its
-// digest, which reading checks, and by its length.
+// sumEvent adds everything that a conversion keeps of an event. The body is
+// represented by its digest, which reading verifies, and its length.
 func sumEvent(sum hash.Hash, e *event.Event) {
 	k := *e
 	k.BodyRef, k.LoggedAt = "", time.Time{}
@@ -324,10 +328,10 @@ func sumEvent(sum hash.Hash, e *event.Event) {
 	raw = binary.BigEndian.AppendUint64(raw, uint64(len(e.Body)))
 	body := sha256.Sum256(e.Body)
 	raw = append(raw, body[:]...)
-	_, _ = sum.Write(k.AppendBinary(raw)) // never fails
+	_, _ = sum.Write(k.AppendBinary(raw)) // Writing to a hash never fails.
 }
 
-// copyDocuments writes all documents, with their versions.
+// copyDocuments writes all documents with their versions.
 func copyDocuments(ctx context.Context, old *format1.Store, name string) (err error) {
 	docs, err := bolt.OpenDocuments(name, bolt.Options{})
 	if err != nil {

@@ -21,8 +21,8 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (n int, err error) 
 	return n, s.failed(err)
 }
 
-// failed closes the store to everybody where a part of it has closed itself: the
-// owner opens all of it anew.
+// failed refuses all further calls if a part of the store has closed itself:
+// the owner opens the whole store again.
 func (s *Store) failed(err error) error {
 	if errors.Is(err, storage.ErrClosed) {
 		s.inflight.fail()

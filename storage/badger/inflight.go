@@ -7,15 +7,15 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// inflight lets operations in until the store closes, and tells when the last one
-// has left. Operations may nest: a function that Scan calls may call Get.
+// inflight counts the running calls, so that close can wait for them. Calls may
+// nest: a function that Scan calls may call Get.
 type inflight struct {
 	mu      sync.Mutex
 	n       int
 	closed  bool
-	failed  bool            // nobody is let in any more; the owner has to close
-	drained chan struct{}   // closed when nobody is left
-	closing context.Context // ends when closing begins, or when a write failed
+	failed  bool            // No more calls are accepted. The owner has to close the store.
+	drained chan struct{}   // Closed when no call is running.
+	closing context.Context // Ends when closing begins or a write failed.
 	cancel  context.CancelFunc
 }
 
@@ -25,6 +25,8 @@ func newInflight() *inflight {
 	return g
 }
 
+// begin registers a call. It returns storage.ErrClosed if the store is closed
+// or has failed.
 func (g *inflight) begin(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -38,7 +40,7 @@ func (g *inflight) begin(ctx context.Context) error {
 	return nil
 }
 
-// fail closes the store to everybody, after a write whose outcome is unknown.
+// fail refuses all further calls after a write with an unknown outcome.
 func (g *inflight) fail() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -46,6 +48,7 @@ func (g *inflight) fail() {
 	g.cancel()
 }
 
+// end ends a call.
 func (g *inflight) end() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -54,7 +57,8 @@ func (g *inflight) end() {
 	}
 }
 
-// close shuts the gate and waits; false if it was shut already.
+// close refuses new calls and waits for the running ones. It returns false if
+// it was called before.
 func (g *inflight) close() bool {
 	g.mu.Lock()
 	first := !g.closed
@@ -70,7 +74,8 @@ func (g *inflight) close() bool {
 	return first
 }
 
-// interrupted is why something long should stop.
+// interrupted returns the error with which a long operation should stop, or
+// nil.
 func (s *Store) interrupted(ctx context.Context) error {
 	if s.inflight.closing.Err() != nil {
 		return storage.ErrClosed
@@ -78,7 +83,7 @@ func (s *Store) interrupted(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// withClose is ctx, ended also when the store closes.
+// withClose returns a context that ends with ctx or when the store closes.
 func (s *Store) withClose(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(s.inflight.closing, cancel)

@@ -34,18 +34,19 @@ const (
 	oldDir          = "format1"
 )
 
-// formatNumber is that of this layout. Format 1 was one Badger database.
+// formatNumber is the number of this format. Format 1 was one Badger database.
 const formatNumber = 2
 
-// marker stands where Badger looks for its manifest first. It does not begin as
-// one, so that Badger refuses the directory.
+// marker is the content of the file that Badger reads first. It is not a valid
+// manifest, so that older versions refuse the directory.
 const marker = "This directory holds an OSA Gateway store of format 2 or later. The file tells older\n" +
 	"versions of the gateway not to open it: they would take it for empty.\n"
 
-// badgerMagic begins Badger's own manifest.
+// badgerMagic is how Badger's own manifest begins.
 const badgerMagic = "Bdgr"
 
-// identity tells stores apart: a new one has its own, and so has a restored one.
+// identity identifies a store. A new store and a restored one each get their
+// own.
 type identity [16]byte
 
 func newIdentity() (id identity) {
@@ -55,7 +56,7 @@ func newIdentity() (id identity) {
 
 func (id identity) String() string { return hex.EncodeToString(id[:]) }
 
-// description is the contents of the store file.
+// description is the content of the store file.
 type description struct {
 	Format   int    `json:"format"`
 	Identity string `json:"identity"`
@@ -67,10 +68,11 @@ type dirContents int
 const (
 	dirEmpty dirContents = iota
 	dirStore
-	dirFormat1 // also one whose conversion did not end
+	dirFormat1 // Also one with an unfinished conversion.
 )
 
-// inspect tells what dir holds, and whose it is. It changes nothing.
+// inspect returns what dir holds, and the identity of the store. It changes
+// nothing.
 func inspect(dir string) (dirContents, identity, error) {
 	raw, err := os.ReadFile(filepath.Join(dir, storeFile))
 	if err == nil {
@@ -90,7 +92,7 @@ func inspect(dir string) (dirContents, identity, error) {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return dirEmpty, identity{}, err
 	}
-	// A store whose making was interrupted has the marker, and a log without events.
+	// An unfinished new store has the marker, and a log without events.
 	if entries, err := os.ReadDir(filepath.Join(dir, logDir)); err == nil && len(entries) > 0 {
 		return dirEmpty, identity{}, fmt.Errorf("%w: there is a log, but the file %s is missing that says whose", storage.ErrFormat, storeFile)
 	}
@@ -111,7 +113,7 @@ func parseDescription(raw []byte) (id identity, err error) {
 	return identity(raw), nil
 }
 
-// describe makes dir a store of that identity: the last step of making one.
+// describe writes the store file. It is the last step of creating a store.
 func describe(dir string, id identity) error {
 	raw, err := json.Marshal(description{Format: formatNumber, Identity: id.String()})
 	if err != nil {
@@ -120,7 +122,7 @@ func describe(dir string, id identity) error {
 	return disk.WriteFile(disk.OS, filepath.Join(dir, storeFile), append(raw, '\n'))
 }
 
-// mark keeps older versions out of dir.
+// mark prevents older versions from opening dir.
 func mark(dir string) error {
 	return disk.WriteFile(disk.OS, filepath.Join(dir, markerFile), []byte(marker))
 }

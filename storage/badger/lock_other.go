@@ -2,5 +2,5 @@
 
 package badger
 
-// lockDir: there bbolt's lock on the documents keeps other processes out.
+// lockDir does nothing: bbolt's lock on the documents excludes other processes.
 func lockDir(string) (unlock func(), err error) { return func() {}, nil }

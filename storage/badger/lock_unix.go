@@ -14,11 +14,11 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// lockFile says which process holds the lock, for who is refused.
+// lockFile holds the id of the process that has the lock, for error messages.
 const lockFile = "LOCK"
 
-// lockDir takes the lock on a directory: the one that Badger takes as well, so
-// that an older version and this one keep each other out.
+// lockDir locks a directory. It uses Badger's lock, so that an older version
+// and this one exclude each other.
 func lockDir(dir string) (unlock func(), err error) {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -32,11 +32,11 @@ func lockDir(dir string) (unlock func(), err error) {
 		return nil, err
 	}
 	name := filepath.Join(dir, lockFile)
-	// Without it the lock holds all the same.
+	// The lock works without the id.
 	_ = os.WriteFile(name, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600)
 	return func() {
 		_ = os.Remove(name)
-		_ = f.Close() // which lets go of the lock
+		_ = f.Close() // Closing releases the lock.
 	}, nil
 }
 

@@ -14,32 +14,32 @@ const (
 	DefaultTableBytes  = 64 << 20
 )
 
-// Options of a store. The zero value is good.
+// Options of a store. The zero value is usable.
 type Options struct {
 	Logger *zap.Logger
-	// Reserve is the free disk space in bytes below which commits are refused;
-	// 0 means DefaultReserve, a negative value none. What was accepted must still
-	// be sealed then: the reserve has to hold the sealed form of a few segments
-	// and one file that is filled ahead.
+	// Reserve is the free disk space in bytes below which commits are refused; 0
+	// means DefaultReserve, a negative value none. Accepted events must still be
+	// sealed then: the reserve has to hold the sealed form of a few segments and
+	// one prepared file.
 	Reserve int64
-	// Ballast is the size in bytes of a file that is given back to the file
-	// system when others have eaten the reserve: one half then, and the other
-	// before the store closes; 0 means DefaultBallast, a negative value none.
+	// Ballast is the size in bytes of a file that is deleted when other programs
+	// have used up the reserve: one half at that time, the other before the store
+	// closes. 0 means DefaultBallast, a negative value none.
 	Ballast int64
-	// FilterBytes bounds the memory of the filter of dedup keys; 0 means
+	// FilterBytes limits the memory of the filter of dedup keys; 0 means
 	// DefaultFilterBytes.
 	FilterBytes int64
-	// TableBytes bounds the memory of the tables over segments that are not sealed
-	// yet; 0 means DefaultTableBytes. While more would be needed commits are refused
+	// TableBytes limits the memory of the tables of unsealed segments; 0 means
+	// DefaultTableBytes. While more would be needed, commits are refused
 	// (storage.ErrBusy).
 	TableBytes int64
 	// Files is how many sealed files are open at the same time; 0 means 96.
 	Files int
-	// Poisoned says that the store was closed after a write or a sync that failed:
-	// no file that exists is appended to.
+	// Poisoned means that the store was closed after a failed write or sync. No
+	// existing file is appended to.
 	Poisoned bool
 
-	// freeSpace stands in for the file system's answer in tests.
+	// freeSpace replaces the measurement in tests.
 	freeSpace func(dir string) (int64, error)
 }
 
@@ -52,7 +52,7 @@ func (o Options) withDefaults() Options {
 	o.FilterBytes = orDefault(o.FilterBytes, DefaultFilterBytes)
 	o.TableBytes = orDefault(o.TableBytes, DefaultTableBytes)
 	if o.Reserve == 0 {
-		o.Ballast = 0 // nobody would give it back
+		o.Ballast = 0 // Without a reserve nothing would ever delete the ballast.
 	}
 	if o.freeSpace == nil {
 		o.freeSpace = diskguard.FreeSpace

@@ -10,8 +10,7 @@ import (
 	"io"
 )
 
-// partReader reads one part of a backup. Sections are read in the order in which
-// they stand.
+// partReader reads one part of a backup. Its sections are read in order.
 type partReader struct {
 	ctx  context.Context
 	r    *bufio.Reader
@@ -20,13 +19,13 @@ type partReader struct {
 	done bool
 	size int64 // read so far
 
-	kind byte // of data
+	kind byte // The kind of data.
 	data []byte
 	buf  []byte
 }
 
-// openPart reads a part's head; io.EOF where there is no further one. The first
-// part comes after the zero point.
+// openPart reads the header of a part, or returns io.EOF if there is none. The
+// first part comes after the zero position.
 func openPart(ctx context.Context, r *bufio.Reader, after position) (*partReader, error) {
 	head := make([]byte, partHead)
 	n, err := io.ReadFull(r, head)
@@ -52,8 +51,7 @@ func openPart(ctx context.Context, r *bufio.Reader, after position) (*partReader
 	return &partReader{ctx: ctx, r: r, from: from, size: int64(n)}, nil
 }
 
-// section is what follows of one kind, as a stream that ends where the next kind
-// begins.
+// section returns the following frames of one kind as a stream.
 func (p *partReader) section(kind byte) io.Reader { return &section{p, kind} }
 
 type section struct {
@@ -114,7 +112,7 @@ func (p *partReader) next() error {
 	return nil
 }
 
-// finish reads up to the end of the part, which must come next.
+// finish reads the end of the part, which must come next.
 func (p *partReader) finish() error {
 	if len(p.data) > 0 {
 		return fmt.Errorf("%w: more in it than belongs there", ErrBackup)

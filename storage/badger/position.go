@@ -8,16 +8,17 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// position is a state of a store: what it held up to an event. The check is the
-// beginning of that event's body digest, so that a store which was put back to an
-// older state, and has used its numbers anew, is not taken for what it was.
+// position identifies the state of a store after an event. check is the start
+// of that event's body digest. It detects a store that was reset to an older
+// state and has used its sequence numbers again.
 type position struct {
 	store identity
 	seq   uint64
 	check uint64
 }
 
-// String is the point as callers hold it: identity, sequence number and check.
+// String returns the form that callers keep: identity, sequence number and
+// check.
 func (p position) String() string { return fmt.Sprintf("%s-%d-%016x", p.store, p.seq, p.check) }
 
 func parsePosition(s string) (p position, err error) {
@@ -34,7 +35,7 @@ func parsePosition(s string) (p position, err error) {
 	return p, nil
 }
 
-// positionSize is the length of a point in a backup.
+// positionSize is the length of an encoded position.
 const positionSize = 16 + 8 + 8
 
 func (p position) append(dst []byte) []byte {
@@ -43,7 +44,7 @@ func (p position) append(dst []byte) []byte {
 	return binary.BigEndian.AppendUint64(dst, p.check)
 }
 
-// decodePosition reads what append wrote.
+// decodePosition decodes what append wrote.
 func decodePosition(b []byte) (p position) {
 	copy(p.store[:], b)
 	p.seq, p.check = binary.BigEndian.Uint64(b[16:]), binary.BigEndian.Uint64(b[24:])

@@ -17,18 +17,20 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/segment"
 )
 
-// restoreJump is how far a restored store's sequence and versions are moved on:
-// beyond anything that the backed-up store may have issued after the backup.
+// restoreJump is added to the sequence number and the versions of a restored
+// store, so that they are greater than any that the lost store may have used
+// after the backup.
 const restoreJump = 1 << 32
 
-// oldBackupMagic begins a backup of format 1.
+// oldBackupMagic is how a backup of format 1 begins.
 const oldBackupMagic = backupName + "2"
 
-// Restore makes a store in dir, which must not hold one, of the parts in r. Its
-// next event's sequence number is 1<<32 higher than it would have been, so that no
-// id is given out twice, and the numbers between are recorded for ever. It is a
-// store of its own: backups of it do not go on from those of the lost one. Where
-// it fails dir holds no store. Backups of format 1 are converted.
+// Restore creates a store in dir from the parts in r. dir must not hold a
+// store. The next event's sequence number is 1<<32 higher than in the backup,
+// so that no id is used twice, and the numbers between are recorded as skipped.
+// The new store has its own identity: its backups do not continue those of the
+// lost one. If Restore fails, dir holds no store. Backups of format 1 are
+// converted.
 func Restore(ctx context.Context, r io.Reader, dir string, opt Options) error {
 	opt = opt.withDefaults()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -63,7 +65,7 @@ func isOldBackup(in *bufio.Reader) bool {
 	return err == nil && bytes.Equal(magic, []byte(oldBackupMagic))
 }
 
-// restoreParts imports the log of all parts, and the documents of the last.
+// restoreParts imports the log of all parts, and the documents of the last one.
 func restoreParts(ctx context.Context, in *bufio.Reader, dir string) (err error) {
 	log, err := segment.NewImporter(disk.OS, filepath.Join(dir, logDir))
 	if err != nil {
@@ -108,8 +110,7 @@ func restorePart(ctx context.Context, part *partReader, log *segment.Importer, d
 	return part.finish()
 }
 
-// asBackupError says of a section that does not hold what it should that the
-// backup is unusable.
+// asBackupError wraps the error of an invalid section in ErrBackup.
 func asBackupError(err error) error {
 	if errors.Is(err, ErrBackup) {
 		return err
@@ -120,7 +121,7 @@ func asBackupError(err error) error {
 	return err
 }
 
-// restoreOld makes a store of format 1 of a backup and converts it.
+// restoreOld creates a store of format 1 from a backup and converts it.
 func restoreOld(ctx context.Context, in io.Reader, dir string, opt Options) error {
 	old := filepath.Join(dir, oldDir)
 	if err := format1.LoadBackup(ctx, in, old, opt.Logger); err != nil {
@@ -145,8 +146,8 @@ func asOldBackupError(err error) error {
 	return err
 }
 
-// moveOn has sequence and versions of a restored store go on where the lost one
-// cannot have been.
+// moveOn raises the sequence number and versions of a restored store by
+// restoreJump.
 func moveOn(ctx context.Context, dir string, opt Options) (err error) {
 	log, err := segment.Open(disk.OS, filepath.Join(dir, logDir), segment.Options{Logger: opt.Logger})
 	if err != nil {
@@ -171,15 +172,15 @@ func emptyDir(dir string) error {
 	return err
 }
 
-// BackupEnd is where the whole parts of a backup end.
+// BackupEnd describes the complete parts of a backup.
 type BackupEnd struct {
-	Next     string // the point that the next one goes on from
+	Next     string // The position where the next part starts.
 	Segments int    // parts
 	Size     int64  // in bytes
 }
 
-// CheckBackup reads the parts in r without restoring them. With an error it tells
-// how far they are whole nevertheless.
+// CheckBackup verifies the parts in r without restoring them. After an error
+// the result describes the complete parts before it.
 func CheckBackup(ctx context.Context, r io.Reader) (end BackupEnd, err error) {
 	in := bufio.NewReaderSize(r, frameBytes)
 	if isOldBackup(in) {

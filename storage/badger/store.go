@@ -1,8 +1,14 @@
-// Package badger is the embedded storage engine: the log in segments, documents
-// and projections in bbolt files beside it, in one directory. See layout.go.
+// Package badger is the embedded storage engine. It keeps the log in segments,
+// and documents and projections in bbolt files, in one directory; see
+// layout.go.
 //
-// Its name is that of the library that wrote format 1. Stores of that format are
-// converted; see convert.go.
+// It is named after the library that format 1 was stored in. Stores of that
+// format are converted; see convert.go.
+//
+// It knows how the parts of a store work together. Package segment knows the
+// log's files, package bolt documents and projections, package diskguard free
+// disk space, package dedupfilter the filter of dedup keys, and package format1
+// the old format.
 package badger
 
 import (
@@ -39,14 +45,13 @@ type Store struct {
 	inflight    *inflight
 	filter      *dedupfilter.Filter
 
-	commit commitBuffers // of CommitBatch, which has one caller
-	head   broadcast     // the last committed sequence number
+	commit commitBuffers // Used by CommitBatch, which has one caller.
+	head   broadcast     // The last committed sequence number.
 }
 
-// Open opens the store in dir, which is made if it does not exist. It returns
-// storage.ErrLocked while another process holds it, and storage.ErrFormat for
-// what it does not know. A store of format 1 has to be converted first: see
-// NewConversion.
+// Open opens the store in dir, or creates it. It returns storage.ErrLocked if
+// another process has it open, and storage.ErrFormat if the format is unknown.
+// A store of format 1 has to be converted first: see NewConversion.
 func Open(dir string, opt Options) (*Store, error) {
 	opt = opt.withDefaults()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -79,7 +84,7 @@ func (s *Store) open() error {
 			return err
 		}
 	case dirStore:
-		if err := removeOld(s.dir); err != nil { // of a conversion that ended before that
+		if err := removeOld(s.dir); err != nil { // Left by a conversion that ended before the deletion.
 			return err
 		}
 	}
@@ -174,7 +179,7 @@ func (s *Store) Usage(ctx context.Context) (storage.Usage, error) {
 	err := filepath.WalkDir(s.dir, func(_ string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return nil // unlinked meanwhile
+			return nil // The file was deleted meanwhile.
 		case err != nil:
 			return err
 		case d.IsDir():
@@ -205,7 +210,7 @@ func (s *Store) Health() storage.Health {
 	return h
 }
 
-// Close implements storage.Store. It waits for what is in progress.
+// Close implements storage.Store. It waits for running calls.
 func (s *Store) Close() error {
 	if !s.inflight.close() {
 		return nil
@@ -214,7 +219,7 @@ func (s *Store) Close() error {
 	return s.closeFiles()
 }
 
-// closeFiles closes what was opened, and lets go of the lock at the very end.
+// closeFiles closes what was opened, and releases the lock last.
 func (s *Store) closeFiles() error {
 	var errs []error
 	if s.log != nil {

@@ -12,26 +12,26 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// What bbolt writes, in the machine's byte order: pages that begin with a header
-// (id 8, flags 2, count 2, overflow 4) and elements of 16 bytes, behind which the
-// keys and values stand without gaps.
+// The file format of bbolt, in the machine's byte order: a page starts with a
+// header (id 8, flags 2, count 2, overflow 4) and elements of 16 bytes. The
+// keys and values follow without gaps.
 const (
 	pageSize    = 4096
 	pageHeader  = 16
 	elementSize = 16
 	metaSize    = 64
-	bucketHead  = 16 // of a bucket's value: root page, sequence
+	bucketHead  = 16 // Of a bucket's value: root page, sequence.
 
 	flagBranch   = 0x01
 	flagLeaf     = 0x02
 	flagMeta     = 0x04
 	flagFreelist = 0x10
-	flagBucket   = 0x01 // of a leaf's element
+	flagBucket   = 0x01 // Of an element of a leaf.
 
 	metaMagic   = 0xED0CDAED
 	metaVersion = 2
 
-	// maxDepth is more than any tree of pages has.
+	// maxDepth is greater than the depth of any tree.
 	maxDepth = 32
 )
 
@@ -41,20 +41,20 @@ func damaged(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", storage.ErrDamaged, fmt.Errorf(format, args...))
 }
 
-// check walks the pages of a file.
+// check checks the pages of a file.
 type check struct {
 	r io.ReaderAt
-	// end is the first page that is not in use.
+	// end is the first unused page.
 	end  uint64
-	used []bool // pages that were met
-	// entry is called with what the buckets hold; what it is given is valid until
-	// it returns.
+	used []bool // Pages that were visited.
+	// entry is called with the entries of the buckets. Its arguments are valid
+	// until it returns.
 	entry func(bucket, key, value []byte) error
 }
 
-// checkFile reads the whole file and returns storage.ErrDamaged unless every page
-// is what bbolt wrote as far as that can be told: each page belongs to one tree
-// or to the list of free ones, keys ascend, and nothing points outside.
+// checkFile reads the whole file and returns storage.ErrDamaged if it finds a
+// defect: a page that belongs to two trees or to none, keys that do not ascend,
+// or a pointer outside of the file.
 func checkFile(r io.ReaderAt, entry func(bucket, key, value []byte) error) error {
 	m, err := newestMeta(r)
 	if err != nil {
@@ -78,7 +78,8 @@ type meta struct {
 	root, freelist, end, txid uint64
 }
 
-// newestMeta is the one that bbolt takes: the newer one of those that are whole.
+// newestMeta returns the meta page that bbolt would use: the newer one of the
+// valid ones.
 func newestMeta(r io.ReaderAt) (meta, error) {
 	var newest meta
 	var whole bool
@@ -110,7 +111,7 @@ func parseMeta(b []byte) (meta, bool) {
 	return m, ok
 }
 
-// page reads a page with those that it runs over into, and marks them.
+// page reads a page with its overflow pages and marks them as used.
 func (c *check) page(id uint64) ([]byte, error) {
 	if id < 2 || id >= c.end {
 		return nil, damaged("page %d is outside of the file", id)
@@ -174,8 +175,8 @@ func (c *check) freelist(id uint64) error {
 	return nil
 }
 
-// tree walks the pages below id, whose keys are from lo on and below hi (nil: no
-// bound). bucket is nil for the root, which holds buckets alone.
+// tree checks the pages below id, whose keys are in [lo, hi) (nil: no bound).
+// bucket is nil for the root, which holds only buckets.
 func (c *check) tree(id uint64, bucket, lo, hi []byte, depth int) error {
 	if depth > maxDepth {
 		return damaged("the tree is too deep at page %d", id)
@@ -260,7 +261,8 @@ func (c *check) leaf(id uint64, b, bucket, lo, hi []byte) error {
 	return nil
 }
 
-// bucket walks one whose header is the value; a small one stands in it.
+// bucket checks a bucket with the given header. A small bucket is stored in the
+// header's page.
 func (c *check) bucket(name, value []byte) error {
 	if len(value) < bucketHead {
 		return damaged("bucket %q has no header", name)
@@ -275,8 +277,8 @@ func (c *check) bucket(name, value []byte) error {
 	return c.leaf(0, inline, name, nil, nil)
 }
 
-// elementData returns what an element at offset `of` points to: pos is counted from
-// there, and must be where the one before ended.
+// elementData returns the data that the element at offset `of` points to. pos
+// counts from there and must be where the previous data ended.
 func elementData(b []byte, of int, pos uint32, at int, sizes ...uint32) ([]byte, error) {
 	size := uint64(0)
 	for _, n := range sizes {

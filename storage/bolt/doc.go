@@ -1,9 +1,10 @@
-// Package bolt keeps documents, and records that are derived from the log, in
-// bbolt files.
+// Package bolt stores documents, and records that are derived from the log, in
+// bbolt files. It knows bbolt's pages, buckets and transactions, and nothing of
+// events.
 //
-// A file is checked page by page before bbolt maps it: bbolt's pages carry no
-// checksums, and it trusts every pointer in them. Every value carries a CRC-32C
-// of its own.
+// A file is checked page by page before bbolt maps it, because bbolt's pages
+// have no checksums and bbolt trusts every pointer in them. Every value has its
+// own CRC-32C.
 package bolt
 
 import (
@@ -12,26 +13,27 @@ import (
 	"go.uber.org/zap"
 )
 
-// Options of a file. The zero value is good.
+// Options of a file. The zero value is usable.
 type Options struct {
-	// Logger is told of damage.
+	// Logger logs damage.
 	Logger *zap.Logger
-	// LockTimeout is how long an open waits for another process to let go of the
-	// file; 0 means DefaultLockTimeout.
+	// LockTimeout is how long an open waits for another process that has the file
+	// open; 0 means DefaultLockTimeout.
 	LockTimeout time.Duration
-	// Existing refuses to make the file where it is missing (storage.ErrDamaged).
+	// Existing makes an open fail with storage.ErrDamaged if the file does not
+	// exist.
 	Existing bool
 
-	// checkBytes is the size up to which a file is checked before it is opened; 0 is
-	// no bound.
+	// checkBytes is the largest size of a file that is checked before it is
+	// opened; 0 means any size.
 	checkBytes int64
-	// maxSize bounds the file in tests; 0 is no bound.
+	// maxSize limits the file in tests; 0 means no limit.
 	maxSize int
-	// noSync spares tests the disk.
+	// noSync disables syncs in tests.
 	noSync bool
 }
 
-// DefaultLockTimeout is LockTimeout's default.
+// DefaultLockTimeout is the default of LockTimeout.
 const DefaultLockTimeout = 500 * time.Millisecond
 
 func (o Options) withDefaults() Options {

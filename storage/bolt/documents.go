@@ -13,18 +13,16 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// The buckets of documents: the documents, and the counter that versions are
-// taken from.
+// The buckets of a documents file: the documents, and the counter for versions.
 var (
 	documentsBucket = []byte("documents")
 	stateBucket     = []byte("state")
 	counterKey      = []byte("counter")
 )
 
-// Documents implements storage.Documents. Writers that come while others wait for
-// the disk share a sync. After a failed write nothing more is written
-// (storage.ErrClosed) until the file is opened anew; a full disk
-// (storage.ErrNoSpace) is no such failure.
+// Documents implements storage.Documents. Concurrent writers share a sync.
+// After a failed write it returns storage.ErrClosed for every write until the
+// file is opened again. A full disk (storage.ErrNoSpace) does not close it.
 type Documents struct {
 	inflight inflight
 	f        *file
@@ -32,9 +30,9 @@ type Documents struct {
 	commits  groupCommit
 }
 
-// OpenDocuments opens the file, or makes it. It returns storage.ErrLocked while
-// another process holds it, and storage.ErrDamaged where documents may be missing
-// from it. One whose value alone is damaged does not keep the others away:
+// OpenDocuments opens or creates the file. It returns storage.ErrLocked if
+// another process has it open, and storage.ErrDamaged if documents may be
+// missing. A document whose value is damaged does not affect the others:
 // reading it returns storage.ErrDamaged, and it can be overwritten at
 // storage.AnyVersion.
 func OpenDocuments(path string, opt Options) (*Documents, error) {
@@ -205,8 +203,9 @@ func (d *Documents) DeleteDocument(ctx context.Context, collection, key string, 
 	})
 }
 
-// bucketAtVersion returns the bucket if the document is at that version: 0 where it does not
-// exist, any where it is damaged and any will do.
+// bucketAtVersion returns the bucket if the document is at the expected
+// version. 0 means that it does not exist. A damaged document matches only
+// storage.AnyVersion.
 func bucketAtVersion(tx *bbolt.Tx, key []byte, want uint64) (b *bbolt.Bucket, err error) {
 	if b, err = bucketOf(tx, documentsBucket); err != nil {
 		return nil, err
@@ -233,7 +232,7 @@ func (d *Documents) ListDocuments(ctx context.Context, collection, prefix, after
 	}
 	defer d.inflight.end()
 	if checkLimits(collection, prefix, nil) != nil {
-		return nil, nil // there are no keys that long
+		return nil, nil // No key is that long.
 	}
 	var out []storage.Document
 	err := d.f.view(func(tx *bbolt.Tx) error {
@@ -254,8 +253,8 @@ func (d *Documents) ListDocuments(ctx context.Context, collection, prefix, after
 	return out, nil
 }
 
-// list calls fn with up to limit entries whose keys stand behind head, begin with
-// prefix and come after `after` (if that is not empty).
+// list calls fn with up to limit entries whose keys start with head and prefix
+// and come after `after`, if that is not empty.
 func list(c *bbolt.Cursor, head []byte, prefix, after string, limit int, fn func(key string, k, v []byte) error) error {
 	within := append(bytes.Clone(head), prefix...)
 	k, v := c.Seek(append(bytes.Clone(head), max(prefix, after)...))
@@ -272,8 +271,8 @@ func list(c *bbolt.Cursor, head []byte, prefix, after string, limit int, fn func
 	return nil
 }
 
-// RaiseVersions makes the next version higher by that much than it would have
-// been, as a store does that may be older than one that was lost.
+// RaiseVersions increases the next version by that much. A restored store needs
+// this, because the lost one may have used later versions.
 func (d *Documents) RaiseVersions(ctx context.Context, by uint64) error {
 	if err := d.inflight.begin(ctx); err != nil {
 		return err
@@ -291,9 +290,9 @@ func (d *Documents) RaiseVersions(ctx context.Context, by uint64) error {
 	})
 }
 
-// Close waits for those who are at work. A clean end commits once more, so that
-// both of bbolt's meta pages know everything: where one is damaged later, bbolt
-// goes on from the other and says nothing.
+// Close waits for running calls. It commits once more, so that both of bbolt's
+// meta pages are current: if one is damaged later, bbolt silently uses the
+// other.
 func (d *Documents) Close() error {
 	if !d.inflight.close() {
 		return nil

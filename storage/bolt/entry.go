@@ -54,12 +54,12 @@ func encodeDocument(key []byte, version uint64, value []byte) []byte {
 	return b
 }
 
-// keyIsWhole says whether the key is the one that the value was written for.
+// keyIsWhole reports whether the value was written for this key.
 func keyIsWhole(key, b []byte) bool {
 	return len(b) >= documentHeader && binary.BigEndian.Uint32(b) == checksum(key)
 }
 
-// decodeDocument returns a copy of what the document holds.
+// decodeDocument returns the version and a copy of the value.
 func decodeDocument(key, b []byte) (version uint64, value []byte, err error) {
 	if len(b) < documentHeader || len(b) > documentHeader+storage.MaxValue || binary.BigEndian.Uint32(b[4:]) != checksum(key, b[8:]) {
 		return 0, nil, damaged("document %.80q: wrong checksum", key)
@@ -67,14 +67,15 @@ func decodeDocument(key, b []byte) (version uint64, value []byte, err error) {
 	return binary.BigEndian.Uint64(b[8:]), append([]byte{}, b[documentHeader:]...), nil
 }
 
-// withChecksum puts the checksum over key and value before a value.
+// withChecksum returns the value with a checksum over key and value in front.
 func withChecksum(key, value []byte) []byte {
 	b := append(make([]byte, 4, 4+len(value)), value...)
 	binary.BigEndian.PutUint32(b, checksum(key, value))
 	return b
 }
 
-// verifyChecksum returns what sealed was given; it shares its memory with b.
+// verifyChecksum verifies the checksum and returns the value, which shares
+// memory with b.
 func verifyChecksum(key, b []byte) ([]byte, error) {
 	if len(b) < 4 || len(b) > 4+storage.MaxValue || binary.BigEndian.Uint32(b) != checksum(key, b[4:]) {
 		return nil, damaged("record %.80q: wrong checksum", key)
@@ -82,7 +83,8 @@ func verifyChecksum(key, b []byte) ([]byte, error) {
 	return b[4:], nil
 }
 
-// checkLimits refuses what is larger than every engine takes.
+// checkLimits returns storage.ErrTooLarge for keys and values beyond the
+// limits.
 func checkLimits(name, key string, value []byte) error {
 	if len(name)+len(key) > storage.MaxKey {
 		return fmt.Errorf("%w: a key of %d bytes in %.64q", storage.ErrTooLarge, len(key), name)

@@ -20,27 +20,28 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// file is an open bbolt file. What goes wrong within bbolt comes out as an error.
+// file is an open bbolt file. Panics of bbolt are returned as errors.
 type file struct {
 	path string
 	db   *bbolt.DB
-	fd   *os.File // bbolt's own
+	fd   *os.File // bbolt's own descriptor.
 
-	failed atomic.Pointer[error] // why nothing more is written
-	// stuck: bbolt panicked with its locks held. Whoever called it once more would
-	// wait for ever.
+	failed atomic.Pointer[error] // Why nothing more is written.
+	// bbolt has panicked while it held its locks. Another call would block
+	// forever.
 	deadlocked atomic.Bool
 }
 
 const (
-	// mapSize is address space, not memory. bbolt maps anew when it outgrows that,
-	// and waits for all readers then.
+	// mapSize is address space and not memory. When a file outgrows it, bbolt
+	// maps the file again and waits for all readers.
 	mapSize = 1 << 30
 	// allocSize is how much a file grows at once.
 	allocSize = 1 << 20
 )
 
-// openFile opens or makes a file. entry is called with everything in it before.
+// openFile opens or creates a file. entry is called with every entry before
+// that.
 func openFile(path string, opt Options, prepare func(*bbolt.Tx) error, entry func(bucket, key, value []byte) error) (*file, error) {
 	_, err := os.Stat(path)
 	switch {
@@ -68,9 +69,9 @@ func openFile(path string, opt Options, prepare func(*bbolt.Tx) error, entry fun
 	return f, nil
 }
 
-// syncMeta writes the meta pages once more, as they are. A sync that failed before
-// may have left one in the page cache alone, and the next would say nothing of
-// it. What the pages refer to was synced before they were written.
+// syncMeta writes the meta pages again. A sync that failed earlier may have
+// left one only in the page cache, and later syncs would not report that. The
+// pages that it refers to were synced before.
 func (f *file) syncMeta() error {
 	b := make([]byte, 2*pageSize)
 	if _, err := f.fd.ReadAt(b, 0); err != nil {
@@ -82,9 +83,9 @@ func (f *file) syncMeta() error {
 	return f.fd.Sync()
 }
 
-// checkLocked checks a file while nobody writes to it.
+// checkLocked checks a file while no process writes to it.
 func checkLocked(path string, opt Options, entry func(bucket, key, value []byte) error) error {
-	lock, err := openDB(path, opt, true) // which reads the meta pages and nothing else
+	lock, err := openDB(path, opt, true) // This reads only the meta pages.
 	if err != nil {
 		return err
 	}
@@ -95,7 +96,8 @@ func checkLocked(path string, opt Options, entry func(bucket, key, value []byte)
 	return errors.Join(err, lock.close())
 }
 
-// create makes the file beside its place, so that there is none or a whole one.
+// create writes the new file under another name and renames it, so that it is
+// complete or absent.
 func create(path string, opt Options, prepare func(*bbolt.Tx) error) error {
 	next := path + ".new"
 	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -124,7 +126,7 @@ func openDB(path string, opt Options, readOnly bool) (f *file, err error) {
 	}()
 	options := &bbolt.Options{
 		Timeout: opt.LockTimeout, ReadOnly: readOnly, PageSize: pageSize, FreelistType: bbolt.FreelistMapType,
-		// Its file grows by its writes, whose sync covers the new size.
+		// The file grows by writes, and their sync includes the new size.
 		NoGrowSync: true, NoStatistics: true, MaxSize: opt.maxSize, NoSync: opt.noSync,
 		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 			fd, err := os.OpenFile(name, flag, mode)
@@ -167,7 +169,7 @@ func panicError(p any) error {
 	return damaged("bbolt: %v", p)
 }
 
-// view runs fn in a read transaction. What fn keeps it must copy.
+// view runs fn in a read transaction. fn must copy what it keeps.
 func (f *file) view(fn func(*bbolt.Tx) error) (err error) {
 	if f.deadlocked.Load() {
 		return damaged("%s cannot be read any more", f.path)
@@ -187,13 +189,13 @@ func (f *file) view(fn func(*bbolt.Tx) error) (err error) {
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", f.path, err)
 	}
-	defer func() { _ = tx.Rollback() }() // which fails for writers only
+	defer func() { _ = tx.Rollback() }() // Rollback fails only for write transactions.
 	return fn(tx)
 }
 
-// update runs fn in a transaction and commits it: it is synced when update
-// returns nil. Where it returns ErrNoSpace, or an error of fn, nothing was
-// written. Any other failure leaves open what was, and nothing more is written.
+// update runs fn in a write transaction and commits it. The changes are synced
+// when it returns nil. After ErrNoSpace or an error of fn nothing was written.
+// After any other error the outcome is unknown and nothing more is written.
 func (f *file) update(fn func(*bbolt.Tx) error) (err error) {
 	if cause := f.failed.Load(); cause != nil {
 		return fmt.Errorf("%w: %s failed before: %w", storage.ErrClosed, f.path, *cause)
@@ -238,9 +240,9 @@ func rolledBack(tx *bbolt.Tx) (ok bool) {
 	return true
 }
 
-// isNoSpace tells a write that found no room from any other failure. bbolt has
-// not touched what it wrote before then. A sync that says so is another matter:
-// it may have dropped what was written.
+// isNoSpace reports whether a write failed because the disk is full. bbolt has
+// changed nothing then. For a sync it is false, because a failed sync may have
+// lost written data.
 func isNoSpace(err error) bool {
 	if errors.Is(err, berrors.ErrMaxSizeReached) {
 		return true
@@ -254,7 +256,7 @@ func isNoSpace(err error) bool {
 
 func (f *file) close() error {
 	if f.deadlocked.Load() {
-		return f.fd.Close() // and with it the lock; what is mapped stays mapped
+		return f.fd.Close() // This releases the lock. The mapping stays.
 	}
 	return f.db.Close()
 }

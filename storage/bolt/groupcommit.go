@@ -8,15 +8,15 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// What one transaction takes of those who wait.
+// Limits of one transaction that several writers share.
 const (
 	maxShared      = 256
 	maxSharedBytes = 8 << 20
 )
 
-// groupCommit let those who come while a transaction is committed share the next one.
-// Who finds nobody at work commits; when that is done the first of those who wait
-// meanwhile does, for all of them.
+// groupCommit lets concurrent writers share transactions. A writer that finds
+// none running commits. When it is done, the first waiting writer commits for
+// all that wait.
 type groupCommit struct {
 	commit func([]*pendingWrite)
 
@@ -30,11 +30,11 @@ type pendingWrite struct {
 	size  int
 	apply func(*bbolt.Tx) error
 	err   error
-	done  chan bool // true: commit for those who wait; false: err says how it went
+	done  chan bool // True: commit for all that wait. False: err is the result.
 }
 
-// do runs apply within a transaction and returns when it is synced, or not. An
-// apply that returns an error has changed nothing.
+// do runs apply in a transaction and returns when that is synced or has failed.
+// An apply that returns an error must have changed nothing.
 func (ws *groupCommit) do(ctx context.Context, size int, apply func(*bbolt.Tx) error) error {
 	w := &pendingWrite{ctx: ctx, size: size, apply: apply, done: make(chan bool, 1)}
 	ws.mu.Lock()
@@ -51,7 +51,7 @@ func (ws *groupCommit) do(ctx context.Context, size int, apply func(*bbolt.Tx) e
 	return w.err
 }
 
-// leadCommit commits for the first of those who wait, of whom the caller is one.
+// leadCommit commits for the first waiting writers, one of which is the caller.
 func (ws *groupCommit) leadCommit() {
 	ws.mu.Lock()
 	n, size := 0, 0
@@ -83,7 +83,8 @@ func (d *Documents) commit(batch []*pendingWrite) {
 	err := d.f.update(func(tx *bbolt.Tx) error {
 		applied := 0
 		for _, w := range batch {
-			// Who waits no more changes nothing; from here on it is done.
+			// Skip writers that have stopped waiting. Beyond this point the write is
+			// done.
 			if w.err = w.ctx.Err(); w.err == nil {
 				w.err = w.apply(tx)
 			}

@@ -8,12 +8,13 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// inflight lets callers in until it is shut.
+// inflight counts the running calls, so that close can wait for them.
 type inflight struct {
-	mu     sync.RWMutex // held for reading by those inside
+	mu     sync.RWMutex // Held for reading by running calls.
 	closed atomic.Bool
 }
 
+// begin registers a call. It returns storage.ErrClosed after close.
 func (g *inflight) begin(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -26,10 +27,11 @@ func (g *inflight) begin(ctx context.Context) error {
 	return nil
 }
 
+// end ends a call.
 func (g *inflight) end() { g.mu.RUnlock() }
 
-// close turns newcomers away and waits for those inside; false if it was closed
-// already.
+// close refuses new calls and waits for the running ones. It returns false if
+// it was called before.
 func (g *inflight) close() bool {
 	if g.closed.Swap(true) {
 		return false

@@ -14,8 +14,9 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// Of each projection there is a bucket, named by its name behind one byte. It
-// holds the cursor and the records, whose keys stand behind a byte too.
+// Each projection has a bucket. Its name is the projection's name after a
+// prefix byte. It holds the cursor, and the records with a prefix byte before
+// their keys.
 const (
 	projectionPrefix = 'p'
 	recordPrefix     = 'r'
@@ -23,23 +24,24 @@ const (
 
 var cursorKey = []byte("c")
 
-// Projections implements storage.Projections. The file holds nothing that could
-// not be made again: where it is damaged it is removed, and all cursors are 0.
+// Projections implements storage.Projections. Everything in the file can be
+// rebuilt. If the file is damaged it is replaced by an empty one, and all
+// cursors are 0.
 type Projections struct {
-	inflight inflight // held for writing while the file is replaced
+	inflight inflight // Held for writing while the file is replaced.
 	path     string
 	opt      Options
-	f        *file // nil where a new one could not be made
+	f        *file // nil if no new file could be created.
 }
 
-// maxCheckedSize is the size up to which projections are checked before they are
-// opened: a start does not wait for a gigabyte. In a larger file damage is met when
-// it is read: values have a checksum over key and value, what bbolt trips over ends
-// as an error, and who misses a record asks the log.
+// maxCheckedSize is the largest file that is checked before it is opened, so
+// that a start does not wait for a check of a gigabyte. In a larger file damage
+// is found when it is read: values have checksums over key and value, panics of
+// bbolt become errors, and a reader that misses a record checks the log.
 const maxCheckedSize = 64 << 20
 
-// OpenProjections opens the file, or makes it, also in place of a damaged one. It
-// returns storage.ErrLocked while another process holds it.
+// OpenProjections opens or creates the file, and replaces a damaged one. It
+// returns storage.ErrLocked if another process has it open.
 func OpenProjections(path string, opt Options) (*Projections, error) {
 	opt = opt.withDefaults()
 	opt.Existing, opt.checkBytes = false, maxCheckedSize
@@ -60,7 +62,7 @@ func checkRecord(bucket, key, value []byte) error {
 	return err
 }
 
-// recreate removes the file and makes another.
+// recreate deletes the file and creates an empty one.
 func (p *Projections) recreate(cause error) (*file, error) {
 	p.opt.Logger.Error("projections are damaged and will be made from the log again", zap.String("file", p.path), zap.Error(cause))
 	if err := os.Remove(p.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -69,8 +71,8 @@ func (p *Projections) recreate(cause error) (*file, error) {
 	return openFile(p.path, p.opt, func(*bbolt.Tx) error { return nil }, checkRecord)
 }
 
-// do runs fn with the file. Where that meets damage the file is replaced by an
-// empty one, and fn runs once more.
+// do runs fn with the file. If fn finds damage, do replaces the file by an
+// empty one and runs fn again.
 func (p *Projections) do(ctx context.Context, fn func(*file) error) error {
 	for first := true; ; first = false {
 		f, err := p.try(ctx, fn)
@@ -94,12 +96,12 @@ func (p *Projections) try(ctx context.Context, fn func(*file) error) (*file, err
 	return p.f, fn(p.f)
 }
 
-// replace makes a new file in the place of f, unless another has done so.
+// replace creates a new file in place of f, unless another call has done so.
 func (p *Projections) replace(ctx context.Context, f *file, cause error) error {
 	p.inflight.mu.Lock()
 	defer p.inflight.mu.Unlock()
 	if p.inflight.closed.Load() || p.f != f {
-		return ctx.Err() // the next try says what there is to say
+		return ctx.Err() // The next try reports the error.
 	}
 	p.f = nil
 	if err := f.close(); err != nil {
@@ -117,9 +119,9 @@ func bucketName(name string) []byte { return append([]byte{projectionPrefix}, na
 
 func recordKey(key string) []byte { return append([]byte{recordPrefix}, key...) }
 
-// state is a projection as it stands.
+// state is the state of a projection.
 type state struct {
-	bucket          *bbolt.Bucket // nil: there is none
+	bucket          *bbolt.Bucket // nil if there is none.
 	version, cursor uint64
 }
 
@@ -136,7 +138,7 @@ func stateOf(tx *bbolt.Tx, name string) (s state, err error) {
 	return s, nil
 }
 
-// stateAt is stateOf where p.Version exists, else that of nothing.
+// stateAt is stateOf if p.Version exists, and the empty state otherwise.
 func stateAt(tx *bbolt.Tx, p storage.Projection) (state, error) {
 	s, err := stateOf(tx, p.Name)
 	if err != nil || s.bucket == nil || s.version != uint64(p.Version) {
@@ -150,7 +152,7 @@ func (s state) put() error {
 	return s.bucket.Put(cursorKey, withChecksum(cursorKey, binary.BigEndian.AppendUint64(v, s.cursor)))
 }
 
-// createProjection makes the projection's bucket.
+// createProjection creates the projection's bucket.
 func createProjection(tx *bbolt.Tx, p storage.Projection) (state, error) {
 	b, err := tx.CreateBucket(bucketName(p.Name))
 	if err != nil {
@@ -203,7 +205,7 @@ func drop(tx *bbolt.Tx, name string) error {
 	return tx.DeleteBucket(bucketName(name))
 }
 
-// Drop drops all projections, and gives back the disk space that they took.
+// Drop deletes all projections and frees their disk space.
 func (p *Projections) Drop(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -326,7 +328,7 @@ func (p *Projections) ListRecords(ctx context.Context, pr storage.Projection, pr
 	return records, cursor, nil
 }
 
-// Close waits for those who are at work.
+// Close waits for running calls.
 func (p *Projections) Close() error {
 	if !p.inflight.close() || p.f == nil {
 		return nil

@@ -27,16 +27,15 @@ const (
 	// A frame ends with the document that takes it beyond frameBytes.
 	frameBytes = 256 << 10
 	maxFrame   = frameBytes + storage.MaxValue + storage.MaxKey + 64
-	// loadBytes is what Load writes in one transaction.
+	// loadBytes is how much Load writes in one transaction.
 	loadBytes = 4 << 20
 )
 
-// ErrSnapshot is returned for what is no whole snapshot.
+// ErrSnapshot is returned for an invalid or incomplete snapshot.
 var ErrSnapshot = errors.New("unusable snapshot of documents")
 
-// Snapshot writes all documents as they are at one moment, and returns their
-// number. As long as w takes it, writers that need the file to grow beyond what
-// is mapped wait.
+// Snapshot writes all documents as of one moment, and returns their number.
+// While w blocks, writers that need the file to grow beyond its mapping wait.
 func (d *Documents) Snapshot(ctx context.Context, w io.Writer) (n int, err error) {
 	if err := d.inflight.begin(ctx); err != nil {
 		return 0, err
@@ -80,7 +79,7 @@ func (d *Documents) Snapshot(ctx context.Context, w io.Writer) (n int, err error
 	return n, nil
 }
 
-// frameWriter gathers a frame behind the 8 bytes of its head.
+// frameWriter collects a frame after the 8 bytes of its header.
 type frameWriter struct {
 	w   io.Writer
 	buf []byte
@@ -122,16 +121,16 @@ func (f *frameWriter) flush() error {
 	return err
 }
 
-// CheckSnapshot reads a snapshot, and nothing behind it, and returns how many
-// documents are in it.
+// CheckSnapshot reads a snapshot, and no byte beyond its end, and returns the
+// number of its documents.
 func CheckSnapshot(ctx context.Context, r io.Reader) (n int, err error) {
 	_, n, err = readSnapshot(ctx, r, func(storage.Document) error { return nil })
 	return n, err
 }
 
-// Load puts the documents of a snapshot, with their versions, into a store that
-// has none (else storage.ErrConflict). It reads nothing behind the snapshot. After
-// an error some may have been written.
+// Load adds the documents of a snapshot with their versions to an empty store;
+// otherwise it returns storage.ErrConflict. It reads no byte beyond the end of
+// the snapshot. After an error some documents may have been written.
 func (d *Documents) Load(ctx context.Context, r io.Reader) error {
 	if err := d.inflight.begin(ctx); err != nil {
 		return err
@@ -173,8 +172,8 @@ func (d *Documents) Load(ctx context.Context, r io.Reader) error {
 	return nil
 }
 
-// Import puts documents, with their versions, into a store that has none. Versions
-// go on from counter, or beyond the highest of theirs.
+// Import adds documents with their versions to an empty store. The next version
+// is greater than counter and than all of theirs.
 func (d *Documents) Import(ctx context.Context, docs []storage.Document, counter uint64) error {
 	if err := d.inflight.begin(ctx); err != nil {
 		return err
@@ -195,7 +194,7 @@ func (d *Documents) Import(ctx context.Context, docs []storage.Document, counter
 	return d.commits.do(ctx, 0, func(tx *bbolt.Tx) error { return loadDocuments(tx, nil, counter) })
 }
 
-// loadDocuments writes documents and raises the counter to cover them.
+// loadDocuments writes documents and raises the counter to their versions.
 func loadDocuments(tx *bbolt.Tx, part []storage.Document, counter uint64) error {
 	b, err := bucketOf(tx, documentsBucket)
 	if err != nil {
@@ -216,7 +215,8 @@ func loadDocuments(tx *bbolt.Tx, part []storage.Document, counter uint64) error 
 	return putCounter(tx, counter)
 }
 
-// readSnapshot calls fn with what a snapshot holds, and returns the counter.
+// readSnapshot calls fn with each document of a snapshot, and returns the
+// counter.
 func readSnapshot(ctx context.Context, r io.Reader, fn func(storage.Document) error) (counter uint64, n int, err error) {
 	in := frameReader{r: r}
 	head, err := in.next()
@@ -257,7 +257,7 @@ func readSnapshot(ctx context.Context, r io.Reader, fn func(storage.Document) er
 	}
 }
 
-// cutDocument takes a document off the front of b; it keeps nothing of b.
+// cutDocument decodes the document at the start of b. It does not keep b.
 func cutDocument(b []byte) (doc storage.Document, rest []byte, err error) {
 	var v [4]uint64
 	for i := range v {
@@ -284,7 +284,8 @@ type frameReader struct {
 	sum uint32
 }
 
-// next returns a frame, which is not empty; it is valid until the next call.
+// next returns the next frame, which is not empty. It is valid until the next
+// call.
 func (f *frameReader) next() ([]byte, error) {
 	var head [8]byte
 	if err := readFull(f.r, head[:]); err != nil {

@@ -2,27 +2,28 @@ package index
 
 import "github.com/osa-edge/osa-gateway/event"
 
-// Source is where the positions of a hash are looked up.
+// Source maps hashes to positions.
 type Source interface {
-	// Get returns the positions that have the hash; ok is false if there are none.
-	// An error that is storage.ErrDamaged is one of the table's file.
+	// Get returns the positions for the hash. ok is false if there are none.
+	// storage.ErrDamaged means that the table's file is damaged.
 	Get(hash uint64) (s Set, ok bool, err error)
 }
 
-// Table is a Source whose hashes can be listed.
+// Table is a Source that can list its hashes.
 type Table interface {
 	Source
-	// Hashes calls fn with every hash, ascending, until it returns false.
+	// Hashes calls fn with every hash in ascending order until fn returns false.
 	Hashes(fn func(hash uint64) bool) error
 }
 
-// Evaluate returns the positions below count whose events match the filter, its
-// dates aside. Terms are compared by their hashes: it may return a position too
-// many, and whoever has decoded the event asks f.Matches.
+// Evaluate returns the positions below count of events that match the filter
+// without its dates. Because terms are compared by hash, it may return
+// positions that do not match: the caller decodes the event and checks
+// f.Matches.
 func Evaluate(src Source, seed Seed, f *event.Filter, count int) (Set, error) {
 	clauses := f.Clauses()
 	if f.WorkspaceID != "" {
-		// Last, for it rarely says much.
+		// The workspace comes last, because it is rarely selective.
 		clauses = append(clauses, []event.Term{{Field: FieldWorkspace, Value: f.WorkspaceID}})
 	}
 	if len(clauses) == 0 {
@@ -46,9 +47,9 @@ func Evaluate(src Source, seed Seed, f *event.Filter, count int) (Set, error) {
 	return out, nil
 }
 
-// union is everything that has any of the terms.
+// union returns the positions of all events with any of the terms.
 func union(src Source, seed Seed, clause []event.Term) (Set, error) {
-	// Sets are united some at a time, which bounds how many are held at once.
+	// Sets are merged in groups, which bounds how many are in memory.
 	const atOnce = 64
 	sets := make([]Set, 0, min(len(clause), atOnce))
 	for _, t := range clause {

@@ -10,18 +10,18 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// FileHeader says which segment the table of a file is of, and how its hashes
-// were made.
+// FileHeader identifies the segment that the table in a file belongs to.
 type FileHeader struct {
-	// Base is the segment's first sequence number and Count how many events it has.
+	// Base is the segment's first sequence number, and Count its number of
+	// events.
 	Base  uint64
 	Count int
-	// Salt is the segment's.
+	// Salt is the segment's salt.
 	Salt uint64
-	// Seed is that of the hashes.
+	// Seed is the seed of the hashes.
 	Seed Seed
-	// Footer is the checksum of the sealed segment's footer, so that the table is
-	// not taken for one of another file of the same name.
+	// Footer is the checksum of the sealed segment's footer. It tells the table
+	// from one of an earlier file with the same name.
 	Footer uint32
 }
 
@@ -36,10 +36,11 @@ const (
 	sumFile     = 3 << 62
 )
 
-// WriteFile writes a file that holds the table alone. f is empty. The caller
-// syncs it, or does not: a file that is not whole is found out by its checksums.
+// WriteFile writes a file that holds only the table. f is empty. The caller
+// need not sync it, because the checksums detect an incomplete file.
 func WriteFile(f disk.File, m *MemTable, h FileHeader) error {
-	// A crash must not leave a header in front of what was never written.
+	// The header is written last, so that a crash leaves no header in front of
+	// missing data.
 	size, err := m.Write(&fileWriter{f: f, off: fileHeader}, h.Salt)
 	if err != nil {
 		return fmt.Errorf("write index: %w", err)
@@ -63,8 +64,8 @@ func (h *FileHeader) append(b []byte, size int64) []byte {
 	return binary.LittleEndian.AppendUint32(b, checksum.Salted(h.Salt, sumFile, b))
 }
 
-// OpenFile reads what WriteFile wrote: whose table it is, and the table. Errors
-// are storage.ErrDamaged and storage.ErrFormat; the caller makes the file anew.
+// OpenFile reads what WriteFile wrote. Its errors are storage.ErrDamaged and
+// storage.ErrFormat. The caller then rebuilds the file.
 func OpenFile(r io.ReaderAt, size int64) (*Reader, FileHeader, error) {
 	var b [fileHeader]byte
 	if err := readAt(r, b[:], 0); err != nil {

@@ -1,7 +1,10 @@
-// Package index finds the events of one segment of the log by what they say: it
-// holds tables from the hash of a term, or of a dedup key, to the positions of
-// the events that have it, in memory and as parts of files, and evaluates filters
-// over them. A position is an event's number within its segment, from 0.
+// Package index finds the events of one segment of the log by their fields. It
+// maps the hash of a term or of a dedup key to the positions of the events that
+// have it, in memory and in files, and evaluates filters with these tables. A
+// position is the number of an event in its segment, from 0.
+//
+// The package knows hashes and positions. It knows nothing of where events are
+// stored.
 package index
 
 import (
@@ -12,23 +15,23 @@ import (
 	"github.com/osa-edge/osa-gateway/event"
 )
 
-// FieldWorkspace is the field of the term that says which workspace an event
-// belongs to. It stands beside those of event.Event.AppendTerms.
+// FieldWorkspace is the field of the term for an event's workspace. It is added
+// to those of event.Event.AppendTerms.
 const FieldWorkspace event.Field = 'W'
 
-// Seed makes hashes that a sender cannot foresee: random, and kept with whatever
-// was hashed by it.
+// Seed is a random number that makes hashes unpredictable for senders. It is
+// stored with the hashes.
 type Seed uint64
 
-// Two kinds of values are hashed; the first byte tells them apart. Fields of
-// terms are letters.
+// keyTag is the first byte that is hashed for a dedup key. For a term it is the
+// field, which is a letter.
 const keyTag = 0
 
-// hashBuffer holds what is hashed in one piece; anything longer is hashed in
-// steps, to the same sum.
+// hashBuffer is the longest input that is hashed in one piece. A longer one is
+// hashed in steps, with the same result.
 const hashBuffer = 192
 
-// Term is the hash of a term: XXH64 of the seed, the field and the value.
+// Term returns the hash of a term: XXH64 of the seed, the field and the value.
 func (s Seed) Term(t event.Term) uint64 {
 	const head = 9
 	if len(t.Value) <= hashBuffer-head {
@@ -49,9 +52,9 @@ func (s Seed) Term(t event.Term) uint64 {
 	return d.Sum64()
 }
 
-// Key is the hash of what makes a delivery known again: workspace, source and
-// dedup key. Lengths go in front of the names, so that no two pairs of them run
-// together.
+// Key returns the hash of an event's workspace, source and dedup key. The names
+// are prefixed with their lengths, so that different pairs have different
+// inputs.
 func (s Seed) Key(e *event.Event) uint64 {
 	const head = 8 + 1 + 4 + 4
 	var buf [hashBuffer]byte

@@ -7,21 +7,21 @@ import (
 	"github.com/osa-edge/osa-gateway/event"
 )
 
-// MemTable is a table in memory: a hash to the positions that were added under it.
-// One goroutine adds; any number read at the same time. It keeps hashes and no
-// strings, so that what it takes is bounded by the number of positions: 12 to 32
-// bytes for a hash with one position, some 45 at most for one with more.
+// MemTable is a table in memory: hashes with the positions that were added for
+// them. One goroutine adds; any number may read concurrently. It stores hashes
+// and no strings, so its size is bounded by the number of positions: 12 to 32
+// bytes for a hash with one position, at most about 45 for others.
 //
-// The table is in shards by the highest byte of the hash, which grow each by
-// itself: no single add waits for all of the table to move.
+// The table is split into shards by the highest byte of the hash. Each shard
+// grows on its own, so that no single Add moves the whole table.
 type MemTable struct {
 	mu     sync.RWMutex
 	shards [256]shard
 	hashes int
-	// lists are those of hashes with more than one position, in chunks that do
-	// not move when there are more.
+	// lists are the sets of hashes with more than one position. They are
+	// allocated in chunks that never move.
 	lists [][]Set
-	// arena is what is left of the array that short lists are cut from.
+	// arena is the unused part of the array that short lists are allocated from.
 	arena []uint16
 }
 
@@ -31,17 +31,17 @@ type shard struct {
 	used  int
 }
 
-// slot is a hash in two halves, so that it takes 12 bytes, and what it stands
-// for: 0 in an empty slot, the only position plus 1, or listFlag and the number
-// of its list.
+// slot is one entry. The hash is split in two halves, so that a slot takes 12
+// bytes. value is 0 for an empty slot, the only position plus 1, or listFlag
+// with the number of a list.
 type slot struct{ lo, hi, value uint32 }
 
 const (
 	listFlag = 1 << 31
 	// listChunk is how many lists are allocated at once.
 	listChunk = 512
-	// maxArenaList is the longest list that is cut from the shared array, which
-	// holds roomSize positions.
+	// maxArenaList is the longest list in the shared arena of arenaSize
+	// positions.
 	maxArenaList = 64
 	arenaSize    = 4096
 )
@@ -51,16 +51,15 @@ func (s *slot) hash() uint64 { return uint64(s.hi)<<32 | uint64(s.lo) }
 // NewMemTable returns an empty table.
 func NewMemTable() *MemTable { return &MemTable{} }
 
-// Add adds a position under a hash. Positions are added in ascending order,
-// where one that is there already changes nothing.
+// Add adds a position for a hash. Positions must be added in ascending order.
+// Adding the last one again has no effect.
 func (m *MemTable) Add(hash uint64, pos uint16) {
 	m.mu.Lock()
 	m.add(hash, pos)
 	m.mu.Unlock()
 }
 
-// AddEvent adds the position under all terms of the event, its workspace
-// included.
+// AddEvent adds the position for all terms of the event and for its workspace.
 func (m *MemTable) AddEvent(seed Seed, e *event.Event, pos uint16) {
 	var (
 		terms  [10]event.Term
@@ -99,7 +98,7 @@ func (m *MemTable) add(hash uint64, pos uint16) {
 	}
 }
 
-// find returns the slot of the hash, or the empty one where it belongs.
+// find returns the slot of the hash, or the empty slot where it belongs.
 func (s *shard) find(hash uint64) *slot {
 	lo, hi := uint32(hash), uint32(hash>>32)
 	mask := uint32(len(s.slots) - 1)
@@ -125,7 +124,7 @@ func (m *MemTable) list(value uint32) *Set {
 	return &m.lists[n/listChunk][n%listChunk]
 }
 
-// newList makes an empty list and enters it in the slot.
+// newList allocates an empty list and stores it in the slot.
 func (m *MemTable) newList(s *slot) *Set {
 	if n := len(m.lists); n == 0 || len(m.lists[n-1]) == listChunk {
 		m.lists = append(m.lists, make([]Set, 0, listChunk))
@@ -137,8 +136,8 @@ func (m *MemTable) newList(s *slot) *Set {
 	return &m.lists[last][n]
 }
 
-// append adds a position to a list. Readers may hold the array up to its length
-// of now: it is only ever written behind that.
+// append adds a position to a list. Readers may hold the array up to its
+// current length; it is only written beyond that.
 func (m *MemTable) append(l *Set, pos uint16) {
 	if l.bits != nil {
 		l.bits.add(pos)
@@ -153,7 +152,7 @@ func (m *MemTable) append(l *Set, pos uint16) {
 		return
 	}
 	if n == arrayMax {
-		l.Add(pos) // moves to bits; the array stays for its readers
+		l.Add(pos) // Add switches to a bitmap. The array stays as it is for its readers.
 		return
 	}
 	if n == cap(l.array) {
@@ -162,7 +161,7 @@ func (m *MemTable) append(l *Set, pos uint16) {
 	l.array = append(l.array, pos)
 }
 
-// array returns an empty array with room for n positions.
+// array returns an empty array with capacity for n positions.
 func (m *MemTable) array(n int) []uint16 {
 	if n > maxArenaList {
 		return make([]uint16, 0, n)
@@ -175,8 +174,8 @@ func (m *MemTable) array(n int) []uint16 {
 	return out
 }
 
-// Get returns the positions that were added under the hash so far. The error is
-// always nil.
+// Get returns the positions that were added for the hash. The error is always
+// nil.
 func (m *MemTable) Get(hash uint64) (Set, bool, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -191,7 +190,7 @@ func (m *MemTable) Get(hash uint64) (Set, bool, error) {
 	return m.slotSet(at), true, nil
 }
 
-// slotSet is what a slot stands for, as it is now.
+// slotSet returns the current set of a slot.
 func (m *MemTable) slotSet(at *slot) Set {
 	if at.value&listFlag == 0 {
 		return Set{array: []uint16{uint16(at.value - 1)}}
@@ -204,15 +203,15 @@ func (m *MemTable) slotSet(at *slot) Set {
 	return Set{array: l.array[:len(l.array):len(l.array)]}
 }
 
-// Len is how many different hashes there are.
+// Len returns the number of different hashes.
 func (m *MemTable) Len() int {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.hashes
 }
 
-// Hashes calls fn with every hash, in ascending order, until it returns false.
-// What is added meanwhile may be left out. The error is always nil.
+// Hashes calls fn with every hash in ascending order until fn returns false.
+// Hashes that are added meanwhile may be left out. The error is always nil.
 func (m *MemTable) Hashes(fn func(hash uint64) bool) error {
 	var slots []slot
 	for i := range m.shards {
@@ -226,7 +225,7 @@ func (m *MemTable) Hashes(fn func(hash uint64) bool) error {
 	return nil
 }
 
-// sorted appends the slots of a shard by their hashes.
+// sorted appends the slots of a shard ordered by hash.
 func (m *MemTable) sorted(shard int, dst []slot) []slot {
 	m.mu.RLock()
 	for _, s := range m.shards[shard].slots {

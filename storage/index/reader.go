@@ -14,19 +14,19 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// Reader reads a table that Mem.Write wrote. It may be used by several
-// goroutines, and holds nothing of the table in memory.
+// Reader reads a table that MemTable.Write wrote. It is safe for concurrent use
+// and keeps no part of the table in memory.
 type Reader struct {
 	r        io.ReaderAt
 	off      int64
 	entries  int
-	postings int64 // where they begin
-	end      int64 // where they end
+	postings int64 // The offset of the postings.
+	end      int64 // The end of the postings.
 	salt     uint64
 }
 
-// OpenReader reads the trailer of the table that stands at off and is size bytes
-// long. An error that is storage.ErrDamaged says that no table is there.
+// OpenReader reads the trailer of the table at off, which is size bytes long.
+// It returns storage.ErrDamaged if there is no valid table.
 func OpenReader(r io.ReaderAt, off, size int64) (*Reader, error) {
 	if off < 0 || size < tableTrailer {
 		return nil, damaged("table of %d bytes", size)
@@ -50,20 +50,20 @@ func OpenReader(r io.ReaderAt, off, size int64) (*Reader, error) {
 	return &Reader{r: r, off: off, entries: entries, postings: off + pages, end: off + size - tableTrailer, salt: salt}, nil
 }
 
-// Len is how many different hashes there are.
+// Len returns the number of different hashes.
 func (t *Reader) Len() int { return t.entries }
 
-// Salt is what the table was written with.
+// Salt returns the salt of the table.
 func (t *Reader) Salt() uint64 { return t.salt }
 
-// windowPages is how many pages a look-up reads at once. The page that a hash is
-// guessed to stand in is right or next to right in most tables, and one read of
-// two pages costs as much as one of one.
+// windowPages is how many pages a lookup reads at once. In most tables a hash
+// is in the estimated page or next to it, and reading two pages costs as much
+// as reading one.
 const windowPages = 2
 
 var windows = sync.Pool{New: func() any { return new([max(windowPages*pageSize, postingHead+maxSetBytes)]byte) }}
 
-// Get implements Source. It reads about once, and once more where the hash has
+// Get implements Source. It needs about one read, and one more if the hash has
 // several positions.
 func (t *Reader) Get(hash uint64) (Set, bool, error) {
 	buf := windows.Get().(*[max(windowPages*pageSize, postingHead+maxSetBytes)]byte)
@@ -82,21 +82,21 @@ func (t *Reader) Get(hash uint64) (Set, bool, error) {
 	return s, err == nil, err
 }
 
-// maxGuesses is how often find guesses before it halves what is left.
+// maxGuesses is how often find interpolates before it bisects.
 const maxGuesses = 4
 
-// find looks for the hash in the pages from lo up to hi, of which it drops what
-// it has seen, so that it ends whatever the pages hold.
+// find looks for the hash in the pages from lo up to hi. Every read narrows the
+// range, so it ends whatever the pages contain.
 func (t *Reader) find(hash uint64, buf []byte) (value uint32, ok bool, err error) {
 	lo, hi := 0, (t.entries+pageEntries-1)/pageEntries
-	// The hash stands among the entries from first up to last, whose hashes are
-	// from least up to most.
+	// The hash is between the entries first and last, whose hashes are least and
+	// most.
 	first, last := 0, t.entries
 	least, most := uint64(0), ^uint64(0)
 	for n := 0; lo < hi; n++ {
 		page := (lo + hi - 1) / 2
 		if n < maxGuesses {
-			// The window begins half a page before the guess.
+			// The window starts half a page before the estimate.
 			at := first + interpolate(hash, least, most, last-first)
 			page = max(0, at-pageEntries/2) / pageEntries
 		}
@@ -116,13 +116,14 @@ func (t *Reader) find(hash uint64, buf []byte) (value uint32, ok bool, err error
 			hi = page
 			last, most = page*pageEntries, min(most, max(hash, entries.hash(0)))
 		default:
-			return 0, false, nil // it would stand between two that are here
+			return 0, false, nil // The page holds both neighbours of the hash and not the hash.
 		}
 	}
 	return 0, false, nil
 }
 
-// interpolate is where among n entries from least to most the hash would be.
+// interpolate estimates the index of the hash among n entries from least to
+// most.
 func interpolate(hash, least, most uint64, n int) int {
 	if n <= 0 || hash <= least {
 		return 0
@@ -136,7 +137,7 @@ func interpolate(hash, least, most uint64, n int) int {
 	return min(int(q), n-1)
 }
 
-// pageView are the entries of some pages that follow each other.
+// pageView is a view of the entries of consecutive pages.
 type pageView struct {
 	b []byte
 	n int
@@ -151,7 +152,7 @@ func (p pageView) entry(i int) []byte {
 func (p pageView) hash(i int) uint64  { return binary.LittleEndian.Uint64(p.entry(i)) }
 func (p pageView) value(i int) uint32 { return binary.LittleEndian.Uint32(p.entry(i)[8:]) }
 
-// pages reads n pages and checks them. At least one entry is in them.
+// pages reads and verifies n pages. They hold at least one entry.
 func (t *Reader) pages(page, n int, buf []byte) (pageView, error) {
 	count := min(n*pageEntries, t.entries-page*pageEntries)
 	b := buf[:pagesSize(count)]
@@ -206,8 +207,9 @@ func (t *Reader) Hashes(fn func(hash uint64) bool) error {
 	return nil
 }
 
-// readAt fills b. What the file lacks and what the disk cannot read are damage;
-// other errors, such as that of a file that was closed, are passed on.
+// readAt fills b. Bytes that the file does not have or the disk cannot read are
+// storage.ErrDamaged. Other errors, such as that of a closed file, are returned
+// as they are.
 func readAt(r io.ReaderAt, b []byte, off int64) error {
 	n, err := r.ReadAt(b, off)
 	if n == len(b) {

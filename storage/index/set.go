@@ -6,22 +6,22 @@ import (
 	"slices"
 )
 
-// MaxPositions is the most events that a segment has.
+// MaxPositions is the maximum number of events in a segment.
 const MaxPositions = 1 << 16
 
 const (
-	// arrayMax is where a bitmap becomes shorter than an array.
+	// arrayMax is the size from which a bitmap is smaller than an array.
 	arrayMax = 4096
 	setWords = MaxPositions / 64
 )
 
-// Set is a set of positions: sorted numbers up to 4096 of them, 8 KiB of bits
-// beyond, as a container of a roaring bitmap. The zero Set is empty. Operations
-// return sets that may share memory with those they were made of: no set changes
-// once it is made, save by Add.
+// Set is a set of positions: a sorted array of up to 4096 numbers, or a bitmap
+// of 8 KiB, like a container of a roaring bitmap. The zero Set is empty.
+// Operations may return sets that share memory. A set does not change after it
+// was built with Add.
 type Set struct {
 	array []uint16
-	bits  *bitmap // in place of array
+	bits  *bitmap // Used in place of array.
 }
 
 type bitmap struct {
@@ -54,7 +54,7 @@ func (b *bitmap) count() {
 	}
 }
 
-// toSet counts the bits and returns them in the form that is due to their number.
+// toSet counts the bits and returns the set in its smaller form.
 func (b *bitmap) toSet() Set {
 	b.count()
 	if b.n > arrayMax {
@@ -77,7 +77,7 @@ func bitmapOf(array []uint16) *bitmap {
 	return b
 }
 
-// RangeSet is the set of the positions from lo up to, not including, hi.
+// RangeSet returns the set of the positions in [lo, hi).
 func RangeSet(lo, hi int) Set {
 	lo, hi = max(0, lo), min(hi, MaxPositions)
 	if hi <= lo {
@@ -95,8 +95,8 @@ func RangeSet(lo, hi int) Set {
 	return Set{bits: b}
 }
 
-// Add adds a position; it is cheapest in ascending order. It is for whoever
-// builds the set up from an empty one, before anybody else holds it.
+// Add adds a position. Ascending order is fastest. It must not be called after
+// the set was shared.
 func (s *Set) Add(pos uint16) {
 	switch {
 	case s.bits != nil:
@@ -116,7 +116,7 @@ func (s *Set) Add(pos uint16) {
 	}
 }
 
-// Len is how many positions there are.
+// Len returns the number of positions.
 func (s Set) Len() int {
 	if s.bits != nil {
 		return s.bits.n
@@ -124,7 +124,7 @@ func (s Set) Len() int {
 	return len(s.array)
 }
 
-// Empty reports whether there are none.
+// Empty reports whether the set has no positions.
 func (s Set) Empty() bool { return s.Len() == 0 }
 
 // Contains reports whether pos is in the set.
@@ -136,7 +136,7 @@ func (s Set) Contains(pos uint16) bool {
 	return found
 }
 
-// Next is the lowest position that is at least from.
+// Next returns the lowest position that is at least from.
 func (s Set) Next(from int) (pos uint16, ok bool) {
 	from = max(from, 0)
 	if from >= MaxPositions {
@@ -159,7 +159,7 @@ func (s Set) Next(from int) (pos uint16, ok bool) {
 	return 0, false
 }
 
-// Prev is the highest position that is at most from.
+// Prev returns the highest position that is at most from.
 func (s Set) Prev(from int) (pos uint16, ok bool) {
 	from = min(from, MaxPositions-1)
 	if from < 0 {
@@ -185,7 +185,7 @@ func (s Set) Prev(from int) (pos uint16, ok bool) {
 	return 0, false
 }
 
-// All goes through the set upwards.
+// All iterates over the set in ascending order.
 func (s Set) All() iter.Seq[uint16] {
 	return func(yield func(uint16) bool) {
 		if s.bits == nil {
@@ -206,7 +206,7 @@ func (s Set) All() iter.Seq[uint16] {
 	}
 }
 
-// Backward goes through the set downwards.
+// Backward iterates over the set in descending order.
 func (s Set) Backward() iter.Seq[uint16] {
 	return func(yield func(uint16) bool) {
 		if s.bits == nil {

@@ -7,23 +7,23 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// A set as bytes is the gaps between its numbers, or its bits up to the last one
-// that is set, whichever is shorter.
+// The encoding of a set is either the gaps between its numbers or its bitmap up
+// to the last set bit, whichever is shorter.
 const (
 	setGaps = 0
 	setBits = 1
 )
 
-// maxSetBytes is the longest form of a set.
+// maxSetBytes is the longest encoding of a set.
 const maxSetBytes = 1 + MaxPositions/8
 
 func damaged(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", storage.ErrDamaged, fmt.Sprintf(format, args...))
 }
 
-// AppendBinary appends the set: a byte that names the form, then the gaps as
-// varints (the first is the lowest position, any other at least 1), or words of
-// 64 bits, the lowest positions first, little-endian.
+// AppendBinary appends the set: one byte for the form, then the gaps as varints
+// (the first is the lowest position, every other at least 1), or 64-bit words
+// in little-endian order with the lowest positions first.
 func (s Set) AppendBinary(dst []byte) []byte {
 	start := len(dst)
 	top, ok := s.Prev(MaxPositions)
@@ -31,7 +31,7 @@ func (s Set) AppendBinary(dst []byte) []byte {
 		return append(dst, setGaps)
 	}
 	asBits := 8 * (int(top)/64 + 1)
-	if s.Len() <= asBits { // a gap takes a byte at least
+	if s.Len() <= asBits { // A gap takes at least one byte.
 		dst = append(dst, setGaps)
 		last := uint16(0)
 		for pos := range s.All() {
@@ -57,7 +57,7 @@ func (s Set) AppendBinary(dst []byte) []byte {
 	return dst
 }
 
-// ParseSet reads what AppendBinary wrote; it keeps nothing of b.
+// ParseSet decodes what AppendBinary wrote. It does not keep b.
 func ParseSet(b []byte) (Set, error) {
 	if len(b) == 0 {
 		return Set{}, damaged("empty set")

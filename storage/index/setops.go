@@ -2,7 +2,7 @@ package index
 
 import "slices"
 
-// Union is everything that is in any of the sets.
+// Union returns the positions that are in any of the sets.
 func Union(sets ...Set) Set {
 	total, filled, last := 0, 0, Set{}
 	dense := false
@@ -40,10 +40,10 @@ func Union(sets ...Set) Set {
 	return b.toSet()
 }
 
-// Or is everything that is in s or in o.
+// Or returns the positions that are in s or in o.
 func (s Set) Or(o Set) Set { return Union(s, o) }
 
-// And is everything that is in s and in o.
+// And returns the positions that are in s and in o.
 func (s Set) And(o Set) Set {
 	switch {
 	case s.bits != nil && o.bits != nil:
@@ -61,8 +61,7 @@ func (s Set) And(o Set) Set {
 	if len(s.array) > len(o.array) {
 		s, o = o, s
 	}
-	// The longer one is searched, in steps that double, from where the search
-	// before ended.
+	// Gallop through the longer array, from where the last search ended.
 	out, rest := make([]uint16, 0, len(s.array)), o.array
 	for _, pos := range s.array {
 		step := 1
@@ -80,7 +79,7 @@ func (s Set) And(o Set) Set {
 	return Set{array: out}
 }
 
-// AndNot is everything that is in s and not in o.
+// AndNot returns the positions that are in s and not in o.
 func (s Set) AndNot(o Set) Set {
 	if s.bits == nil {
 		return s.filter(func(pos uint16) bool { return !o.Contains(pos) })
@@ -98,7 +97,7 @@ func (s Set) AndNot(o Set) Set {
 	return b.toSet()
 }
 
-// KeepRange is what of s lies from lo up to, not including, hi.
+// KeepRange returns the positions of s in [lo, hi).
 func (s Set) KeepRange(lo, hi int) Set {
 	lo, hi = max(0, lo), min(hi, MaxPositions)
 	switch {

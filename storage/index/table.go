@@ -29,14 +29,15 @@ const (
 	tableTrailer = 32
 )
 
-// Places of checksums: a page is its number, the others are beyond those.
+// What a checksum takes in as its position: a page uses its number, the others
+// use numbers beyond those.
 const (
 	sumPosting = 1 << 62
 	sumTrailer = 1 << 63
 )
 
-// Write writes the table in its file form and returns how many bytes that were.
-// It holds the postings in memory until the entries are written.
+// Write writes the table in its file form and returns its size in bytes. It
+// keeps the postings in memory until the entries are written.
 func (m *MemTable) Write(w io.Writer, salt uint64) (int64, error) {
 	t := tableWriter{w: bufio.NewWriterSize(w, 16*pageSize), salt: salt}
 	var slots []slot
@@ -68,7 +69,7 @@ type tableWriter struct {
 	written  int64
 }
 
-// posting appends a set and returns where it begins.
+// posting appends a set and returns its offset.
 func (t *tableWriter) posting(s Set) uint32 {
 	start := len(t.postings)
 	t.postings = append(t.postings, make([]byte, postingHead)...)
@@ -128,7 +129,7 @@ func (t *tableWriter) finish() (int64, error) {
 	return t.written, t.w.Flush()
 }
 
-// pagesSize is how many bytes the pages of so many entries take.
+// pagesSize returns the size in bytes of the pages for so many entries.
 func pagesSize(entries int) int64 {
 	full, rest := entries/pageEntries, entries%pageEntries
 	size := int64(full) * pageSize

@@ -16,38 +16,40 @@ import (
 )
 
 const (
-	// maxBuffer is the largest buffer that is kept from one batch to the next.
+	// maxBuffer is the largest buffer that is reused for the next batch.
 	maxBuffer = 4 << 20
-	// parallelIndexMin is from how many events on the tables are filled while the disk
-	// syncs, which takes a goroutine.
+	// parallelIndexMin is the number of events from which the tables are filled
+	// in another goroutine while the disk syncs.
 	parallelIndexMin = 8
 )
 
-// writer is the end of the log that grows.
+// writer is the end of the log that new batches are written to.
 type writer struct {
 	mu  sync.Mutex
 	seg *segment
 	u   *unsealed
-	// off is where the next batch goes, sum the checksum of the header before it.
+	// off is the offset of the next batch, sum the checksum of the previous
+	// header.
 	off int64
 	sum uint32
-	// dataSum is the checksum of the last batch with events, of the log.
+	// dataSum is the checksum of the log's last batch with events.
 	dataSum uint32
 	// started is the LoggedAt of the segment's first event.
 	started int64
 	buf     []byte
-	// prepared is the next file, filled with zeros, or nil.
+	// prepared is the next file, already filled with zeros, or nil.
 	prepared      disk.File
 	wantsPrepared bool
-	// failed: a write or a sync has failed, nothing more is taken.
+	// failed means that a write or a sync has failed. The writer accepts nothing
+	// then.
 	failed atomic.Bool
 }
 
-// Append writes events behind those that there are: one write, one sync. Their
-// sequence numbers are set and have no holes; where the first is beyond Next, the
-// numbers between are skipped. When it returns nil they are durable, and visible.
-// After an error the outcome is unknown and the log takes nothing more
-// (ErrClosed).
+// Append writes events at the end of the log with one write and one sync. Their
+// sequence numbers are set and contiguous; if the first is greater than Next,
+// the numbers between are skipped. When it returns nil, the events are durable
+// and visible. After an error the outcome is unknown, and further calls return
+// ErrClosed.
 func (l *Log) Append(events []*event.Event) error {
 	if len(events) == 0 {
 		return nil
@@ -138,7 +140,8 @@ func (l *Log) append(events []*event.Event) error {
 	return nil
 }
 
-// syncAndIndex syncs the file and fills the tables, which shows nothing yet.
+// syncAndIndex syncs the file and fills the tables. The events are not visible
+// yet.
 func (l *Log) syncAndIndex(pos int, events []*event.Event) error {
 	u := l.w.u
 	if len(events) < parallelIndexMin {
@@ -155,7 +158,7 @@ func (l *Log) syncAndIndex(pos int, events []*event.Event) error {
 	return err
 }
 
-// roll begins a new segment. The one before it is complete, and sealed in the
+// roll starts a new segment. The previous one is complete and is sealed in the
 // background.
 func (l *Log) roll(base uint64) error {
 	w := &l.w
@@ -182,7 +185,7 @@ func (l *Log) roll(base uint64) error {
 	return nil
 }
 
-// begin makes the file of a new segment and has the writer go on in it.
+// begin creates the file of a new segment and continues in it.
 func (l *Log) begin(base uint64) error {
 	w := &l.w
 	head := fileHead{salt: randomUint64(), base: base, predLast: l.last.Load(), predSum: w.dataSum, seed: l.seed}
@@ -219,8 +222,8 @@ func (l *Log) begin(base uint64) error {
 	return nil
 }
 
-// Jump makes `to` the next sequence number, if it is beyond Next. The numbers
-// between are never given out, and stay in Bounds().Skipped for ever.
+// Jump makes `to` the next sequence number if it is greater than Next. The
+// numbers between are never used and stay in Bounds().Skipped.
 func (l *Log) Jump(to uint64) error {
 	w := &l.w
 	w.mu.Lock()
@@ -242,8 +245,8 @@ func (l *Log) Jump(to uint64) error {
 	return nil
 }
 
-// recordSkipped has the floor file remember what was skipped before the newest
-// segment. After a crash before that Open does it.
+// recordSkipped stores the numbers that were skipped before the newest segment
+// in the floor file. After a crash before that, Open does it.
 func (l *Log) recordSkipped() error {
 	l.manifestMu.Lock()
 	defer l.manifestMu.Unlock()
@@ -254,7 +257,8 @@ func (l *Log) recordSkipped() error {
 	return l.storeManifest(m)
 }
 
-// markEnd tells the next Open that nothing is missing. The caller holds w.mu.
+// markEnd writes a mark that tells the next Open that nothing is missing. The
+// caller holds w.mu.
 func (l *Log) markEnd() error {
 	w := &l.w
 	if w.failed.Load() || w.u.count() == 0 {
@@ -270,7 +274,7 @@ func (l *Log) markEnd() error {
 func (l *Log) dropPrepared() {
 	if l.w.prepared != nil {
 		_ = l.w.prepared.Close()
-		_ = l.fs.Remove(l.path(preparedName)) // or the next start does it
+		_ = l.fs.Remove(l.path(preparedName)) // If this fails, the next start removes the file.
 		l.w.prepared = nil
 	}
 }

@@ -14,15 +14,15 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/segment/sealed"
 )
 
-// exportBatchBytes is how many bytes of events make a batch where they are taken out
-// of a sealed segment.
+// exportBatchBytes is the size in bytes of a batch of events that is exported
+// from a sealed segment.
 const exportBatchBytes = 1 << 20
 
-// Export writes all events after `after`, up to the last one that there is when
-// it is called, and returns that one's number; with them the floor and the skipped
-// ranges. An Importer reads it. Sealed segments are copied as they are, and
-// everything is checked before it is written. Where something cannot be read the
-// error is a DamageError, and what was written is no backup.
+// Export writes all events after `after` up to the current last one, with the
+// floor and the skipped ranges, and returns the number of the last one. An
+// Importer reads the stream. Whole sealed segments are copied as they are.
+// Everything is verified before it is written. If something cannot be read, the
+// error is a DamageError and the stream is not a backup.
 func (l *Log) Export(ctx context.Context, w io.Writer, after uint64) (head uint64, err error) {
 	if l.closed.Load() {
 		return 0, storage.ErrClosed
@@ -85,7 +85,7 @@ func (x *exporter) exportSegment(seg *segment) error {
 	return nil
 }
 
-// exportUnsealed writes the batches of a segment that is not sealed.
+// exportUnsealed writes the batches of an unsealed segment.
 func (x *exporter) exportUnsealed(seg *segment, u *unsealed) error {
 	r := &records{u: u, ctx: x.ctx}
 	for {
@@ -112,7 +112,7 @@ func (x *exporter) exportUnsealed(seg *segment, u *unsealed) error {
 	}
 }
 
-// exportBatch writes some events, and before them the large bodies that they have.
+// exportBatch writes some events, after the large bodies that they refer to.
 func (x *exporter) exportBatch(seg *segment, exportBatch []sealed.Record) error {
 	first := exportBatch[0].Event.Seq
 	pred := first - 1
@@ -146,13 +146,13 @@ func (x *exporter) exportBatch(seg *segment, exportBatch []sealed.Record) error 
 	return nil
 }
 
-// exportSealed copies a sealed file, or what it has after `after`. The file is opened
-// here, so that it stays readable when it is dropped meanwhile.
+// exportSealed copies a sealed file, or its events after `after`. It opens the
+// file itself, so that the file stays readable if it is deleted meanwhile.
 func (x *exporter) exportSealed(seg *segment, s *sealedFile) error {
 	f, err := x.l.fs.Open(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = s.lostErr(err); errors.Is(err, storage.ErrNotFound) {
-			return nil // it was dropped, and the marks at the end say so
+			return nil // The segment was deleted. The floor at the end of the stream says so.
 		}
 	}
 	if err != nil {
@@ -195,7 +195,7 @@ func (x *exporter) exportSealed(seg *segment, s *sealedFile) error {
 	return s.toError(r.Copy(x.ctx, &x.w))
 }
 
-// whole is damage of a segment's parts that all of its events need.
+// whole returns a DamageError for all events of the segment.
 func (s *sealedFile) whole(err error) error {
 	if !errors.Is(err, storage.ErrDamaged) {
 		return err
@@ -203,7 +203,8 @@ func (s *sealedFile) whole(err error) error {
 	return &storage.DamageError{Range: storage.Range{First: s.info.Base, Last: s.info.Last()}, Where: s.path, Err: err}
 }
 
-// exportSealedFrom writes the events of a sealed segment that come after `after`.
+// exportSealedFrom writes the events of a sealed segment that come after
+// `after`.
 func (x *exporter) exportSealedFrom(seg *segment, r *sealed.Reader) error {
 	c := r.Cursor()
 	var batch []sealed.Record
@@ -227,7 +228,7 @@ func (x *exporter) exportSealedFrom(seg *segment, r *sealed.Reader) error {
 	return nil
 }
 
-// exportLarge writes the body of an event that stands in a file of its own.
+// exportLarge writes a body that has its own file.
 func (x *exporter) exportLarge(e *event.Event) error {
 	if e.BodyRef == "" {
 		return nil
@@ -243,7 +244,7 @@ func (x *exporter) exportLarge(e *event.Event) error {
 	f, err := x.l.fs.Open(x.l.largePath(e.BodyRef))
 	if errors.Is(err, fs.ErrNotExist) {
 		if e.Seq < x.l.floor.Load() {
-			return nil // dropped meanwhile, and the marks at the end say so
+			return nil // The body was deleted. The floor at the end of the stream says so.
 		}
 		return damage(err)
 	}

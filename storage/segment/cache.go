@@ -11,24 +11,23 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/segment/sealed"
 )
 
-// maxReaders is of how many sealed segments, and of as many term tables, the log
-// keeps in mind what it has read of their footers: some 20 KiB of positions for
-// each.
+// maxReaders is the number of sealed segments, and of term tables, whose
+// footers stay in memory: about 20 KiB each.
 const maxReaders = 512
 
-// cache holds readers of sealed files, those used last. They hold no descriptors:
-// see filePool.
+// cache holds the most recently used readers of sealed files. They hold no file
+// descriptors: see filePool.
 type cache[R any] struct {
 	open    func(*sealedFile) (R, error)
 	readers *lru.Cache[*sealedFile, R]
 }
 
 func newCache[R any](open func(*sealedFile) (R, error)) *cache[R] {
-	readers, _ := lru.New[*sealedFile, R](maxReaders) // it fails for sizes that are not positive
+	readers, _ := lru.New[*sealedFile, R](maxReaders) // New fails only for sizes that are not positive.
 	return &cache[R]{open: open, readers: readers}
 }
 
-// get returns the reader of a file. Two who come first at once may both make one.
+// get returns the reader of a file. Two concurrent callers may both create one.
 func (c *cache[R]) get(f *sealedFile) (R, error) {
 	if r, ok := c.readers.Get(f); ok {
 		return r, nil
@@ -42,7 +41,7 @@ func (c *cache[R]) get(f *sealedFile) (R, error) {
 
 func (c *cache[R]) drop(f *sealedFile) { c.readers.Remove(f) }
 
-// readFooter reads the footer of a sealed file, or makes up for it.
+// readFooter reads the footer of a sealed file, or recovers it from the blocks.
 func readFooter(s *sealedFile) (*sealed.Reader, error) {
 	f := file{s.log.pool, s.path}
 	size, err := f.size()
@@ -56,7 +55,8 @@ func readFooter(s *sealedFile) (*sealed.Reader, error) {
 	return r, err
 }
 
-// readTerms reads the header of a term table, which must be of this sealed file.
+// readTerms opens the term table of a sealed file and checks that it belongs to
+// that file.
 func readTerms(s *sealedFile) (*index.Reader, error) {
 	f := file{s.log.pool, s.indexPath}
 	size, err := f.size()

@@ -11,42 +11,45 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/index"
 )
 
-// content is what a segment holds, in the form that it stands on disk in:
-// unsealed, sealed, or lost. Positions count from 0.
+// content is the data of a segment in its current form: unsealed, sealed or
+// lost. Positions count from 0.
 type content interface {
-	// count is the number of positions.
+	// count returns the number of positions.
 	count() int
-	// cursor reads events without bodies; its errors are DamageErrors.
+	// cursor returns a cursor that reads events without bodies. Its errors are
+	// DamageErrors.
 	cursor() cursor
-	// keys is the table of dedup keys, terms that of the events' terms or a
-	// RebuildError.
+	// keys returns the table of dedup keys.
 	keys() (index.Table, error)
+	// terms returns the table of the events' terms, or a RebuildError.
 	terms() (index.Source, error)
-	// receivedBetween is where events may be that were received from since until until.
+	// receivedBetween returns the positions that may hold events received in
+	// [since, until].
 	receivedBetween(since, until int64) (index.Set, error)
-	// minLogged is the least LoggedAt, noTime for none.
+	// minLogged returns the lowest LoggedAt, or noTime.
 	minLogged() int64
-	// loggedBefore counts the positions up to the last event that was logged
-	// before a time.
+	// loggedBefore returns the number of positions up to the last event that was
+	// logged before a time.
 	loggedBefore(time.Time) (int, error)
-	// names are the large bodies that the events refer to.
+	// names returns the names of the large bodies that the events refer to.
 	names() ([]string, error)
-	// close frees what it holds when the last reader has left.
+	// close frees the resources when the last reader has left.
 	close()
 }
 
-// cursor reads events of one segment, cheapest in ascending order.
+// cursor reads events of one segment. Ascending order is fastest.
 type cursor interface {
 	event(pos int) (*event.Event, error)
-	// body reads the body of the event that was read last, whose BodyRef is empty.
+	// body reads the body of the event that was read last. Its BodyRef must be
+	// empty.
 	body(e *event.Event) ([]byte, error)
 }
 
 // noTime is later than any time.
 const noTime = math.MaxInt64
 
-// unixNano is a time in nanoseconds; times that nanoseconds cannot say are the
-// nearest that they can.
+// unixNano returns a time in Unix nanoseconds. A time outside of their range
+// becomes the nearest one.
 func unixNano(t time.Time) int64 {
 	switch {
 	case t.Before(time.Unix(0, math.MinInt64)):
@@ -57,10 +60,10 @@ func unixNano(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// checkBody compares a body with the digest that the event has of it.
+// checkBody compares a body with the event's digest.
 func checkBody(e *event.Event, body []byte) error {
 	if len(body) == 0 && e.BodyDigest.IsZero() {
-		return nil // what the gateway makes itself need not have a body
+		return nil // Events of the gateway itself may have no body.
 	}
 	if event.Digest(sha256.Sum256(body)) != e.BodyDigest {
 		return fmt.Errorf("%w: digest of the body of event %d", errFormat, e.Seq)
@@ -68,7 +71,7 @@ func checkBody(e *event.Event, body []byte) error {
 	return nil
 }
 
-// rangeSet puts a set together from ascending runs.
+// rangeSet builds a set from ascending ranges.
 type rangeSet struct {
 	runs     []index.Set
 	from, to int
@@ -94,7 +97,7 @@ func (w *rangeSet) set() index.Set {
 	return index.Union(w.runs...)
 }
 
-// lost is a segment, or several, of which nothing can be read.
+// lost is the content of one or more segments that cannot be read at all.
 type lost struct {
 	err storage.DamageError
 }

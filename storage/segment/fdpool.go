@@ -7,23 +7,21 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/disk"
 )
 
-// maxFiles is how many files are open at the same time, unless the options say
-// otherwise.
+// maxFiles is the default number of files that are open at the same time.
 const maxFiles = 96
 
-// filePool opens files when they are read, and closes those that were not read
-// for the longest time. So what is known of a thousand segments can stay in
-// memory without a thousand descriptors. While all that it may open are being
-// read, who needs another one waits for the end of a read.
+// filePool opens files for reading and closes the least recently used ones. The
+// log can so keep a thousand segments without a thousand file descriptors. If
+// all open files are in use, a caller waits until a read ends.
 type filePool struct {
 	fs  disk.FS
 	max int
 
 	mu    sync.Mutex
-	freed sync.Cond // signalled when a file is idle or closed
-	open  int       // files that are open, or about to be
+	freed sync.Cond // Signalled when a file becomes idle or is closed.
+	open  int       // Files that are open or being opened.
 	files map[string]*pooledFile
-	idle  list.List // of *pooledFile, the one used last in front
+	idle  list.List // Of *pooledFile, most recently used first.
 }
 
 // pooledFile is an open file of the pool.
@@ -31,7 +29,7 @@ type pooledFile struct {
 	name string
 	disk.File
 	users   int
-	dropped bool // whoever lets go of it last closes it
+	dropped bool // The last user closes it.
 	at      *list.Element
 }
 
@@ -41,8 +39,8 @@ func newFilePool(fs disk.FS, most int) *filePool {
 	return p
 }
 
-// acquire returns the open file; release has to follow. Nobody may wait for another
-// file meanwhile.
+// acquire returns the open file. The caller calls release, and must not wait
+// for another file before that.
 func (p *filePool) acquire(name string) (*pooledFile, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -71,8 +69,8 @@ func (p *filePool) acquire(name string) (*pooledFile, error) {
 		p.freed.Signal()
 		return nil, err
 	}
-	if f := p.files[name]; f != nil { // another was faster
-		p.addUser(f) // before the lock is let go of: it may be closed otherwise
+	if f := p.files[name]; f != nil { // Another caller has opened it.
+		p.addUser(f) // Before the lock is released, or the file could be closed.
 		p.closeFile(&pooledFile{File: opened})
 		return f, nil
 	}
@@ -90,10 +88,11 @@ func (p *filePool) addUser(f *pooledFile) {
 	}
 }
 
-// closeFile closes a file that is in no list any more. The lock is not held meanwhile.
+// closeFile closes a file that is in no list. It releases the lock while it
+// does.
 func (p *filePool) closeFile(f *pooledFile) {
 	p.mu.Unlock()
-	_ = f.Close() // it was only read
+	_ = f.Close() // The file was only read.
 	p.mu.Lock()
 	p.open--
 	p.freed.Signal()
@@ -113,7 +112,7 @@ func (p *filePool) release(f *pooledFile) {
 	p.freed.Signal()
 }
 
-// forget has the next read open the file anew.
+// forget makes the next read open the file again.
 func (p *filePool) forget(name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -129,8 +128,8 @@ func (p *filePool) forget(name string) {
 	}
 }
 
-// close closes all that nobody reads. What is opened for a view that outlives the
-// log goes with the view's segments.
+// close closes all idle files. A file that is opened later for an open view is
+// closed with the view's segments.
 func (p *filePool) close() {
 	p.mu.Lock()
 	names := make([]string, 0, len(p.files))
@@ -143,7 +142,7 @@ func (p *filePool) close() {
 	}
 }
 
-// file is one file of the pool, for reading.
+// file reads one file through the pool.
 type file struct {
 	pool *filePool
 	name string
@@ -159,7 +158,7 @@ func (f file) ReadAt(b []byte, off int64) (int, error) {
 	return open.ReadAt(b, off)
 }
 
-// size is the file's size now.
+// size returns the current size of the file.
 func (f file) size() (int64, error) {
 	open, err := f.pool.acquire(f.name)
 	if err != nil {

@@ -49,10 +49,11 @@ const (
 	entryHeadLen = 8
 )
 
-// maxEvents is the most events of a segment: positions are 16 bits.
+// maxEvents is the maximum number of events in a segment: positions have 16
+// bits.
 const maxEvents = 1 << 16
 
-// maxBase is the highest base of a segment: what is added to one does not
+// maxBase is the highest base of a segment. Adding positions to it does not
 // overflow.
 const maxBase = math.MaxUint64 - 4*maxEvents
 
@@ -61,7 +62,7 @@ var (
 	errFormat  = errors.New("not as it was written")
 )
 
-// salted is the state of a checksum into which the salt has gone.
+// salted is the state of a checksum that starts with the salt.
 type salted uint32
 
 func newSalted(salt uint64) salted {
@@ -76,15 +77,16 @@ func (s salted) sum(b []byte) uint32 { return crc32.Update(uint32(s), castagnoli
 type fileHead struct {
 	salt uint64
 	base uint64
-	// predLast and predSum are of the batch before, in whatever file that is.
+	// predLast and predSum identify the batch before it, in whatever file that
+	// is.
 	predLast uint64
 	predSum  uint32
 	seed     index.Seed
-	// sum is the header's own checksum, which its first batch names.
+	// sum is the header's own checksum, which the first batch refers to.
 	sum uint32
 }
 
-// encode returns what stands in front of the first batch, and sets h.sum.
+// encode returns the bytes before the first batch, and sets h.sum.
 func (h *fileHead) encode() []byte {
 	b := make([]byte, fileDataStart)
 	copy(b, fileMagic)
@@ -100,7 +102,7 @@ func (h *fileHead) encode() []byte {
 	return b
 }
 
-// parseFileHead reads the header, or its copy, from the start of a file.
+// parseFileHead decodes the header, or its copy, from the start of a file.
 func parseFileHead(b []byte) (fileHead, error) {
 	var first error
 	for _, at := range []int{0, fileHeadCopy} {
@@ -150,7 +152,7 @@ type batchHead struct {
 
 func (h *batchHead) size() int64 { return batchHeadLen + int64(h.metasLen) + int64(h.bodiesLen) }
 
-// put writes the header into the front of b and sets h.sum.
+// put encodes the header into b and sets h.sum.
 func (h *batchHead) put(b []byte, s salted) {
 	binary.LittleEndian.PutUint32(b, batchMagic)
 	binary.LittleEndian.PutUint32(b[8:], h.prev)
@@ -164,8 +166,8 @@ func (h *batchHead) put(b []byte, s salted) {
 	binary.LittleEndian.PutUint32(b[4:], h.sum)
 }
 
-// parseBatchHead reads a header from the front of b; ok is false where none of
-// this file's stands.
+// parseBatchHead decodes a header from the start of b. ok is false if there is
+// no valid header of this file.
 func parseBatchHead(b []byte, s salted) (h batchHead, ok bool) {
 	if len(b) < batchHeadLen || binary.LittleEndian.Uint32(b) != batchMagic {
 		return batchHead{}, false
@@ -179,8 +181,8 @@ func parseBatchHead(b []byte, s salted) (h batchHead, ok bool) {
 	return h, h.sum == s.sum(b[8:batchHeadLen]) && h.count <= maxEvents
 }
 
-// appendBatch appends a batch of events, whose sequence numbers are contiguous,
-// and returns its header. prev is the checksum of the header before it.
+// appendBatch appends a batch of events with contiguous sequence numbers, and
+// returns its header. prev is the checksum of the previous header.
 func appendBatch(dst []byte, s salted, prev uint32, events []*event.Event) ([]byte, batchHead, error) {
 	start := len(dst)
 	dst = append(dst, make([]byte, batchHeadLen)...)
@@ -207,11 +209,11 @@ func appendBatch(dst []byte, s salted, prev uint32, events []*event.Event) ([]by
 	return dst, h, nil
 }
 
-// maxBatchPart bounds what a reader allocates for the metas or the bodies of a
+// maxBatchPart limits what a reader allocates for the metas or the bodies of a
 // batch.
 const maxBatchPart = 1 << 30
 
-// endMark is the batch without events that a clean end leaves.
+// endMark returns the batch without events that marks a clean end.
 func endMark(s salted, prev uint32, next uint64) []byte {
 	b := make([]byte, batchHeadLen)
 	h := batchHead{prev: prev, first: next, metasSum: s.sum(nil), bodiesSum: s.sum(nil)}
@@ -219,7 +221,7 @@ func endMark(s salted, prev uint32, next uint64) []byte {
 	return b
 }
 
-// entries calls fn with the meta and the length of the body of each event of a
+// entries calls fn with the meta and the length of the body of each event in a
 // batch.
 func entries(metas []byte, count int, fn func(i int, meta []byte, bodyLen uint32) error) error {
 	for i := range count {
@@ -242,7 +244,7 @@ func entries(metas []byte, count int, fn func(i int, meta []byte, bodyLen uint32
 	return nil
 }
 
-// decodeMeta reads one event, without its body.
+// decodeMeta decodes one event without its body.
 func decodeMeta(meta []byte, seq uint64) (*event.Event, error) {
 	e := &event.Event{Seq: seq}
 	rest, err := e.DecodeBinary(meta)

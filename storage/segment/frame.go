@@ -33,11 +33,11 @@ const (
 	maxFrame     = 1 << 20
 )
 
-// frameWriter writes frames. Between begin and the last of size bytes it is a
-// writer of data.
+// frameWriter writes frames. Between begin and the last of the announced bytes
+// it is a writer of data.
 type frameWriter struct {
 	w io.Writer
-	// left is how much data is due.
+	// left is how many bytes of data are still expected.
 	left int64
 	buf  []byte
 }
@@ -55,13 +55,13 @@ func (f *frameWriter) frame(kind byte, payload []byte) error {
 	return err
 }
 
-// begin writes a frame that size bytes of data follow.
+// begin writes a frame that is followed by size bytes of data.
 func (f *frameWriter) begin(kind byte, payload []byte, size int64) error {
 	f.left = size
 	return f.frame(kind, payload)
 }
 
-// Write gathers data into frames.
+// Write collects data into frames.
 func (f *frameWriter) Write(b []byte) (int, error) {
 	n := len(b)
 	if int64(n) > f.left {
@@ -100,7 +100,7 @@ func (f *frameWriter) flush() error {
 	return err
 }
 
-// frameReader reads frames, and not a byte beyond the one that was asked for.
+// frameReader reads frames. It never reads beyond the frame that was asked for.
 type frameReader struct {
 	r   io.Reader
 	buf []byte
@@ -116,7 +116,7 @@ func (f *frameReader) next() (kind byte, payload []byte, err error) {
 	if head[0] == frameManifest && n > math.MaxInt32 || head[0] != frameManifest && n > maxFrame {
 		return 0, nil, fmt.Errorf("%w: a frame of %d bytes", errFormat, n)
 	}
-	// Read in pieces: what is announced need not be there.
+	// Read in pieces, because the announced size may be wrong.
 	f.buf = f.buf[:0]
 	for len(f.buf) < int(n) {
 		k := min(int(n)-len(f.buf), maxFrame)

@@ -17,15 +17,15 @@ import (
 // hexadecimal.
 const largeNameLen = 32
 
-// maxLargeWrites is how many large bodies are written at once. What the disk has
-// to take before the next batch delays everybody: with sixteen of 1 MiB others
-// waited for twenty times as long as alone.
+// maxLargeWrites limits how many large bodies are written at once, because
+// their writes delay the commits. With sixteen bodies of 1 MiB, other events
+// waited twenty times as long as with none.
 const maxLargeWrites = 2
 
-// PutLarge writes a body into a file of its own and returns its name, for
-// event.Event.BodyRef. File and name are synced. A name is never used again. The
-// body exists once an event refers to it; what none refers to is deleted at the
-// next Open.
+// PutLarge writes a body into its own file and returns its name, for
+// event.Event.BodyRef. The file and its name are synced. Names are never
+// reused. The body counts once an event refers to it; the next Open deletes
+// bodies without an event.
 func (l *Log) PutLarge(body []byte) (name string, err error) {
 	if l.closed.Load() {
 		return "", storage.ErrClosed
@@ -36,7 +36,7 @@ func (l *Log) PutLarge(body []byte) (name string, err error) {
 	l.largeWrites <- struct{}{}
 	defer func() { <-l.largeWrites }()
 	if err := l.writeLarge(name, body); err != nil {
-		_ = l.fs.Remove(l.largePath(name)) // or the next start does it
+		_ = l.fs.Remove(l.largePath(name)) // If this fails, the next start removes it.
 		return "", fmt.Errorf("put a large body aside: %w", err)
 	}
 	failpoint.Hit("large.written")
@@ -64,7 +64,7 @@ func isLargeName(name string) bool {
 	return err == nil && len(name) == largeNameLen
 }
 
-// readLarge reads the body of an event that stands in a file of its own.
+// readLarge reads the large body of an event.
 func (l *Log) readLarge(e *event.Event) ([]byte, error) {
 	err := fmt.Errorf("%w: name %q", errFormat, e.BodyRef)
 	if isLargeName(e.BodyRef) {
@@ -79,7 +79,7 @@ func (l *Log) readLarge(e *event.Event) ([]byte, error) {
 	}
 	switch {
 	case e.Seq < l.floor.Load():
-		return nil, storage.ErrNotFound // it was dropped meanwhile
+		return nil, storage.ErrNotFound // The body was deleted meanwhile.
 	case !errors.Is(err, errFormat) && !errors.Is(err, fs.ErrNotExist) && !isUnreadable(err):
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (l *Log) readLarge(e *event.Event) ([]byte, error) {
 	return nil, d
 }
 
-// RemoveLarge deletes a body that PutLarge has written and no event refers to.
+// RemoveLarge deletes a body that PutLarge wrote and no event refers to.
 func (l *Log) RemoveLarge(name string) error {
 	if !isLargeName(name) {
 		return nil

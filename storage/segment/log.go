@@ -40,29 +40,29 @@ const (
 	largeDir = "large"
 )
 
-// Options of a log. Zero values are defaults.
+// Options of a log. Zero values mean the defaults.
 type Options struct {
 	Logger *zap.Logger
-	// SegmentBytes is how long an unsealed file gets (64 MiB), SegmentEvents how
-	// many events it takes (65536, at most that).
+	// SegmentBytes is the size at which an unsealed file is complete (64 MiB),
+	// SegmentEvents the number of events (65536, which is also the maximum).
 	SegmentBytes  int64
 	SegmentEvents int
-	// MaxAge is what lies between the first and the last event of a segment by
-	// LoggedAt, at most (24 hours).
+	// MaxAge is the longest time between the first and the last event of a
+	// segment, by LoggedAt (24 hours).
 	MaxAge time.Duration
-	// TableBytes bounds the tables of segments that are not sealed yet (64 MiB). They
-	// bound how many full segments may wait to be sealed: one at least.
+	// TableBytes limits the memory of the tables of unsealed segments (64 MiB).
+	// That limits how many complete segments may wait to be sealed: at least one.
 	TableBytes int64
 	// Files is how many sealed files are open at the same time (96).
 	Files int
-	// Poisoned: a sync of this log has failed in this process. What was written
-	// since is written again, and no file that exists takes more.
+	// Poisoned means that a sync of this log has failed in this process. What was
+	// written since then is written again, and no existing file is appended to.
 	Poisoned bool
 
-	// inline does the background's work in the calls that give rise to it, idle
-	// does none of it.
+	// inline runs background work in the calls that cause it. idle runs none.
+	// Both are for tests.
 	inline, idle bool
-	// keepOrphans sweeps nothing.
+	// keepOrphans keeps large bodies that no event refers to.
 	keepOrphans bool
 }
 
@@ -88,28 +88,28 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Log is an open log. Append and Jump have one caller at a time; everything else
-// may be called at once from several goroutines.
+// Log is an open log. Append and Jump have one caller at a time. All other
+// methods may be called concurrently.
 type Log struct {
 	fs     disk.FS
 	dir    string
 	opt    Options
 	logger *zap.Logger
-	// seed is that of the hashes in all tables of the store.
+	// seed is the seed of the hashes in all tables of the store.
 	seed index.Seed
 
-	// mu guards cur, changing those who replace it.
+	// mu guards cur. replaceMu is held by those who replace it.
 	mu        sync.RWMutex
 	replaceMu sync.Mutex
 	cur       *version
 
-	// last is the last sequence number that was committed, next the one to give
-	// out, floor the first that counts.
+	// last is the last committed sequence number, next the next one, and floor
+	// the first one that is kept.
 	last, next, floor atomic.Uint64
 	skipped           atomic.Pointer[[]storage.Range]
 	closed            atomic.Bool
 
-	// manifestMu guards marks.
+	// manifestMu guards manifest.
 	manifestMu sync.Mutex
 	manifest   manifest
 
@@ -127,32 +127,32 @@ func (l *Log) path(name string) string { return filepath.Join(l.dir, name) }
 
 func fileName(base uint64, ext string) string { return fmt.Sprintf("%020d%s", base, ext) }
 
-// Next is the sequence number that the next event gets.
+// Next returns the sequence number of the next event.
 func (l *Log) Next() uint64 { return l.next.Load() }
 
-// Last is the last sequence number that was committed, 0 for none.
+// Last returns the last committed sequence number, or 0.
 func (l *Log) Last() uint64 { return l.last.Load() }
 
-// Floor is the first sequence number that counts.
+// Floor returns the first sequence number that is kept.
 func (l *Log) Floor() uint64 { return l.floor.Load() }
 
-// Bounds are what the log holds now.
+// Bounds returns the range of sequence numbers that the log holds.
 func (l *Log) Bounds() storage.Bounds {
 	v := l.View()
 	defer v.Close()
 	return v.Bounds()
 }
 
-// tableBytes is what the tables of a segment take in the worst case: every term of
-// 65,536 events is unlike all others.
+// tableBytes is the size of a segment's tables in the worst case: 65,536 events
+// without a common term.
 const tableBytes = 16 << 20
 
-// maxWaiting is how many full segments may wait to be sealed, beside the one that
-// is written.
+// maxWaiting returns how many complete segments may wait to be sealed, in
+// addition to the current one.
 func (o *Options) maxWaiting() int64 { return min(max(o.TableBytes/tableBytes-1, 1), 4) }
 
-// Writable is nil, or why Append should not be called now: ErrClosed, or ErrBusy
-// while too many full segments wait to be sealed.
+// Writable returns nil, ErrClosed, or ErrBusy while too many complete segments
+// wait to be sealed.
 func (l *Log) Writable() error {
 	if l.closed.Load() || l.w.failed.Load() {
 		return storage.ErrClosed
@@ -178,7 +178,7 @@ func (l *Log) WaitWritable(ctx context.Context) error {
 	}
 }
 
-// DiskBytes is the size of the log's files.
+// DiskBytes returns the size of the log's files.
 func (l *Log) DiskBytes() (int64, error) {
 	var sum int64
 	for _, dir := range []string{l.dir, l.path(largeDir)} {
@@ -193,9 +193,9 @@ func (l *Log) DiskBytes() (int64, error) {
 	return sum, nil
 }
 
-// Close ends the log: what the background does it leaves as it is, to be begun
-// again. Views that are open stay readable. It returns an error where the end
-// could not be marked; nothing that was acknowledged is lost then.
+// Close closes the log. Unfinished background work is started again by the next
+// Open. Open views stay readable. It returns an error if the end could not be
+// marked; no acknowledged event is lost then.
 func (l *Log) Close() error {
 	l.work.end()
 	l.w.mu.Lock()
@@ -213,14 +213,14 @@ func (l *Log) Close() error {
 	return nil
 }
 
-// damages are the events that cannot be read, as far as readers have met them.
+// damages are the unreadable events that readers have found so far.
 type damages struct {
 	mu       sync.Mutex
 	ranges   []storage.Range
-	repaired []string // files that lost nothing
+	repaired []string // Files that lost nothing.
 }
 
-// report names damage in the log once, and keeps it for Damaged.
+// report logs damage once, and keeps it for Damaged.
 func (l *Log) report(d *storage.DamageError) {
 	if d.First > d.Last {
 		l.reportRepaired(d)
@@ -241,8 +241,8 @@ func (l *Log) report(d *storage.DamageError) {
 	}
 }
 
-// reportRepaired names a file in the log once of which a part was damaged and made
-// again from the rest.
+// reportRepaired logs once that a damaged part of a file was rebuilt from the
+// rest.
 func (l *Log) reportRepaired(d *storage.DamageError) {
 	l.damages.mu.Lock()
 	known := slices.Contains(l.damages.repaired, d.Where)
@@ -255,14 +255,14 @@ func (l *Log) reportRepaired(d *storage.DamageError) {
 	}
 }
 
-// Repaired are the files of which a part was damaged and made again from the rest.
+// Repaired returns the files whose damaged part was rebuilt from the rest.
 func (l *Log) Repaired() []string {
 	l.damages.mu.Lock()
 	defer l.damages.mu.Unlock()
 	return slices.Clone(l.damages.repaired)
 }
 
-// Damaged are the events from the floor on that are known to be unreadable,
+// Damaged returns the events above the floor that are known to be unreadable,
 // ascending.
 func (l *Log) Damaged() []storage.Range {
 	l.damages.mu.Lock()
@@ -276,11 +276,11 @@ func (l *Log) Damaged() []storage.Range {
 	return m.skipped
 }
 
-// Seed is that of the hashes that Candidates and Keys speak of.
+// Seed returns the seed of the hashes for Candidates and Keys.
 func (l *Log) Seed() index.Seed { return l.seed }
 
-// Rebuilding tells how far the rebuild of term tables is; nil if none is due.
+// Rebuilding returns the progress of the rebuild of term tables, or nil.
 func (l *Log) Rebuilding() *storage.RebuildError { return l.work.progress() }
 
-// context of what the background does: ended by Close.
+// background returns the context of background work, which Close ends.
 func (l *Log) background() context.Context { return l.work.ctx }

@@ -23,13 +23,14 @@ const (
 	floorHeadLen = 36
 )
 
-// manifest are what the log must remember when segments are gone.
+// manifest is what the log has to remember about segments that are gone. It is
+// stored in the floor file.
 type manifest struct {
-	// seed is that of the hashes in all tables of the store.
+	// seed is the seed of the hashes in all tables of the store.
 	seed index.Seed
-	// floor is the first sequence number that counts.
+	// floor is the first sequence number that is kept.
 	floor uint64
-	// skipped are numbers that never were and never will be, ascending.
+	// skipped are sequence numbers that never existed and never will, ascending.
 	skipped []storage.Range
 }
 
@@ -70,8 +71,7 @@ func parseManifest(b []byte) (m manifest, err error) {
 	return m, nil
 }
 
-// skip adds a range to those that are skipped; what they hold already changes
-// nothing.
+// skip adds a range to skipped and reports whether that changed anything.
 func (m *manifest) skip(r storage.Range) (changed bool) {
 	if r.First > r.Last || slices.ContainsFunc(m.skipped, func(o storage.Range) bool { return o.First <= r.First && r.Last <= o.Last }) {
 		return false
@@ -83,7 +83,8 @@ func (m *manifest) skip(r storage.Range) (changed bool) {
 		}
 		return 1
 	})
-	// A range may have grown: one that began where another did, or before its end.
+	// A range may have grown, so one that starts at or before the end of another
+	// is merged with it.
 	out := m.skipped[:1]
 	for _, r := range m.skipped[1:] {
 		if last := &out[len(out)-1]; r.First <= last.Last || r.First == last.Last+1 && last.Last < math.MaxUint64 {
@@ -96,7 +97,7 @@ func (m *manifest) skip(r storage.Range) (changed bool) {
 	return true
 }
 
-// readFile reads a small file whole.
+// readFile reads a small file completely.
 func readFile(fsys disk.FS, name string) ([]byte, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
@@ -117,7 +118,7 @@ func readFile(fsys disk.FS, name string) ([]byte, error) {
 	return b, nil
 }
 
-// storeManifest makes marks durable and then the log's.
+// storeManifest makes a manifest durable and then uses it.
 func (l *Log) storeManifest(m manifest) error {
 	if err := disk.WriteFile(l.fs, l.path(floorName), m.encode()); err != nil {
 		return fmt.Errorf("write the floor: %w", err)
@@ -130,7 +131,7 @@ func (l *Log) storeManifest(m manifest) error {
 	return nil
 }
 
-// skippedFrom are the skipped ranges that reach above a view's floor.
+// skippedFrom returns the skipped ranges that reach above a view's floor.
 func (l *Log) skippedFrom(v *View) []storage.Range {
 	var out []storage.Range
 	for _, r := range *l.skipped.Load() {

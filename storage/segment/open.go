@@ -17,10 +17,10 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/index"
 )
 
-// Open opens the log in a directory, and makes it if there is none. What a crash
-// left is put right: a torn batch is cut, the last valid one written again, files
-// that were not complete go. What is damaged is reported (see Damaged) and read
-// around, and nothing of it is deleted.
+// Open opens the log in a directory, or creates it. It repairs what a crash
+// left: it cuts an incomplete batch, writes the last valid batch again, and
+// deletes incomplete files. Damage is reported (see Damaged) and skipped;
+// damaged data is not deleted.
 func Open(fsys disk.FS, dir string, opt Options) (*Log, error) {
 	opt = opt.withDefaults()
 	l := &Log{fs: fsys, dir: dir, opt: opt, logger: opt.Logger, largeWrites: make(chan struct{}, maxLargeWrites)}
@@ -75,8 +75,8 @@ func (l *Log) open() error {
 	return l.removeOrphans()
 }
 
-// list returns the bases of all segments, ascending, and those that have a term
-// table. It deletes what was never complete.
+// list returns the bases of all segments in ascending order, and those that
+// have a term table. It deletes incomplete files.
 func (l *Log) list() (bases []uint64, indexed map[uint64]bool, err error) {
 	entries, err := l.fs.ReadDir(l.dir)
 	if err != nil {
@@ -108,16 +108,17 @@ type opening struct {
 	segs  []*segment
 	// indexed are the segments that have a term table.
 	indexed map[uint64]bool
-	// last and sum are those of the last batch with events.
+	// last and sum identify the last batch with events.
 	last uint64
 	sum  uint32
-	// newest is what the newest file held, nil where that was not unsealed.
+	// newest is the result of scanning the newest file; nil if it is sealed.
 	newest      *scanned
 	damaged     bool
 	hasManifest bool
 }
 
-// segmentFile is a segment as its header says. Without u and s its header is damaged.
+// segmentFile is a segment as described by its header. If u and s are nil, the
+// header is damaged.
 type segmentFile struct {
 	base, pred uint64
 	sum        uint32
@@ -138,8 +139,8 @@ func (o *opening) release() {
 	}
 }
 
-// inspect reads the headers of a segment's files. A sealed one that is complete is
-// in place of the unsealed one that it was made of.
+// inspect reads the headers of a segment's files. A complete sealed file
+// replaces the unsealed file that it was made from.
 func (o *opening) inspect(base uint64) error {
 	l := o.l
 	f := segmentFile{base: base}
@@ -188,8 +189,8 @@ func (o *opening) inspect(base uint64) error {
 	return nil
 }
 
-// loadManifest reads the floor file. A log without one is new, or has lost it: then
-// the segments say what they can.
+// loadManifest reads the floor file. A log without one is new or has lost it;
+// then the segments provide what they know.
 func (l *Log) loadManifest(o *opening) error {
 	b, err := readFile(l.fs, l.path(floorName))
 	var m manifest
@@ -217,7 +218,7 @@ func (l *Log) loadManifest(o *opening) error {
 	stored := err == nil
 	for _, f := range o.files {
 		if f.err == nil && f.base > f.pred+1 && m.skip(storage.Range{First: f.pred + 1, Last: f.base - 1}) {
-			stored = false // a crash came between the jump and this
+			stored = false // A crash came after the jump and before the manifest was stored.
 		}
 	}
 	l.seed = m.seed
@@ -230,7 +231,7 @@ func (l *Log) loadManifest(o *opening) error {
 	return l.storeManifest(m)
 }
 
-// build reads the segments, oldest first, and names what is missing.
+// build reads the segments, oldest first, and reports what is missing.
 func (o *opening) build() error {
 	l := o.l
 	o.last = 0
@@ -266,7 +267,7 @@ func (o *opening) add(f segmentFile, end uint64) error {
 			o.l.report(&storage.DamageError{Range: r, Where: f.s.path, Err: errFormat})
 		}
 		if !o.indexed[f.base] && !o.l.opt.idle {
-			_ = o.l.work.rebuild(f.s) // before somebody asks for it
+			_ = o.l.work.rebuild(f.s) // Queue the rebuild before the first query.
 		}
 		o.segs = append(o.segs, seg)
 		o.last, o.sum, o.newest = max(o.last, seg.end()-1), f.s.info.Sum, nil
@@ -281,12 +282,13 @@ func (o *opening) add(f segmentFile, end uint64) error {
 		o.l.report(&s.damaged[i])
 	}
 	if end != unknownEnd && s.next == f.base {
-		// A crash came between the segment after it and its end.
+		// A crash came after the next segment was created and before this one was
+		// ended.
 		f.u.close()
 		return o.l.fs.Remove(f.u.path)
 	}
 	seg.content = f.u
-	seg.failed.Store(f.u.damaged) // it stays as it is, for whoever can read more of it
+	seg.failed.Store(f.u.damaged) // A damaged file is not sealed, so that nothing more of it is lost.
 	o.segs = append(o.segs, seg)
 	o.newest = s
 	if s.next > f.base {
@@ -297,7 +299,7 @@ func (o *opening) add(f segmentFile, end uint64) error {
 	return nil
 }
 
-// addLost puts something in the place of what cannot be read.
+// addLost adds a placeholder for events that cannot be read.
 func (o *opening) addLost(first, last uint64, err error) {
 	o.damaged = true
 	if first > last {

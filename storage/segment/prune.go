@@ -12,9 +12,9 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// Prune moves the floor beyond the last event that was logged before a time, and
-// returns how many events went. They are gone at once and for good; the
-// background deletes their files.
+// Prune moves the floor beyond the last event that was logged before a time,
+// and returns how many events were removed. They are gone at once. Their files
+// are deleted in the background.
 func (l *Log) Prune(before time.Time) (int, error) {
 	if l.closed.Load() {
 		return 0, storage.ErrClosed
@@ -36,7 +36,7 @@ func (l *Log) Prune(before time.Time) (int, error) {
 	return n, nil
 }
 
-// moveFloor returns the new floor, 0 where it stays.
+// moveFloor returns the new floor, or 0 if it stays.
 func (l *Log) moveFloor(before time.Time) (n int, floor uint64, err error) {
 	l.manifestMu.Lock()
 	defer l.manifestMu.Unlock()
@@ -61,8 +61,8 @@ func (l *Log) moveFloor(before time.Time) (n int, floor uint64, err error) {
 	return n, floor, nil
 }
 
-// loggedBefore is the sequence number behind the last event that was logged
-// before a time, 0 if there is none.
+// loggedBefore returns the sequence number after the last event that was logged
+// before a time, or 0.
 func (v *View) loggedBefore(before time.Time) (uint64, error) {
 	limit := unixNano(before)
 	for i := len(v.v.segs) - 1; i >= 0; i-- {
@@ -84,8 +84,8 @@ func (v *View) loggedBefore(before time.Time) (uint64, error) {
 	return 0, nil
 }
 
-// rollIfPruned begins a new segment where the floor is beyond all of the newest
-// one, so that its file can go.
+// rollIfPruned starts a new segment if the floor is beyond the newest one, so
+// that the file can be deleted.
 func (l *Log) rollIfPruned(floor uint64) error {
 	w := &l.w
 	w.mu.Lock()
@@ -100,8 +100,9 @@ func (l *Log) rollIfPruned(floor uint64) error {
 	return nil
 }
 
-// unlinkOldest deletes the files of the oldest segment if all of it is below the
-// floor. The newest segment stays: it carries the next sequence number.
+// unlinkOldest deletes the files of the oldest segment if all of it is below
+// the floor. The newest segment stays, because it holds the next sequence
+// number.
 func (l *Log) unlinkOldest() (bool, error) {
 	v := l.View()
 	defer v.Close()

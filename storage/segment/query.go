@@ -10,16 +10,16 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/index"
 )
 
-// What one page may cost beyond what it returns: events that were read and did
-// not fit, and segments that were looked at. A page that spends it ends early,
-// with Next set to where it got.
+// Limits of the work for one page, in addition to the events that it returns:
+// events that were read and did not match, and segments that were visited. A
+// page that reaches a limit ends early, with Next set to where it stopped.
 const (
 	queryEvents   = 8192
 	querySegments = 2048
 )
 
-// Query lists events: see storage.Store. A RebuildError says that a term table
-// that it needs is being made anew.
+// Query lists events: see storage.Store. A RebuildError means that a term table
+// that it needs is being rebuilt.
 func (l *Log) Query(ctx context.Context, q storage.Query) (storage.Page, error) {
 	if l.closed.Load() {
 		return storage.Page{}, storage.ErrClosed
@@ -57,7 +57,7 @@ func (v *View) Query(ctx context.Context, q storage.Query) (storage.Page, error)
 	return qy.page, nil
 }
 
-// queryRun is one Query of the events from lo to hi.
+// queryRun is one query over the events from lo to hi.
 type queryRun struct {
 	v            *View
 	q            *storage.Query
@@ -97,8 +97,8 @@ func (q *queryRun) run(ctx context.Context) error {
 	return nil
 }
 
-// segment adds the events of one segment to the page; full means that the page
-// has its end.
+// segment adds the events of one segment to the page. full means that the page
+// is complete.
 func (q *queryRun) segment(ctx context.Context, seg *segment) (full bool, err error) {
 	from, to := max(q.lo, seg.base), min(q.hi+1, seg.end())
 	if from >= to {
@@ -124,7 +124,7 @@ func (q *queryRun) segment(ctx context.Context, seg *segment) (full bool, err er
 		}
 		seq := seg.base + uint64(pos)
 		if q.cost++; q.cost > queryEvents+q.limit {
-			// The one before it was the last that was looked at.
+			// The previous position was the last one that was visited.
 			q.page.Next = seq - 1
 			if !q.q.Ascending {
 				q.page.Next = seq + 1
@@ -140,7 +140,7 @@ func (q *queryRun) segment(ctx context.Context, seg *segment) (full bool, err er
 		at = q.resumeAfter(int(pos), int(pos))
 		var d *storage.DamageError
 		switch {
-		case errors.As(err, &d): // left out, and all that cannot be read with it
+		case errors.As(err, &d): // Skip this event and all others that cannot be read for the same reason.
 			at = q.resumeAfter(int(max(d.First, seg.base)-seg.base), int(d.Last-seg.base))
 			continue
 		case err != nil:
@@ -156,8 +156,8 @@ func (q *queryRun) segment(ctx context.Context, seg *segment) (full bool, err er
 	return false, nil
 }
 
-// candidates are the positions that the segment's tables know. What is known of the
-// times costs less than the terms and rules most segments out, so it comes first.
+// candidates returns the positions that the segment's tables select. The times
+// come first: they are cheaper than the terms and rule out most segments.
 func (q *queryRun) candidates(seg *segment) (index.Set, error) {
 	count := min(seg.count(), maxEvents)
 	window := index.RangeSet(0, count)
@@ -178,7 +178,8 @@ func (q *queryRun) candidates(seg *segment) (index.Set, error) {
 	return found.And(window), nil
 }
 
-// next is the first position of the set from at on, in the order of the query.
+// next returns the next position of the set in the order of the query, starting
+// at at.
 func (q *queryRun) next(found index.Set, at int) (uint16, bool) {
 	if q.q.Ascending {
 		return found.Next(at)
@@ -186,7 +187,7 @@ func (q *queryRun) next(found index.Set, at int) (uint16, bool) {
 	return found.Prev(at)
 }
 
-// resumeAfter is where to go on after positions from first to last.
+// resumeAfter returns where to continue after the positions from first to last.
 func (q *queryRun) resumeAfter(first, last int) int {
 	if q.q.Ascending {
 		return last + 1

@@ -9,8 +9,8 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// Get returns the event with its body: ErrNotFound, or a DamageError where it
-// cannot be read.
+// Get returns the event with its body. It returns ErrNotFound, or a DamageError
+// if the event cannot be read.
 func (l *Log) Get(seq uint64) (*event.Event, error) {
 	if l.closed.Load() {
 		return nil, storage.ErrClosed
@@ -30,9 +30,9 @@ func (l *Log) Event(seq uint64) (*event.Event, error) {
 	return v.Event(seq)
 }
 
-// Scan calls fn with the events after `after` up to and including `through`,
-// ascending, without bodies, until fn returns false. Where some cannot be read it
-// returns a DamageError after it has called fn with those before them.
+// Scan calls fn with the events after `after` and up to `through`, ascending
+// and without bodies, until fn returns false. If events cannot be read, it
+// returns a DamageError after it has called fn with the events before them.
 func (l *Log) Scan(ctx context.Context, after, through uint64, fn func(*event.Event) bool) error {
 	if l.closed.Load() {
 		return storage.ErrClosed
@@ -108,7 +108,8 @@ func (v *View) Scan(ctx context.Context, after, through uint64, fn func(*event.E
 	return nil
 }
 
-// ScanBodies is Scan with bodies. It stops at the first event that cannot be read.
+// ScanBodies is Scan with bodies. It stops at the first event that cannot be
+// read.
 func (l *Log) ScanBodies(ctx context.Context, after, through uint64, fn func(*event.Event) error) error {
 	if l.closed.Load() {
 		return storage.ErrClosed
@@ -169,9 +170,9 @@ func (v *View) scan(ctx context.Context, seg *segment, from, to uint64, fn func(
 	return true, ctx.Err()
 }
 
-// Candidates calls fn with the sequence numbers, from the floor on and newest
-// first, of events whose dedup key has the hash (see Seed), until fn returns
-// false. Hashes collide: the caller reads the event and compares.
+// Candidates calls fn with the sequence numbers of events whose dedup key has
+// the hash (see Seed), newest first and not below the floor, until fn returns
+// false. Hashes collide, so the caller reads the event and compares.
 func (l *Log) Candidates(hash uint64, fn func(seq uint64) bool) error {
 	if l.closed.Load() {
 		return storage.ErrClosed
@@ -207,14 +208,15 @@ func (l *Log) Candidates(hash uint64, fn func(seq uint64) bool) error {
 	return nil
 }
 
-// unseen: a segment was dropped meanwhile, or cannot be read at all, which was
-// reported. It is read around.
+// isSkippable reports whether a segment can be skipped after err: it was
+// deleted meanwhile, or it cannot be read at all, which was reported.
 func isSkippable(err error) bool {
 	return errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrDamaged)
 }
 
-// Keys calls fn with the hashes of all dedup keys, newest segment first, until fn
-// returns false. Some may come more than once, or be of events below the floor.
+// Keys calls fn with the hashes of all dedup keys, newest segment first, until
+// fn returns false. A hash may come more than once or belong to an event below
+// the floor.
 func (l *Log) Keys(fn func(hash uint64) bool) error {
 	v := l.View()
 	defer v.Close()

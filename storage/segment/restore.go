@@ -15,29 +15,31 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/segment/sealed"
 )
 
-// ErrStream is returned for what Export has not written, or not whole.
+// ErrStream is returned for a stream that Export did not write, or that is
+// incomplete.
 var ErrStream = errFormat
 
-// Importer makes a log of what Export wrote: of a stream with everything, and
-// then of those that go on from it. Everything is verified. After an error the
-// directory holds a part of a log, and is to be deleted.
+// Importer creates a log from streams of Export: a full one, and then those
+// that continue it. It verifies everything. After an error the directory holds
+// part of a log and should be deleted.
 type Importer struct {
 	fs  disk.FS
 	dir string
-	// l is open while batches come, nil before and while sealed files do.
+	// l is open while batches are read, and nil before and while sealed files are
+	// read.
 	l        *Log
 	head     uint64
 	manifest manifest
 	started  bool
-	// largeBodies are the bodies that came, by name, missing the events whose body did
-	// not.
+	// largeBodies are the bodies that were read, by name. missing are the events
+	// whose body was not.
 	largeBodies map[string]event.Digest
 	missing     []uint64
 	count       uint64
 }
 
-// NewImporter returns one that makes a log in an empty directory; fs.ErrExist if
-// a log stands there.
+// NewImporter returns an importer that creates a log in an empty directory. It
+// returns fs.ErrExist if there is a log.
 func NewImporter(fsys disk.FS, dir string) (*Importer, error) {
 	im := &Importer{fs: fsys, dir: dir, largeBodies: make(map[string]event.Digest)}
 	if err := fsys.MkdirAll(im.path(largeDir)); err != nil {
@@ -58,9 +60,9 @@ func (im *Importer) path(name string) string {
 	return l.path(name)
 }
 
-// Read reads one stream, and not a byte beyond its end, and returns the last
-// sequence number of the log that it is of. ErrPoint says that the stream does
-// not go on from what was read before it.
+// Read reads one stream, and no byte beyond its end. It returns the last
+// sequence number of the log that was exported. ErrBackupPosition means that
+// the stream does not continue the one before it.
 func (im *Importer) Read(ctx context.Context, r io.Reader) (head uint64, err error) {
 	if err := im.read(ctx, &frameReader{r: r}); err != nil {
 		return 0, fmt.Errorf("import the log: %w", err)
@@ -109,7 +111,8 @@ func (im *Importer) read(ctx context.Context, r *frameReader) error {
 	}
 }
 
-// begin takes in the marks of a stream and returns the head that it leads to.
+// begin reads the manifest at the start of a stream and returns the head that
+// the stream leads to.
 func (im *Importer) begin(b []byte) (head uint64, err error) {
 	if len(b) < 16 {
 		return 0, fmt.Errorf("%w: marks of %d bytes", errFormat, len(b))
@@ -129,7 +132,7 @@ func (im *Importer) begin(b []byte) (head uint64, err error) {
 	return head, im.updateManifest(b[16:])
 }
 
-// updateManifest makes the floor what the stream says.
+// updateManifest sets the floor to that of the stream.
 func (im *Importer) updateManifest(b []byte) error {
 	m, err := parseManifest(b)
 	if err != nil {
@@ -146,7 +149,7 @@ func (im *Importer) updateManifest(b []byte) error {
 	return disk.WriteFile(im.fs, im.path(floorName), m.encode())
 }
 
-// closeLog ends the file that batches went into.
+// closeLog closes the file that batches were written to.
 func (im *Importer) closeLog() error {
 	if im.l == nil {
 		return nil
@@ -172,7 +175,7 @@ func (im *Importer) large(name string, size uint64, r *frameReader) error {
 	return errors.Join(err, f.Close())
 }
 
-// copy writes data into a file, and syncs it.
+// copy writes data into a file and syncs it.
 func (im *Importer) copy(f disk.File, size uint64, r *frameReader, sum io.Writer) error {
 	off := int64(0)
 	err := r.data(size, func(b []byte) error {
@@ -187,7 +190,8 @@ func (im *Importer) copy(f disk.File, size uint64, r *frameReader, sum io.Writer
 	return f.Sync()
 }
 
-// checkLarge compares an event's large body with what came under its name.
+// checkLarge compares an event's large body with the one that was read under
+// its name.
 func (im *Importer) checkLarge(e *event.Event) error {
 	if e.BodyRef == "" {
 		return nil
@@ -225,7 +229,7 @@ func (im *Importer) segment(ctx context.Context, base, size uint64, r *frameRead
 	return im.fs.SyncDir(im.dir)
 }
 
-// check verifies a sealed file: that it is whole, and goes with the others.
+// check verifies that a sealed file is complete and follows the other segments.
 func (im *Importer) check(ctx context.Context, base uint64, f disk.File, size int64) error {
 	s, err := sealed.Open(f, size)
 	if err != nil {
@@ -301,7 +305,7 @@ func (im *Importer) batch(b []byte, r *frameReader) error {
 	return im.append(pred, events)
 }
 
-// append writes a batch. Where it leaves a hole, that begins behind pred.
+// append writes a batch. If it leaves a gap, the gap begins after pred.
 func (im *Importer) append(pred uint64, events []*event.Event) error {
 	if im.l == nil {
 		l, err := Open(im.fs, im.dir, Options{keepOrphans: true, idle: true})
@@ -321,7 +325,7 @@ func (im *Importer) append(pred uint64, events []*event.Event) error {
 	return nil
 }
 
-// end compares what came with what the stream says that it holds.
+// end compares the counts with those at the end of the stream.
 func (im *Importer) end(head, last, count uint64) error {
 	if last != head || count != im.count || im.head > head {
 		return fmt.Errorf("%w: %d events up to %d, %d up to %d were announced", errFormat, im.count, im.head, count, head)
@@ -336,5 +340,5 @@ func (im *Importer) end(head, last, count uint64) error {
 	return im.fs.SyncDir(im.path(largeDir))
 }
 
-// Close ends the log, for Open to open it.
+// Close closes the log, so that Open can open it.
 func (im *Importer) Close() error { return im.closeLog() }

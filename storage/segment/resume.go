@@ -6,8 +6,8 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/disk"
 )
 
-// resume makes the log ready to grow. What the newest file ends with is written
-// again first, for the disk may have less of it than this machine's memory.
+// resume prepares the log for appending. It first writes the end of the newest
+// file again, because the disk may hold less of it than the page cache.
 func (l *Log) resume(o *opening) error {
 	s := o.newest
 	if s != nil && s.lastAt != 0 {
@@ -20,7 +20,7 @@ func (l *Log) resume(o *opening) error {
 	l.w.dataSum = o.sum
 	base := l.next.Load()
 	if s != nil && s.next == s.u.head.base {
-		// The newest is empty: a new file takes its place, and its base.
+		// The newest file is empty. A new file replaces it and takes its base.
 		base = s.u.head.base
 		o.segs = o.segs[:len(o.segs)-1]
 		s.u.close()
@@ -52,7 +52,7 @@ func firstLogged(u *unsealed) int64 {
 	return u.loggedAt[0]
 }
 
-// rewrite writes the last valid batch of a file again, and syncs it.
+// rewrite writes the last valid batch of a file again and syncs it.
 func rewrite(s *scanned) error {
 	b := make([]byte, s.end-s.lastAt)
 	if err := disk.ReadFull(s.u.file, b, s.lastAt); err != nil {
@@ -64,8 +64,8 @@ func rewrite(s *scanned) error {
 	return s.u.file.Sync()
 }
 
-// removeOrphans deletes the large bodies that no event refers to. While anything is
-// damaged it deletes none: what cannot be read may refer to them.
+// removeOrphans deletes the large bodies that no event refers to. If anything
+// is damaged it deletes none, because unreadable events may refer to them.
 func (l *Log) removeOrphans() error {
 	entries, err := l.fs.ReadDir(l.path(largeDir))
 	if err != nil || len(entries) == 0 {

@@ -11,35 +11,36 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// scanned is what a scan of an unsealed file found.
+// scanned is the result of scanning an unsealed file.
 type scanned struct {
 	u *unsealed
-	// next is the sequence number after the last valid batch, end the place.
+	// next is the sequence number after the last valid batch, end its offset in
+	// the file.
 	next uint64
 	end  int64
-	// sum is the checksum of the last valid header, lastAt where that batch
-	// stands, or 0.
+	// sum is the checksum of the last valid header, and lastAt the offset of that
+	// batch, or 0.
 	sum    uint32
 	lastAt int64
-	// dataSum is that of the last batch that holds events, 0 for none.
+	// dataSum is the checksum of the last batch with events, or 0.
 	dataSum uint32
-	// clean: the last batch is the mark of a clean end.
+	// clean means that the last batch is the mark of a clean end.
 	clean bool
-	// damaged are the events of bad batches that have a valid successor.
+	// damaged are the events of invalid batches that are followed by a valid one.
 	damaged []storage.DamageError
 }
 
-// unknownEnd as the last sequence number of a file: it is the newest, and ends
-// where its batches do.
+// unknownEnd as the last sequence number means that the file is the newest one
+// and ends with its last batch.
 const unknownEnd = ^uint64(0)
 
 // scanUnsealed reads the batches of a file up to the event `last`, which the
-// segment after it names. A bad batch that has a valid one after it, here or in
-// another file, is damage. A bad one without is the torn end of the newest file.
-// No bodies are read, save those of the newest file's last batch.
+// next segment names. An invalid batch is damage if a valid one follows it, in
+// this file or in another. Otherwise it is the incomplete end of the newest
+// file. Bodies are read only for the last batch of the newest file.
 func scanUnsealed(u *unsealed, last uint64) (*scanned, error) {
 	if last != unknownEnd {
-		last = min(last, u.head.base+maxEvents-1) // what is beyond is missing elsewhere
+		last = min(last, u.head.base+maxEvents-1) // Later events are reported as missing elsewhere.
 	}
 	size, err := u.file.Size()
 	if err != nil {
@@ -58,13 +59,13 @@ func scanUnsealed(u *unsealed, last uint64) (*scanned, error) {
 	case last != unknownEnd && s.next <= last:
 		s.damage(last+1, "the end of the file cannot be read")
 	case last == unknownEnd && s.clean:
-		// A batch may have been begun behind the mark.
+		// A batch may have been started after the mark.
 		s.clean = s.onlyZeros(s.end)
 	case last == unknownEnd:
 		err = s.cutTorn()
 	}
 	if err == nil && last == unknownEnd && s.win.unreadable != nil {
-		// What cannot be read may be a batch that was acknowledged.
+		// An unreadable batch may have been acknowledged.
 		err = s.win.unreadable
 	}
 	if err != nil {
@@ -79,13 +80,13 @@ func scanUnsealed(u *unsealed, last uint64) (*scanned, error) {
 type scanner struct {
 	scanned
 	win fileWindow
-	// head is that of the batch that was read last, bad or not.
+	// head is the header of the batch that was read last, valid or not.
 	head batchHead
-	// before is where the scan stood before the last batch.
+	// before is the state before the last batch.
 	before scanState
 }
 
-// scanState is where the scan stood before a batch.
+// scanState is the state of a scan before a batch.
 type scanState struct {
 	next   uint64
 	end    int64
@@ -94,8 +95,7 @@ type scanState struct {
 	data   uint32
 }
 
-// batch takes in the batch at s.end; ok is false where none that is valid
-// stands.
+// batch reads the batch at s.end. ok is false if there is no valid one.
 func (s *scanner) batch(last uint64) bool {
 	b := s.win.at(s.end, batchHeadLen)
 	h, ok := parseBatchHead(b, s.u.salt)
@@ -120,7 +120,7 @@ func (s *scanner) batch(last uint64) bool {
 	return true
 }
 
-// events decodes the metas of a batch; ok is false where they are bad.
+// events decodes the metas of a batch. ok is false if they are invalid.
 func (s *scanner) events(h *batchHead) (events []*event.Event, ok bool) {
 	b := s.win.at(s.end+batchHeadLen, int(h.metasLen))
 	if s.u.salt.sum(b) != h.metasSum {
@@ -137,11 +137,12 @@ func (s *scanner) events(h *batchHead) (events []*event.Event, ok bool) {
 	return events, err == nil && bodies == uint64(h.bodiesLen)
 }
 
-// resume looks for a valid header behind a bad batch, and goes on there.
+// resume looks for a valid header after an invalid batch, and continues there.
 func (s *scanner) resume(last uint64) bool {
 	from := s.end + 1
 	if s.head.sum != 0 {
-		// The header is good, its metas are not: what follows it is known.
+		// The header is valid and its metas are not, so the offset of the next
+		// batch is known.
 		from = s.end + s.head.size()
 		s.head = batchHead{}
 	}
@@ -154,7 +155,7 @@ func (s *scanner) resume(last uint64) bool {
 	return true
 }
 
-// damage notes that what lies before the event `next` cannot be read.
+// damage records that the events before `next` cannot be read.
 func (s *scanner) damage(next uint64, what string) {
 	if next <= s.next {
 		return
@@ -165,8 +166,8 @@ func (s *scanner) damage(next uint64, what string) {
 	s.next = next
 }
 
-// search finds the first header of this file from a place on, and returns 0 if
-// there is none.
+// search returns the offset of the first header of this file from an offset on,
+// or 0.
 func (s *scanner) search(from int64) (int64, batchHead) {
 	var magic [4]byte
 	binary.LittleEndian.PutUint32(magic[:], batchMagic)
@@ -188,9 +189,9 @@ func (s *scanner) search(from int64) (int64, batchHead) {
 	return 0, batchHead{}
 }
 
-// cutTorn takes back the last batch of the newest file where its bodies did not
-// reach the disk. The tables keep its positions, which nobody asks for and which
-// are not given out again: the file takes nothing more.
+// cutTorn removes the last batch of the newest file if its bodies did not reach
+// the disk. The tables keep its positions. No reader asks for them, and they
+// are not used again because nothing more is appended to the file.
 func (s *scanner) cutTorn() error {
 	if s.lastAt == 0 || s.clean {
 		return nil
@@ -214,7 +215,7 @@ func (s *scanner) cutTorn() error {
 	return nil
 }
 
-// onlyZeros reports whether nothing was ever written from a place on.
+// onlyZeros reports whether nothing was written from an offset on.
 func (s *scanner) onlyZeros(from int64) bool {
 	for from < s.win.size {
 		b := s.win.at(from, int(min(windowSize, s.win.size-from)))
@@ -229,13 +230,13 @@ func (s *scanner) onlyZeros(from int64) bool {
 // windowSize is how much of a file is read at once.
 const windowSize = 1 << 20
 
-// fileWindow reads a file front to back in large pieces.
+// fileWindow reads a file from front to back in large pieces.
 type fileWindow struct {
 	f    io.ReaderAt
 	size int64
 	off  int64
 	buf  []byte
-	// unreadable is the first error of a place that could not be read; it reads
+	// unreadable is the first read error. Bytes that cannot be read are returned
 	// as zeros.
 	unreadable error
 }
@@ -260,7 +261,7 @@ func (w *fileWindow) at(off int64, n int) []byte {
 	return w.buf[at : at+int64(n)]
 }
 
-// readReadable reads what can be read of the window.
+// readReadable fills the window with those pieces that can be read.
 func (w *fileWindow) readReadable() {
 	const piece = 4 << 10
 	for i := 0; i < len(w.buf); i += piece {

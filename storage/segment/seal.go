@@ -17,7 +17,7 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/segment/sealed"
 )
 
-// sealOldest seals the oldest full segment.
+// sealOldest seals the oldest complete segment.
 func (l *Log) sealOldest() (bool, error) {
 	v := l.View()
 	defer v.Close()
@@ -28,7 +28,8 @@ func (l *Log) sealOldest() (bool, error) {
 		}
 		err := l.seal(seg, u)
 		if errors.Is(err, storage.ErrDamaged) {
-			// It was reported. The file stays, for it has more than could be copied.
+			// The damage was reported. The file stays, because it holds more than
+			// could be copied.
 			seg.failed.Store(true)
 			l.work.sealFinished()
 			l.logger.Error("a damaged segment stays unsealed", zap.String("file", u.path), zap.Error(err))
@@ -43,8 +44,8 @@ func (l *Log) sealOldest() (bool, error) {
 	return false, nil
 }
 
-// seal writes the sealed form of a segment, has readers go on in it, and deletes
-// the unsealed file. A crash leaves one of the two, or both.
+// seal writes the sealed form of a segment, switches readers to it, and deletes
+// the unsealed file. A crash leaves one of the two files, or both.
 func (l *Log) seal(seg *segment, u *unsealed) error {
 	s := &sealedFile{log: l, path: l.path(fileName(seg.base, segExt)), indexPath: l.path(fileName(seg.base, idxExt))}
 	tmp := s.path + tmpExt
@@ -89,7 +90,7 @@ func (l *Log) seal(seg *segment, u *unsealed) error {
 	return nil
 }
 
-// records reads a whole unsealed segment, batch by batch.
+// records reads a whole unsealed segment batch by batch.
 type records struct {
 	u     *unsealed
 	ctx   context.Context
@@ -112,12 +113,12 @@ func (r *records) next() (*sealed.Record, error) {
 	return &r.out[r.at-1], nil
 }
 
-// load reads the next batch, bodies and all, and checks what it reads.
+// load reads and verifies the next batch with its bodies.
 func (r *records) load() error {
 	if err := r.ctx.Err(); err != nil {
 		return err
 	}
-	runtime.Gosched() // commits go first
+	runtime.Gosched() // Let commits run first.
 	u := r.u
 	u.mu.RLock()
 	if r.batch == len(u.batches) {
@@ -173,15 +174,15 @@ func (u *unsealed) bodies(b *batchRef, buf []byte) ([]byte, error) {
 	return buf, nil
 }
 
-// lastSum is the checksum of the last batch.
+// lastSum returns the checksum of the last batch.
 func (u *unsealed) lastSum() uint32 {
 	u.mu.RLock()
 	defer u.mu.RUnlock()
 	return u.batches[len(u.batches)-1].sum
 }
 
-// writeIndex writes the term table of a sealed segment. It is not synced: its
-// checksums tell a crash.
+// writeIndex writes the term table of a sealed segment. It is not synced,
+// because its checksums detect a crash.
 func (l *Log) writeIndex(s *sealedFile, m *index.MemTable) error {
 	tmp := s.indexPath + tmpExt
 	f, err := disk.Recreate(l.fs, tmp)
@@ -195,7 +196,7 @@ func (l *Log) writeIndex(s *sealedFile, m *index.MemTable) error {
 	return l.fs.Rename(tmp, s.indexPath)
 }
 
-// buildIndex makes the term table anew from the events.
+// buildIndex rebuilds the term table from the events.
 func (s *sealedFile) buildIndex(ctx context.Context) error {
 	var m *index.MemTable
 	err := s.withReader(func(r *sealed.Reader) (err error) {
@@ -209,7 +210,8 @@ func (s *sealedFile) buildIndex(ctx context.Context) error {
 	return err
 }
 
-// prepareNext makes the next file, full of zeros, so that commits need not make it grow.
+// prepareNext creates the next file and fills it with zeros, so that commits do
+// not extend it.
 func (l *Log) prepareNext() (bool, error) {
 	w := &l.w
 	w.mu.Lock()
@@ -228,7 +230,7 @@ func (l *Log) prepareNext() (bool, error) {
 		err = l.fs.SyncDir(l.dir)
 	}
 	if err != nil {
-		// The segment after this one grows as it is written.
+		// The next segment is extended as it is written.
 		return false, errors.Join(err, f.Close(), l.fs.Remove(path))
 	}
 	w.mu.Lock()
@@ -239,8 +241,8 @@ func (l *Log) prepareNext() (bool, error) {
 
 const (
 	preparedName = "next" + tmpExt
-	// What is synced at once when a file is filled is small, for it delays the
-	// syncs of commits.
+	// prepareSyncBytes is how much is synced at once while a file is filled. It
+	// is small because it delays the syncs of commits.
 	prepareSyncBytes = 4 << 20
 )
 

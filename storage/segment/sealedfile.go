@@ -14,27 +14,27 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/segment/sealed"
 )
 
-// sealedFile is a segment in its sealed form. Its files are open only while they
-// are read, and the ones read last.
+// sealedFile is a sealed segment. Its files are opened through the file pool.
 type sealedFile struct {
 	log             *Log
 	path, indexPath string
 	info            sealed.Info
-	// expected is how many events it should have, as far as that is known.
+	// expected is the number of events that it should have, if known.
 	expected int
-	// knownLost are the events that are lost for certain.
+	// knownLost are the events that are certainly lost.
 	knownLost []storage.Range
 
 	mu sync.Mutex
-	// rebuilt are the dedup keys in place of a damaged table.
+	// rebuilt is the table of dedup keys in place of a damaged one.
 	rebuilt *index.MemTable
-	// queued: the term table waits to be made anew.
+	// queued means that the term table waits to be rebuilt.
 	queued bool
-	// unindexable: none can be made, for the segment cannot be read.
+	// unindexable means that the term table cannot be rebuilt because the segment
+	// cannot be read.
 	unindexable bool
 }
 
-// findSealed opens the sealed file of a segment; fs.ErrNotExist if there is none.
+// findSealed opens the sealed file of a segment, or returns fs.ErrNotExist.
 func (l *Log) findSealed(base uint64) (*sealedFile, error) {
 	s := &sealedFile{log: l, path: l.path(fileName(base, segExt)), indexPath: l.path(fileName(base, idxExt))}
 	r, err := l.files.get(s)
@@ -54,13 +54,12 @@ func (l *Log) findSealed(base uint64) (*sealedFile, error) {
 
 func (s *sealedFile) count() int { return s.info.Count }
 
-// tableHeader is what the file of the term table begins with.
+// tableHeader returns the header of the term table's file.
 func (s *sealedFile) tableHeader() index.FileHeader {
 	return index.FileHeader{Base: s.info.Base, Count: s.info.Count, Salt: s.info.Salt, Seed: s.log.seed, Footer: s.info.Footer}
 }
 
-// toError turns what the sealed form says of damage into a report, and a file that
-// is gone into what that means.
+// toError reports damage, and returns ErrNotFound for a file that was deleted.
 func (s *sealedFile) toError(err error) error {
 	if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, storage.ErrDamaged) {
 		return s.lostErr(err)
@@ -73,8 +72,8 @@ func (s *sealedFile) toError(err error) error {
 	return err
 }
 
-// lostErr is for a file that cannot even be opened: ErrNotFound where it was
-// dropped meanwhile.
+// lostErr returns the error for a file that cannot be opened: ErrNotFound if it
+// was deleted meanwhile.
 func (s *sealedFile) lostErr(err error) error {
 	if s.info.Last() < s.log.floor.Load() || s.log.closed.Load() {
 		return storage.ErrNotFound
@@ -133,7 +132,7 @@ func (s *sealedFile) withReader(fn func(*sealed.Reader) error) error {
 // keys implements content.
 func (s *sealedFile) keys() (index.Table, error) { return keyTable{s}, nil }
 
-// keyTable reads the table of keys in the footer, or what was made in its place.
+// keyTable reads the table of keys in the footer, or the rebuilt one.
 type keyTable struct{ s *sealedFile }
 
 func (t keyTable) Get(hash uint64) (set index.Set, ok bool, err error) {
@@ -148,8 +147,8 @@ func (t keyTable) Hashes(fn func(hash uint64) bool) error {
 	return t.withTable(func(table index.Table) error { return table.Hashes(fn) })
 }
 
-// withTable calls fn with the table, and once more with one made anew where it is
-// damaged.
+// withTable calls fn with the table. If that is damaged, it rebuilds the table
+// and calls fn again.
 func (t keyTable) withTable(fn func(index.Table) error) error {
 	s := t.s
 	return s.withReader(func(r *sealed.Reader) error {
@@ -178,7 +177,7 @@ func (t keyTable) withTable(fn func(index.Table) error) error {
 	})
 }
 
-// rebuildKeys makes the table of dedup keys from the events that can be read.
+// rebuildKeys builds the table of dedup keys from the events that can be read.
 func (s *sealedFile) rebuildKeys(r *sealed.Reader) (*index.MemTable, error) {
 	m := index.NewMemTable()
 	c := r.Cursor()
@@ -198,8 +197,8 @@ func (s *sealedFile) rebuildKeys(r *sealed.Reader) (*index.MemTable, error) {
 // terms implements content.
 func (s *sealedFile) terms() (index.Source, error) { return termTable{s}, nil }
 
-// termTable reads the .idx file. Where that is missing or damaged it is made anew
-// in the background.
+// termTable reads the .idx file. If it is missing or damaged, it is rebuilt in
+// the background.
 type termTable struct{ s *sealedFile }
 
 func (t termTable) Get(hash uint64) (set index.Set, ok bool, err error) {
@@ -223,8 +222,8 @@ func (t termTable) Get(hash uint64) (set index.Set, ok bool, err error) {
 }
 
 func (s *sealedFile) receivedBetween(since, until int64) (set index.Set, err error) {
-	// Most segments are whole inside of a window or whole outside, which their
-	// footer says without being read again.
+	// Most segments are completely inside or outside of the range, and their
+	// footer says so without another read.
 	first, last := unixNano(s.info.ReceivedMin), unixNano(s.info.ReceivedMax)
 	switch {
 	case last < since || first > until:
@@ -239,7 +238,8 @@ func (s *sealedFile) receivedBetween(since, until int64) (set index.Set, err err
 	return set, err
 }
 
-// timeOf is the reverse of unixNano; what is beyond all times is no bound.
+// timeOf is the reverse of unixNano. Times at the ends of its range become the
+// zero time, which is no bound.
 func timeOf(n int64) time.Time {
 	if n == math.MinInt64 || n == noTime {
 		return time.Time{}
@@ -271,7 +271,7 @@ func (s *sealedFile) close() {
 	s.dropTermTable()
 }
 
-// dropTermTable has the term table read anew when it is next needed.
+// dropTermTable makes the next query open the term table again.
 func (s *sealedFile) dropTermTable() {
 	s.log.indexes.drop(s)
 	s.log.pool.forget(s.indexPath)

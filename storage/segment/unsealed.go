@@ -15,19 +15,19 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/index"
 )
 
-// unsealed is a segment as it was written: its file, and in memory where the
-// batches stand and the tables over them. One goroutine adds, others read.
+// unsealed is an unsealed segment: its file, and in memory the list of batches
+// and the tables. One goroutine adds, others read.
 type unsealed struct {
 	file disk.File
 	path string
 	head fileHead
 	salt salted
-	// report is told of damage that a reader meets.
+	// report is called with damage that a reader finds.
 	report func(*storage.DamageError)
 
 	mu      sync.RWMutex
 	batches []batchRef
-	// n is the number of positions, those of damaged batches included.
+	// n is the number of positions, including those of damaged batches.
 	n        int
 	loggedAt []int64
 	oldest   int64
@@ -37,15 +37,15 @@ type unsealed struct {
 	keyTable, termTable *index.MemTable
 }
 
-// batchRef is where a batch stands.
+// batchRef is the location of a batch.
 type batchRef struct {
 	off                 int64
 	pos                 int
 	count               int
 	metasLen, bodiesLen uint32
 	metasSum, bodiesSum uint32
-	sum                 uint32 // of the header
-	minTime, maxTime    int64  // of ReceivedAt
+	sum                 uint32 // The checksum of the header.
+	minTime, maxTime    int64  // The range of ReceivedAt.
 }
 
 func newUnsealed(f disk.File, path string, head fileHead, report func(*storage.DamageError)) *unsealed {
@@ -55,14 +55,14 @@ func newUnsealed(f disk.File, path string, head fileHead, report func(*storage.D
 	}
 }
 
-// add takes in a batch that stands at off.
+// add adds a batch at off.
 func (u *unsealed) add(off int64, h *batchHead, events []*event.Event) {
 	pos := int(h.first - u.head.base)
 	u.index(pos, events)
 	u.publish(off, h, events)
 }
 
-// index enters events into the tables, where nobody looks for them yet.
+// index adds events to the tables. Readers do not look at their positions yet.
 func (u *unsealed) index(pos int, events []*event.Event) {
 	for i, e := range events {
 		u.keyTable.Add(u.head.seed.Key(e), uint16(pos+i))
@@ -70,7 +70,7 @@ func (u *unsealed) index(pos int, events []*event.Event) {
 	}
 }
 
-// publish makes a batch readable whose events are in the tables.
+// publish makes a batch visible whose events are in the tables.
 func (u *unsealed) publish(off int64, h *batchHead, events []*event.Event) {
 	b := batchRef{
 		off: off, pos: int(h.first - u.head.base), count: len(events),
@@ -94,8 +94,8 @@ func (u *unsealed) publish(off int64, h *batchHead, events []*event.Event) {
 	u.n = b.pos + b.count
 }
 
-// skipTo makes pos the next position: what lies before it is damaged, and as
-// old as nothing. The caller holds mu.
+// skipTo makes pos the next position. The positions before it are damaged and
+// have no time. The caller holds mu.
 func (u *unsealed) skipTo(pos int) {
 	for u.n < pos {
 		u.loggedAt = append(u.loggedAt, noTime)
@@ -151,8 +151,7 @@ func (u *unsealed) receivedBetween(since, until int64) (index.Set, error) {
 	return w.set(), nil
 }
 
-// find returns the batch that holds a position, or the positions around it that
-// none holds.
+// find returns the batch that holds a position, or the gap around the position.
 func (u *unsealed) find(pos int) (b batchRef, gap [2]int, ok bool) {
 	u.mu.RLock()
 	defer u.mu.RUnlock()
@@ -178,7 +177,7 @@ func (u *unsealed) find(pos int) (b batchRef, gap [2]int, ok bool) {
 	return batchRef{}, gap, false
 }
 
-// damage makes the error for positions from first to last, and reports it.
+// damage creates and reports the error for the positions from first to last.
 func (u *unsealed) damage(first, last int, err error) error {
 	d := &storage.DamageError{
 		Range: storage.Range{First: u.head.base + uint64(first), Last: u.head.base + uint64(last)},
@@ -188,8 +187,8 @@ func (u *unsealed) damage(first, last int, err error) error {
 	return d
 }
 
-// unreadable makes the error for what a read of positions failed with: damage
-// where the disk does not have it, else the error as it is.
+// unreadable returns the error for a failed read of positions: a DamageError if
+// the disk cannot read them, else the error itself.
 func (u *unsealed) unreadable(first, last int, err error) error {
 	if isUnreadable(err) {
 		return u.damage(first, last, err)
@@ -197,7 +196,7 @@ func (u *unsealed) unreadable(first, last int, err error) error {
 	return fmt.Errorf("read %s: %w", u.path, err)
 }
 
-// isUnreadable: the disk does not have it, now or later.
+// isUnreadable reports whether the disk cannot read the data, now or later.
 func isUnreadable(err error) bool {
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EIO)
 }
@@ -225,13 +224,13 @@ func (u *unsealed) metas(b *batchRef, buf []byte) ([]byte, error) {
 
 func (u *unsealed) cursor() cursor { return &unsealedCursor{u: u} }
 
-// unsealedCursor keeps the metas of the batch that it read last.
+// unsealedCursor keeps the metas of the last batch.
 type unsealedCursor struct {
 	u     *unsealed
 	batch batchRef
 	buf   []byte
 	metas [][]byte
-	// bodies are the places of the bodies behind those before them.
+	// bodies are the ends of the bodies.
 	bodies []int64
 }
 
@@ -248,8 +247,8 @@ func (c *unsealedCursor) event(pos int) (*event.Event, error) {
 	return e, nil
 }
 
-// body implements cursor. What was read is what the event's digest says, so that
-// the other bodies of the batch need not be read for their checksum.
+// body implements cursor. It verifies the body with the event's digest, so that
+// it need not read the other bodies of the batch for their checksum.
 func (c *unsealedCursor) body(e *event.Event) ([]byte, error) {
 	pos := int(e.Seq - c.u.head.base)
 	i := pos - c.batch.pos

@@ -8,19 +8,19 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// segment is a run of events that stand together on disk. It is closed when the
-// last version of the log that holds it is gone.
+// segment is a contiguous part of the log. It is closed when the last version
+// that holds it is released.
 type segment struct {
 	base uint64
-	// pred is the last sequence number that the log held before it.
+	// pred is the last sequence number before it in the log.
 	pred uint64
 	content
 	refs atomic.Int64
-	// failed: it cannot be sealed, and stays as it is.
+	// failed means that it cannot be sealed and stays as it is.
 	failed atomic.Bool
 }
 
-// end is the sequence number after its last.
+// end returns the sequence number after its last event.
 func (s *segment) end() uint64 { return s.base + uint64(s.count()) }
 
 func (s *segment) unsealed() *unsealed {
@@ -28,8 +28,8 @@ func (s *segment) unsealed() *unsealed {
 	return u
 }
 
-// version is a list of segments, ascending. It never changes, save that the last
-// segment grows.
+// version is an ascending list of segments. It does not change, except that the
+// last segment grows.
 type version struct {
 	segs []*segment
 	refs atomic.Int64
@@ -55,7 +55,7 @@ func (v *version) release() {
 	}
 }
 
-// from is the index of the first segment that ends after seq.
+// from returns the index of the first segment that ends after seq.
 func (v *version) from(seq uint64) int {
 	return sort.Search(len(v.segs), func(i int) bool { return v.segs[i].end() > seq })
 }
@@ -69,7 +69,8 @@ func (v *version) find(seq uint64) *segment {
 	return v.segs[i]
 }
 
-// replaceSegments replaces the list of segments by what fn makes of a copy of it.
+// replaceSegments replaces the list of segments with the result of fn on a copy
+// of it.
 func (l *Log) replaceSegments(fn func(segs []*segment) []*segment) {
 	l.replaceMu.Lock()
 	defer l.replaceMu.Unlock()
@@ -81,19 +82,19 @@ func (l *Log) replaceSegments(fn func(segs []*segment) []*segment) {
 	old.release()
 }
 
-// View is the log at one moment. Its owner closes it.
+// View is the log at one moment. The caller closes it.
 type View struct {
 	log *Log
 	v   *version
-	// Floor is the first sequence number that counts, Last the last one that was
-	// committed.
+	// Floor is the first sequence number that is kept, Last the last committed
+	// one.
 	Floor, Last uint64
 }
 
 // View returns the log as it is now.
 func (l *Log) View() *View {
-	// In this order: the segments hold all up to last, and what is missing of
-	// them is below the floor.
+	// The order matters: the segments hold everything up to last, and what they
+	// lack is below the floor.
 	last := l.last.Load()
 	l.mu.RLock()
 	v := l.cur
@@ -102,10 +103,10 @@ func (l *Log) View() *View {
 	return &View{log: l, v: v, Last: last, Floor: l.floor.Load()}
 }
 
-// Close lets go of the view's segments.
+// Close releases the view's segments.
 func (v *View) Close() { v.v.release() }
 
-// Bounds are those of the view.
+// Bounds returns the bounds of the view.
 func (v *View) Bounds() storage.Bounds {
 	b := storage.Bounds{Last: v.Last, Skipped: v.log.skippedFrom(v)}
 	if v.Last == 0 {

@@ -13,28 +13,29 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// worker does what need not be done while somebody waits, one thing at a time:
-// it fills the next file with zeros, seals segments, unlinks those below the
-// floor and makes term tables anew.
+// worker does the background work, one job at a time: it fills the next file
+// with zeros, seals segments, deletes those below the floor, and rebuilds term
+// tables.
 type worker struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	l      *Log
 	signal chan struct{}
-	// toSeal is how many full segments are to be sealed.
+	// toSeal is the number of complete segments that wait to be sealed.
 	toSeal atomic.Int64
-	// sealed tells WaitWritable that there is one less.
+	// sealed signals WaitWritable that a segment was sealed.
 	sealed chan struct{}
 
 	mu sync.Mutex
-	// queue are sealed files without a term table. finished counts the events of
-	// those that got one since the queue was empty, total all of theirs.
+	// queue holds sealed files without a term table. finished counts the events
+	// of files that got one since the queue was last empty, total the events of
+	// all.
 	queue           []*sealedFile
 	finished, total uint64
 }
 
-// retryAfter is when the worker tries again what has failed.
+// retryAfter is the delay after a failed job.
 const retryAfter = 10 * time.Second
 
 func (w *worker) start(l *Log) {
@@ -43,7 +44,7 @@ func (w *worker) start(l *Log) {
 	w.sealed = make(chan struct{}, 1)
 }
 
-// wake tells the worker that there may be something to do.
+// wake signals the worker that there may be work.
 func (w *worker) wake() {
 	select {
 	case w.signal <- struct{}{}:
@@ -51,7 +52,7 @@ func (w *worker) wake() {
 	}
 }
 
-// sealFinished is called when a full segment need not be sealed any more.
+// sealFinished is called when a complete segment no longer waits to be sealed.
 func (w *worker) sealFinished() {
 	w.toSeal.Add(-1)
 	select {
@@ -60,7 +61,7 @@ func (w *worker) sealFinished() {
 	}
 }
 
-// end stops the worker and waits until it has.
+// end stops the worker and waits for it.
 func (w *worker) end() {
 	w.cancel()
 	w.done.Wait()
@@ -85,8 +86,8 @@ func (w *worker) run(l *Log) {
 	}
 }
 
-// runOnce does all that there is to do. It tells whether something has failed and
-// is to be tried again.
+// runOnce runs all jobs until there is nothing left to do. It reports whether
+// one has failed and should be tried again.
 func (w *worker) runOnce(l *Log) (again bool) {
 	for {
 		did := false
@@ -108,7 +109,7 @@ func (w *worker) runOnce(l *Log) (again bool) {
 				again = true
 			}
 			if did = ok && err == nil; did {
-				break // the first job that has something to do goes first
+				break // Start over, so that earlier jobs have priority.
 			}
 		}
 		if !did {
@@ -117,11 +118,11 @@ func (w *worker) runOnce(l *Log) (again bool) {
 	}
 }
 
-// runInline does in this goroutine what the worker would.
+// runInline runs the background work in the calling goroutine.
 func (l *Log) runInline() { l.work.runOnce(l) }
 
 // rebuild queues the term table of a segment and returns the RebuildError for
-// who needs it.
+// the caller.
 func (w *worker) rebuild(s *sealedFile) error {
 	w.mu.Lock()
 	s.mu.Lock()
@@ -137,7 +138,7 @@ func (w *worker) rebuild(s *sealedFile) error {
 	if err := w.progress(); err != nil {
 		return err
 	}
-	return &storage.RebuildError{Part: "index", Total: uint64(s.count())} // it is done this moment
+	return &storage.RebuildError{Part: "index", Total: uint64(s.count())} // It was rebuilt just now.
 }
 
 func (w *worker) progress() *storage.RebuildError {
@@ -149,7 +150,7 @@ func (w *worker) progress() *storage.RebuildError {
 	return &storage.RebuildError{Part: "index", Done: w.finished, Total: w.total}
 }
 
-// rebuildNext makes the term table of the newest segment in the queue.
+// rebuildNext rebuilds the term table of the newest segment in the queue.
 func (w *worker) rebuildNext() (bool, error) {
 	w.mu.Lock()
 	if len(w.queue) == 0 {
@@ -177,7 +178,7 @@ func (w *worker) rebuildNext() (bool, error) {
 	s.mu.Lock()
 	s.queued, s.unindexable = false, errors.Is(err, storage.ErrDamaged)
 	s.mu.Unlock()
-	// Where it failed the next query asks again.
+	// After a failure the next query queues it again.
 	if err != nil && !errors.Is(err, storage.ErrDamaged) {
 		return true, err
 	}

@@ -15,7 +15,7 @@ var bodyTests = map[string]func(*testing.T, Opener){
 	"PreparedAndLeft":     testPreparedAndLeft,
 }
 
-// bodySizes are around what engines and this interface draw lines at.
+// bodySizes are sizes around the limits of engines and of the interface.
 var bodySizes = []int{
 	0, 1, 700, 200 << 10, 256<<10 - 1, 256 << 10, 256<<10 + 1, 300 << 10, 1 << 20, storage.MaxBatchBytes, storage.MaxBatchBytes + 1, 11 << 20,
 }
@@ -24,7 +24,7 @@ func (f *fixture) sized() []*event.Event {
 	return f.events(len(bodySizes), func(i int, e *event.Event) { e.Body = Filler(uint64(i), bodySizes[i]) })
 }
 
-// unchanged checks that the log holds exactly these events, with their bodies.
+// unchanged checks that the log holds exactly these events with their bodies.
 func (f *fixture) unchanged(want []*event.Event) {
 	f.Helper()
 	for range 2 {
@@ -40,7 +40,7 @@ func (f *fixture) unchanged(want []*event.Event) {
 	}
 }
 
-// Bodies of any size that nobody prepared.
+// Bodies of any size are committed without Prepare.
 func testLargeBodies(t *testing.T, open Opener) {
 	f := start(t, open)
 	want := f.sized()
@@ -71,8 +71,8 @@ func testLargeBodiesPrepared(t *testing.T, open Opener) {
 	f.unchanged(want)
 }
 
-// A duplicate is known as soon as its original is in the log, and nothing is done
-// for it.
+// Prepare finds a duplicate as soon as its original is in the log, and puts no
+// body aside for it.
 func testPreparedDuplicates(t *testing.T, open Opener) {
 	f := start(t, open)
 	want := f.sized()
@@ -115,7 +115,7 @@ func testPreparedDuplicates(t *testing.T, open Opener) {
 	}
 }
 
-// What is prepared and never committed is not in the log.
+// An event that was prepared and never committed is not in the log.
 func testPreparedAndLeft(t *testing.T, open Opener) {
 	f := start(t, open)
 	want := f.sized()

@@ -17,7 +17,7 @@ var dedupTests = map[string]func(*testing.T, Opener){
 	"MismatchesArePruned": testMismatchesArePruned,
 }
 
-// variant is an event of the same dedup key with another body.
+// variant returns an event with the same dedup key and another body.
 func variant(e *event.Event, body string) *event.Event {
 	c := *e
 	c.Seq, c.PayloadMismatch, c.Body = 0, false, []byte(body)
@@ -101,7 +101,7 @@ func testMismatchInBatch(t *testing.T, open Opener) {
 	f.commitDuplicates(batch)
 }
 
-// A dedup key is known as long as any event of it is kept.
+// A dedup key is known as long as any event with it is kept.
 func testMismatchesArePruned(t *testing.T, open Opener) {
 	f := start(t, open)
 	one := f.events(1, nil)[0]

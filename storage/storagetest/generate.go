@@ -11,14 +11,14 @@ import (
 	"github.com/osa-edge/osa-gateway/event"
 )
 
-// Agents are those that the platform runs by default.
+// Agents are the names of the agents that generated events come from.
 var Agents = []string{
 	"experiment_blueprinter", "audience_suggester", "content_review", "roadmap_generator", "integration_health",
 	"personalization_idea_generator", "cmp_organizer", "customer_journey", "geo_audit",
 }
 
-// Generator makes events as the platform sends them, of about 1 KiB each. The
-// same seed makes the same events.
+// Generator generates events like those of the platform, of about 1 KiB each.
+// The same seed generates the same events.
 type Generator struct {
 	rng  *rand.Rand
 	n    int
@@ -26,13 +26,13 @@ type Generator struct {
 	runs []string
 }
 
-// NewGenerator returns a generator whose events begin at start.
+// NewGenerator returns a generator whose first event is received at start.
 func NewGenerator(seed uint64, start time.Time) *Generator {
 	return &Generator{rng: rand.New(rand.NewPCG(seed, 1)), now: start.UTC()}
 }
 
-// Next makes the next event: one of the callbacks of some nine workflows that
-// run at once.
+// Next returns the next event. The events belong to about nine workflows that
+// run at the same time.
 func (g *Generator) Next() *event.Event {
 	if len(g.runs) < 9 || g.rng.IntN(10) == 0 {
 		run := fmt.Sprintf("strategy_workflow_%d_%08x", g.now.UnixMilli(), g.rng.Uint32())
@@ -111,14 +111,14 @@ func (g *Generator) body(e *event.Event) []byte {
 	return raw
 }
 
-// Seal sets what follows from the other fields: size, digest and dedup key.
+// Seal sets the fields that depend on others: size, digest and dedup key.
 func Seal(e *event.Event) {
 	e.Size = len(e.Body)
 	e.BodyDigest = sha256.Sum256(e.Body)
 	e.DedupKey = event.DedupKey(e.WorkflowID, e.AgentID, e.Details.Timestamp, e.Type)
 }
 
-// Filler is text of n bytes that compresses about as well as prose does.
+// Filler returns text of n bytes that compresses about as well as prose.
 func Filler(seed uint64, n int) []byte {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	var b strings.Builder

@@ -8,8 +8,8 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// testTwoHandles opens one store twice, as two processes would. An engine that
-// does not allow it says so.
+// testTwoHandles opens one store twice, as two processes would. An engine may
+// refuse that with storage.ErrLocked.
 func testTwoHandles(t *testing.T, open Opener) {
 	f := start(t, open)
 	other, err := open(t, f.dir)

@@ -126,7 +126,7 @@ func testLargeMetas(t *testing.T, open Opener) {
 	f.sameAll(f.list(storage.Query{Limit: 5}), reversed(batch))
 }
 
-// oddValues are values that are hard on keys.
+// oddValues are values that are difficult to encode in keys.
 var oddValues = []string{
 	"", "a", "A", "\x00", "\x00\x00", "\xff\xff", "\xff", "\xff\xff\xff\xff\xff\xff\xff\xff\xff", "ключ", "🧪 agents", "a\x00b", "\xed\xa0\x80",
 	strings.Repeat("x", 127), strings.Repeat("x", 128), strings.Repeat("x", 256), strings.Repeat("x", 257), strings.Repeat("x", 257) + "y",
@@ -177,7 +177,7 @@ func (f *fixture) commitDuplicates(originals []*event.Event) {
 	}
 }
 
-// resend is the event as it comes a second time.
+// resend returns the event as it arrives a second time.
 func resend(e *event.Event) *event.Event {
 	c := *e
 	c.Seq, c.PayloadMismatch, c.BodyRef = 0, false, ""

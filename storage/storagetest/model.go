@@ -16,26 +16,27 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// model is what a store should hold, kept naively.
+// model is the expected contents of a store.
 type model struct {
 	t    *testing.T
 	open Opener
 	dir  string
 	s    storage.Store
 
-	events  []*event.Event // with their bodies, as committed
-	ever    []*event.Event // and those that were pruned
+	events  []*event.Event // The committed events, with their bodies.
+	ever    []*event.Event // All events, including pruned ones.
 	last    uint64
-	pruned  uint64 // the last one that went
+	pruned  uint64 // The last pruned event.
 	cursor  uint64 // of the projection
 	records map[string]string
 	docs    map[[2]string]storage.Document
 	version uint64 // the highest seen
 }
 
-// testModel compares a store with the model under random use.
+// testModel compares a store with the model under random operations.
 func testModel(t *testing.T, open Opener) {
-	// Every check opens stores on disk: fewer than rapid's 100, unless told.
+	// Every check opens stores on disk, so there are fewer than rapid's default
+	// of 100.
 	if f := flag.Lookup("rapid.checks"); f != nil && f.Value.String() == f.DefValue {
 		if err := f.Value.Set("20"); err != nil {
 			t.Fatal(err)
@@ -163,7 +164,8 @@ func (m *model) commit(rt *rapid.T) {
 	}
 }
 
-// original is what the log holds of the event, and of its dedup key.
+// original returns the event in the log that e duplicates, and one with the
+// same dedup key.
 func (m *model) original(e *event.Event) (original, sameKey *event.Event) {
 	for _, k := range m.events {
 		if k.WorkspaceID == e.WorkspaceID && k.Source == e.Source && k.DedupKey == e.DedupKey {
@@ -352,7 +354,7 @@ func (m *model) reopen(rt *rapid.T) {
 	m.s = s
 }
 
-// check holds after every step.
+// check runs after every step.
 func (m *model) check(rt *rapid.T) {
 	b, err := m.s.Bounds(rt.Context())
 	must(rt, err)

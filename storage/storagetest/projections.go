@@ -31,7 +31,7 @@ func (f *fixture) openProjection(p storage.Projection) uint64 {
 	return cursor
 }
 
-// record checks a record and the cursor that comes with it; "" is none.
+// record checks a record and the cursor. want "" means that there is none.
 func (f *fixture) record(p storage.Projection, key, want string, cursor uint64) {
 	f.Helper()
 	value, at, err := f.s.GetRecord(f.Context(), p, key)
@@ -189,7 +189,7 @@ func testProjectionList(t *testing.T, open Opener) {
 	}
 }
 
-// Projections, documents and events have nothing to do with each other.
+// Projections, documents and events are independent.
 func testProjectionsApart(t *testing.T, open Opener) {
 	f := start(t, open)
 	p, other := storage.Projection{Name: "p", Version: 1}, storage.Projection{Name: "p\x00", Version: 1}

@@ -16,7 +16,7 @@ var pruneTests = map[string]func(*testing.T, Opener){
 	"PruneLargeBodies": testPruneLargeBodies,
 }
 
-// prune calls Prune and checks how many events went.
+// prune calls Prune and checks how many events were removed.
 func (f *fixture) prune(before time.Time, want int) {
 	f.Helper()
 	n, err := f.s.Prune(f.Context(), before)
@@ -25,7 +25,7 @@ func (f *fixture) prune(before time.Time, want int) {
 	}
 }
 
-// kept checks that the log holds exactly events, everywhere that shows it.
+// kept checks that the log holds exactly these events.
 func (f *fixture) kept(events []*event.Event) {
 	f.Helper()
 	b := f.bounds()
@@ -82,8 +82,8 @@ func testPruneFront(t *testing.T, open Opener) {
 	}
 }
 
-// The floor stands after the last event that has expired, whatever is before it
-// and wherever it stands in its batch. When events were received does not matter.
+// The floor is after the last expired event, wherever that is in its batch and
+// whatever comes before it. The time of receipt does not matter.
 func testPruneIsExact(t *testing.T, open Opener) {
 	f := start(t, open)
 	logged := []int{10, 50, 11, 12, 2000, 13, 14, 40, 15, 60, 30, 61} // minutes; the clock was ahead, once by much

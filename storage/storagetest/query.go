@@ -22,7 +22,7 @@ var queryTests = map[string]func(*testing.T, Opener){
 	"AcrossManyDayRanges": testAcrossManyDayRanges,
 }
 
-// selected is what the filter selects of events: the definition.
+// selected returns the events that the filter matches.
 func selected(events []*event.Event, filter event.Filter) []*event.Event {
 	var out []*event.Event
 	for _, e := range events {
@@ -33,7 +33,7 @@ func selected(events []*event.Event, filter event.Filter) []*event.Event {
 	return out
 }
 
-// expect compares all pages of a query, both ways, with the definition.
+// expect compares all pages of a query with selected, in both directions.
 func (f *fixture) expect(events []*event.Event, filter event.Filter, limit int) {
 	f.Helper()
 	want := selected(events, filter)
@@ -41,7 +41,7 @@ func (f *fixture) expect(events []*event.Event, filter event.Filter, limit int) 
 	f.sameAll(f.list(storage.Query{Filter: filter, Limit: limit, Ascending: true}), want)
 }
 
-// mixed makes events that differ in everything that filters ask for.
+// mixed generates events that differ in every field that filters use.
 func (f *fixture) mixed(n int) []*event.Event {
 	return f.events(n, func(i int, e *event.Event) {
 		e.WorkspaceID = []string{"ws_a", "ws_b"}[i%7/6]
@@ -127,7 +127,7 @@ func testPages(t *testing.T, open Opener) {
 	}
 }
 
-// What was committed is listed, without anything having to be done.
+// Committed events are listed immediately.
 func testSeenAtOnce(t *testing.T, open Opener) {
 	f := start(t, open)
 	events := f.mixed(40)

@@ -1,4 +1,5 @@
-// Package storagetest is the suite that every storage engine passes.
+// Package storagetest is the test suite that every storage engine passes. It
+// knows the interface storage.Store and no engine.
 package storagetest
 
 import (
@@ -13,8 +14,8 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// Opener opens the store in dir, or opens it again. One that another handle may
-// not open at the same time returns storage.ErrLocked.
+// Opener opens the store in dir, or opens it again. It returns
+// storage.ErrLocked if another handle is open and the engine allows only one.
 type Opener func(t *testing.T, dir string) (storage.Store, error)
 
 // Run runs the suite.
@@ -41,7 +42,7 @@ func sorted[V any](m map[string]V) []string {
 
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// fixture is an open store that a test works on.
+// fixture is an open store for one test.
 type fixture struct {
 	*testing.T
 	open Opener
@@ -104,7 +105,7 @@ func (f *fixture) commit(batch ...*event.Event) []storage.Outcome {
 	return c.Outcomes
 }
 
-// commitAll commits events in as many batches as it takes.
+// commitAll commits events in as many batches as needed.
 func (f *fixture) commitAll(events []*event.Event) []storage.Outcome {
 	f.Helper()
 	var out []storage.Outcome
@@ -120,8 +121,8 @@ func (f *fixture) commitAll(events []*event.Event) []storage.Outcome {
 	return out
 }
 
-// events makes n events and lets change have a hand in each. They are logged when
-// they are received, unless change says otherwise.
+// events generates n events and calls change for each. LoggedAt is the time of
+// receipt unless change sets another.
 func (f *fixture) events(n int, change func(i int, e *event.Event)) []*event.Event {
 	batch := make([]*event.Event, n)
 	for i := range batch {
@@ -162,7 +163,7 @@ func (f *fixture) scan(after, through uint64) []*event.Event {
 	return out
 }
 
-// list reads all pages of a query.
+// list returns all pages of a query.
 func (f *fixture) list(q storage.Query) []*event.Event {
 	f.Helper()
 	var out []*event.Event
@@ -183,8 +184,7 @@ func (f *fixture) list(q storage.Query) []*event.Event {
 	}
 }
 
-// same compares events; bodies too if both have one. Where a body stands is the
-// engine's affair.
+// same compares events, and their bodies if both have one.
 func (f *fixture) same(got, want *event.Event) {
 	f.Helper()
 	g, w := *got, *want
@@ -218,7 +218,7 @@ func seqs(events []*event.Event) []uint64 {
 	return out
 }
 
-// seqDiff tells where two lists part.
+// seqDiff describes the first difference between two lists.
 func seqDiff(got, want []uint64) string {
 	if slices.Equal(got, want) {
 		return ""

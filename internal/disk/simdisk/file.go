@@ -8,14 +8,14 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/disk"
 )
 
-// inode is a file's contents: as they are seen and as they are on disk.
+// inode holds the contents of a file: the current ones and those on disk.
 type inode struct {
 	current, durable []byte
-	// dirty are the sectors, by number, that the next sync writes. The size goes
-	// with it.
+	// dirty are the numbers of the sectors that the next sync writes, along with
+	// the size.
 	dirty map[int]struct{}
-	// lost are sectors that a failed sync has forgotten. No sync writes them: a
-	// crash may find them or not.
+	// lost are sectors that a failed sync has dropped. No sync writes them; a
+	// crash may keep them or not.
 	lost map[int]struct{}
 }
 
@@ -30,7 +30,7 @@ func (n *inode) clone() *inode {
 	}
 }
 
-// crash is the file as a crash leaves it. ask decides over each change.
+// crash returns the file after a crash. ask decides about each change.
 func (n *inode) crash(ask func() bool) *inode {
 	out := slices.Clone(n.durable)
 	if len(n.current) != len(n.durable) && ask() {
@@ -55,7 +55,7 @@ func resize(b []byte, size int) []byte {
 	return append(b, make([]byte, size-len(b))...)
 }
 
-// copySector copies what both have of sector s.
+// copySector copies the part of sector s that both have.
 func copySector(dst, src []byte, s int) {
 	at := s * SectorSize
 	if at >= len(dst) || at >= len(src) {
@@ -136,7 +136,7 @@ func (f *file) Truncate(size int64) error {
 	}
 	old := len(f.ino.current)
 	f.ino.current = resize(f.ino.current, int(size))
-	// What lies between the two sizes is zero from now on.
+	// The bytes between the two sizes become zero.
 	for s := min(old, int(size)) / SectorSize; s*SectorSize < max(old, int(size)); s++ {
 		f.ino.dirty[s] = struct{}{}
 	}
@@ -152,10 +152,10 @@ func (f *file) Size() (int64, error) {
 	return int64(len(f.ino.current)), nil
 }
 
-// Close never fails: it syncs nothing.
+// Close never fails and syncs nothing.
 func (f *file) Close() error { return nil }
 
-// Damage changes bytes of a file as rot does: seen and durable.
+// Damage changes the current and the durable bytes of a file.
 func (d *Disk) Damage(name string, fn func(contents []byte) []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

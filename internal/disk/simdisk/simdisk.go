@@ -1,7 +1,6 @@
-// Package simdisk is a file system in memory that behaves as badly as the
-// contract of package disk allows. It knows what was synced and what was not,
-// ends up after a crash with any part of what was not, and fails a call when it
-// is told to.
+// Package simdisk is a file system in memory that behaves as badly as package
+// disk permits. It tracks what was synced, simulates crashes that lose any part
+// of the rest, and makes calls fail.
 package simdisk
 
 import (
@@ -15,13 +14,13 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/disk"
 )
 
-// SectorSize is what is written whole or not at all, in bytes.
+// SectorSize is the size in bytes of what is written completely or not at all.
 const SectorSize = 512
 
-// ErrFault is the failure that tests inject.
+// ErrFault is the error that tests inject.
 var ErrFault = errors.New("simulated fault")
 
-// Disk is a simulated disk. Its zero value is not usable: see New.
+// Disk is a simulated disk. New creates one.
 type Disk struct {
 	mu   sync.Mutex
 	dirs map[string]*directory
@@ -33,14 +32,14 @@ type Disk struct {
 	changed func(call string)
 }
 
-// directory holds names as they are seen, as they are on disk, and the changes
-// between the two in their order.
+// directory holds the current names, the names on disk, and the changes between
+// them in order.
 type directory struct {
 	current, durable map[string]*inode
 	pending          []change
 }
 
-// change is one change of names: to is linked as link, and unlink goes.
+// change is a change of names: link is set to to, and unlink is removed.
 type change struct {
 	link, unlink string
 	to           *inode
@@ -55,32 +54,32 @@ func (c change) apply(names map[string]*inode) {
 	}
 }
 
-// New makes an empty disk.
+// New returns an empty disk.
 func New() *Disk {
 	return &Disk{dirs: make(map[string]*directory)}
 }
 
-// OnChange has fn called after each call that changed the disk, or may have,
-// with the name of the call. It may call Crash, Pending and Calls.
+// OnChange calls fn after each call that has or may have changed the disk, with
+// the name of the call. fn may call Crash, Pending and Calls.
 func (d *Disk) OnChange(fn func(call string)) { d.changed = fn }
 
-// Calls is how many calls there were.
+// Calls returns the number of calls so far.
 func (d *Disk) Calls() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.calls
 }
 
-// FailAt makes the n-th call from now fail once, with err. A write that fails
-// has written the first half of its data. A sync that fails has written nothing
-// and never will: what is seen stays, and later syncs succeed, as on Linux.
+// FailAt makes the n-th call from now fail once with err. A write that fails
+// has written the first half of its data. A sync that fails has synced nothing
+// and never will: the data stays visible and later syncs succeed, as on Linux.
 func (d *Disk) FailAt(n int, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.failAt, d.fail = d.calls+n, err
 }
 
-// enter counts a call and tells whether it is to fail. It locks the disk.
+// enter locks the disk, counts a call, and returns the error if it has to fail.
 func (d *Disk) enter() error {
 	d.mu.Lock()
 	d.calls++
@@ -99,17 +98,18 @@ func (d *Disk) leave(call string) {
 	}
 }
 
-// Pending is how many changes a crash may keep or lose: sectors, sizes and names.
+// Pending returns how many changes a crash may keep or lose: sectors, sizes and
+// names.
 func (d *Disk) Pending() int {
 	n := 0
 	d.Crash(func(int) bool { n++; return false })
 	return n
 }
 
-// Crash returns the disk as it may be found after a crash: what was synced, and
-// of the pending changes those for which keep is true. keep is asked for each
-// once, numbered from 0 in an order that depends on the disk alone. The disk
-// itself stays as it is.
+// Crash returns the disk after a crash: what was synced, and those pending
+// changes for which keep returns true. keep is called once per change with a
+// number from 0, in an order that depends on the disk alone. The disk itself
+// does not change.
 func (d *Disk) Crash(keep func(i int) bool) *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -141,8 +141,8 @@ func (d *Disk) Crash(keep func(i int) bool) *Disk {
 	return after
 }
 
-// Clone returns the disk as a new process would find it that was started without
-// a crash of the machine: with everything that is pending.
+// Clone returns the disk as a new process finds it without a crash of the
+// machine: with all pending changes.
 func (d *Disk) Clone() *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -298,8 +298,8 @@ func (d *Disk) MkdirAll(name string) error {
 	}
 }
 
-// SyncDir implements disk.FS. A failed one leaves the names pending: a journal
-// keeps them for the next.
+// SyncDir implements disk.FS. If it fails, the names stay pending: a journal
+// keeps them for the next sync.
 func (d *Disk) SyncDir(name string) error {
 	if err := d.enter(); err != nil {
 		d.leave("syncdir")

@@ -24,27 +24,28 @@ const (
 	maxFrame    = 1 << 20
 )
 
-// BackupMagic is what a backup of this format begins with.
+// BackupMagic is how a backup of this format begins.
 const BackupMagic = backupName + "2"
 
-// ErrBackup is returned for what is no whole backup, or does not follow on the
-// segment before it. ErrBackupCut is an ErrBackup: the end is missing.
+// ErrBackup is returned for an invalid or incomplete backup, or one that does
+// not continue the previous segment. ErrBackupCut is an ErrBackup whose end is
+// missing.
 var (
 	ErrBackup    = errors.New("unusable backup")
 	ErrBackupCut = fmt.Errorf("%w: cut off", ErrBackup)
 )
 
-// identity tells stores apart.
+// identity identifies a store.
 type identity [2]uint64
 
-// position is a state of a store: what it held at a version.
+// position is the state of a store at a version.
 type position struct {
 	store   identity
 	version uint64
 }
 
-// String is the point as callers hold it: the identity in hexadecimal, the
-// version.
+// String returns the form that callers keep: the identity in hexadecimal and
+// the version.
 func (p position) String() string {
 	return fmt.Sprintf("%016x%016x-%d", p.store[0], p.store[1], p.version)
 }
@@ -58,18 +59,18 @@ func parseHead(head []byte) (p position) {
 	}
 }
 
-// segmentReader gives back the stream of one segment.
+// segmentReader returns the content of one segment as a stream.
 type segmentReader struct {
 	ctx  context.Context
 	r    *bufio.Reader
 	left []byte
 	size int64    // read so far
-	next position // the segment's end
+	next position // The segment's end.
 	done bool
 }
 
-// openSegment reads a segment's head; io.EOF where there is no further one. The
-// first segment comes after the zero point.
+// openSegment reads the header of a segment, or returns io.EOF if there is
+// none. The first segment comes after the zero position.
 func openSegment(ctx context.Context, r *bufio.Reader, after position) (*segmentReader, error) {
 	head := make([]byte, segmentHead)
 	n, err := io.ReadFull(r, head)
@@ -149,15 +150,15 @@ func (s *segmentReader) readFull(p []byte) error {
 	return err
 }
 
-// BackupEnd is where the whole segments of a backup end.
+// BackupEnd describes the complete segments of a backup.
 type BackupEnd struct {
 	Next     string // the point that the next one goes on from
 	Segments int
 	Size     int64 // in bytes
 }
 
-// CheckBackup reads the segments in r without restoring them. With an error it
-// tells how far they are whole nevertheless.
+// CheckBackup verifies the segments in r without restoring them. After an error
+// the result describes the complete segments before it.
 func CheckBackup(ctx context.Context, r io.Reader) (end BackupEnd, err error) {
 	in := bufio.NewReaderSize(r, readBuffer)
 	var at position

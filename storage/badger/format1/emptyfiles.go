@@ -10,10 +10,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// walExt ends the names of write-ahead logs.
+// walExt is the file name extension of write-ahead logs.
 const walExt = ".mem"
 
-// wasClosed says whether there is no write-ahead log, as a clean end leaves it.
+// wasClosed reports whether the store was closed cleanly: there is no
+// write-ahead log then.
 func wasClosed(dir string) bool {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
@@ -24,18 +25,18 @@ func wasClosed(dir string) bool {
 	return err == nil
 }
 
-// removeEmpty removes log files without a single byte. A process that is killed
-// between making such a file and giving it its size, or between emptying and
-// removing one, leaves it behind, and Badger refuses to open over it. Nothing
-// that was committed was ever in it.
+// removeEmpty deletes empty log files. A process that is killed between
+// creating and sizing such a file, or between truncating and deleting one,
+// leaves it, and Badger refuses to open the directory. An empty file never held
+// committed data.
 func removeEmpty(dir string, log *zap.Logger) error {
 	if len(emptyFiles(dir)) == 0 {
 		return nil
 	}
-	// To another process it may be the file that it is just making.
+	// Another process may be creating the file right now.
 	unlock, err := lockDir(dir)
 	if errors.Is(err, errLocked) {
-		return nil // opening will say who holds it
+		return nil // Opening returns the error.
 	}
 	if err != nil {
 		return err
@@ -66,5 +67,5 @@ func emptyFiles(dir string) (names []string) {
 	return names
 }
 
-// errLocked: another process holds the directory.
+// errLocked means that another process has locked the directory.
 var errLocked = errors.New("directory is locked")

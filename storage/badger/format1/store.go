@@ -1,5 +1,5 @@
-// Package format1 reads the stores and backups that the gateway wrote before its
-// log became files of its own: format 1, everything in Badger.
+// Package format1 reads stores and backups of format 1, in which everything was
+// stored in Badger. It writes nothing of its own.
 package format1
 
 import (
@@ -20,32 +20,32 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// Store is an open store of format 1. Nothing is changed in what it holds.
+// Store is an open store of format 1. Its contents are not changed.
 type Store struct {
 	dir   string
 	db    *bdg.DB
 	state State
 }
 
-// State is where a store stands.
+// State describes a store.
 type State struct {
-	// First and Last are as those of storage.Bounds.
+	// First and Last are those of storage.Bounds.
 	First, Last uint64
-	// Issued is the last sequence number that may have been given out.
+	// Issued is the last sequence number that may have been used.
 	Issued uint64
-	// Identity tells the store from others.
+	// Identity identifies the store.
 	Identity [2]uint64
-	// DocumentVersion is beyond all versions of documents that were given out.
+	// DocumentVersion is greater than every version of a document.
 	DocumentVersion uint64
 }
 
-// Open opens the store in dir, which must hold one. It returns storage.ErrLocked
-// while another process holds it, storage.ErrFormat for what is none of format 1,
-// and storage.ErrDamaged where Badger's tables cannot be read: they are all
-// checked, because an iterator that meets a damaged one stops and says nothing.
+// Open opens the store in dir. It returns storage.ErrLocked if another process
+// has it open, storage.ErrFormat if it is not a store of format 1, and
+// storage.ErrDamaged if Badger's tables cannot be read. All tables are checked,
+// because an iterator stops silently at a damaged one.
 //
-// A store that was closed is not written to. One whose process was killed is put
-// in order by Badger first, as at any start.
+// A store that was closed cleanly is not written to. After a crash Badger
+// recovers it first, as at any start.
 func Open(dir string, log *zap.Logger) (*Store, error) {
 	s, err := open(dir, log)
 	if err != nil {
@@ -76,11 +76,10 @@ func open(dir string, log *zap.Logger) (*Store, error) {
 	return s, nil
 }
 
-// openBadger opens what was closed for reading only. Badger does not do that with
-// a write-ahead log that a killed process left: it wants to cut that to its length
-// first.
+// openBadger opens a cleanly closed store read-only. Badger cannot open a store
+// read-only after a crash, because it has to truncate the write-ahead log.
 func openBadger(dir string, log *zap.Logger) (*bdg.DB, error) {
-	// No table is moved, however many there are.
+	// Disable compactions.
 	opt := options(dir, log).WithNumCompactors(0).WithNumLevelZeroTables(1 << 20).WithNumLevelZeroTablesStall(1 << 21)
 	if wasClosed(dir) {
 		db, err := bdg.Open(opt.WithReadOnly(true))
@@ -102,8 +101,8 @@ func openBadger(dir string, log *zap.Logger) (*bdg.DB, error) {
 	return db, nil
 }
 
-// openError tells apart what Badger has no errors of its own for, or wraps as
-// text.
+// openError classifies errors for which Badger has no error values, or which it
+// wraps as text.
 func openError(err error) error {
 	switch text := err.Error(); {
 	case strings.Contains(text, "Cannot acquire directory lock"):
@@ -158,7 +157,7 @@ func (s *Store) load(txn *bdg.Txn) error {
 	return nil
 }
 
-// lastBlock is the last seq of the last block, or 0.
+// lastBlock returns the last sequence number of the last block, or 0.
 func lastBlock(txn *bdg.Txn) (uint64, error) {
 	it := txn.NewIterator(bdg.IteratorOptions{Reverse: true, Prefix: []byte{kindBlock}})
 	defer it.Close()
@@ -169,15 +168,15 @@ func lastBlock(txn *bdg.Txn) (uint64, error) {
 	return parseBlockKey(it.Item().Key())
 }
 
-// State is where the store stood when it was opened.
+// State returns the state at the time of opening.
 func (s *Store) State() State { return s.state }
 
-// Events calls fn with all events, ascending, with their bodies, until it returns
-// an error. LoggedAt, which was not kept, is the latest ReceivedAt so far, but not
-// after now: clocks may have been ahead. What cannot be read is a
-// storage.DamageError.
+// Events calls fn with all events in ascending order, with their bodies, until
+// it returns an error. Format 1 did not store LoggedAt: it is the latest
+// ReceivedAt so far, but not after now, because a clock may have been ahead. An
+// event that cannot be read is a storage.DamageError.
 func (s *Store) Events(ctx context.Context, now time.Time, fn func(*event.Event) error) error {
-	now = now.UTC().Round(0) // without its monotonic reading
+	now = now.UTC().Round(0) // Remove the monotonic reading.
 	return s.db.View(func(txn *bdg.Txn) error {
 		b := newBlocks(txn)
 		defer b.close()
@@ -219,7 +218,8 @@ func (s *Store) Events(ctx context.Context, now time.Time, fn func(*event.Event)
 	})
 }
 
-// damage names the block that b is at; before is the last event ahead of it.
+// damage adds the block at b to an error. before is the last event ahead of the
+// block.
 func (s *Store) damage(b *blocks, before uint64, err error) error {
 	last, kerr := parseBlockKey(b.it.Item().Key())
 	if kerr != nil {
@@ -228,7 +228,8 @@ func (s *Store) damage(b *blocks, before uint64, err error) error {
 	return &storage.DamageError{Range: storage.Range{First: max(before+1, s.state.First), Last: last}, Where: s.dir, Err: err}
 }
 
-// Collections that are projections now, and are made from the log again.
+// projected are the collections that are projections in later formats. They are
+// rebuilt from the log.
 var projected = map[string]bool{"workflow_state": true, "agent_state": true}
 
 // A document's value is its version, one byte of flags and what it holds. What
@@ -238,9 +239,9 @@ const (
 	flagDeleted    = 1
 )
 
-// Documents calls fn with all documents that were not deleted, save states of
-// workflows and agents, in the order of their collections and keys, until it
-// returns an error.
+// Documents calls fn with all documents in order of collection and key until it
+// returns an error. It leaves out deleted documents and the states of workflows
+// and agents.
 func (s *Store) Documents(ctx context.Context, fn func(storage.Document) error) error {
 	return s.db.View(func(txn *bdg.Txn) error {
 		it := txn.NewIterator(bdg.IteratorOptions{Prefix: []byte{kindDocument}})
@@ -275,5 +276,5 @@ func (s *Store) Documents(ctx context.Context, fn func(storage.Document) error) 
 	})
 }
 
-// Close lets go of the store.
+// Close closes the store.
 func (s *Store) Close() error { return s.db.Close() }

@@ -9,9 +9,9 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// Copy writes the whole file to w, block by block, and checks the sums of each
-// before it does. It stops with a storage.DamageError at the first that is not as
-// it was written. A file without a footer is not copied.
+// Copy writes the whole file to w block by block, and verifies each block
+// before. It stops with a storage.DamageError at the first damaged block. A
+// file without a footer is not copied.
 func (s *Reader) Copy(ctx context.Context, w io.Writer) error {
 	if s.lost {
 		return s.damage(0, max(1, s.info.Count), damaged("footer is lost"))
@@ -40,7 +40,7 @@ func (s *Reader) Copy(ctx context.Context, w io.Writer) error {
 			return err
 		}
 	}
-	// What follows was checked when the file was opened, or can be made anew.
+	// The rest was verified when the file was opened, or can be rebuilt.
 	rest := io.NewSectionReader(s.r, s.trailer.table, s.info.Size-s.trailer.table)
 	if n, err := io.Copy(w, rest); err != nil || n != rest.Size() {
 		return fmt.Errorf("copy footer: %d of %d bytes: %w", n, rest.Size(), orShort(err))
@@ -55,7 +55,7 @@ func orShort(err error) error {
 	return err
 }
 
-// check reads a block whole and compares its sums.
+// check reads a whole block and verifies its checksums.
 func (s *Reader) check(b *blockInfo, buf []byte) error {
 	if err := readAt(s.r, buf, b.off); err != nil {
 		return err

@@ -10,30 +10,31 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// Cursor reads events of a segment and keeps the block of the last one, so that
-// whoever goes through events in order unpacks each block once. It is for one
-// goroutine. What it returns is the caller's.
+// Cursor reads events of a segment. It keeps the current block, so that reading
+// events in order decompresses each block once. It is for one goroutine. The
+// caller owns what it returns.
 type Cursor struct {
 	s *Reader
-	// block is the number of the one that is kept, -1 for none, and err why it
-	// cannot be read.
+	// block is the number of the current block, or -1. err is the error with
+	// which it could not be read.
 	block int
 	err   error
 
 	header blockHeader
-	ends   []uint32 // pairs: where meta and body of an event end
+	ends   []uint32 // Pairs: the ends of an event's meta and body.
 	metas  []byte
-	bodies []byte // nil until they are asked for
+	bodies []byte // nil until they are needed.
 
-	// Buffers that are used again: as read, and unpacked.
+	// Reused buffers: as read, and decompressed.
 	rawMetas, rawBodies, outMetas, outBodies []byte
 }
 
-// Cursor returns one that keeps no block yet.
+// Cursor returns a new cursor.
 func (s *Reader) Cursor() *Cursor { return &Cursor{s: s, block: -1} }
 
-// Event returns the event at a position, without its body. Where that cannot be
-// read the error is a storage.DamageError with all that cannot for the same reason.
+// Event returns the event at a position without its body. If it cannot be read,
+// the error is a storage.DamageError with all events that cannot be read for
+// the same reason.
 func (c *Cursor) Event(pos int) (*event.Event, error) {
 	e := new(event.Event)
 	if err := c.decode(pos, e); err != nil {
@@ -62,8 +63,8 @@ func (c *Cursor) decode(pos int, e *event.Event) error {
 	return nil
 }
 
-// Body returns the body of the event at a position; nil if it stands elsewhere.
-// It is checked against the event's digest.
+// Body returns the body of the event at a position, or nil if it has its own
+// file. It is verified with the event's digest.
 func (c *Cursor) Body(pos int) ([]byte, error) {
 	e, err := c.Get(pos)
 	if err != nil {
@@ -72,8 +73,8 @@ func (c *Cursor) Body(pos int) ([]byte, error) {
 	return e.Body, nil
 }
 
-// Get returns the event at a position with its body, which is nil if it stands
-// elsewhere: see event.Event.BodyRef.
+// Get returns the event at a position with its body. The body is nil if it has
+// its own file: see event.Event.BodyRef.
 func (c *Cursor) Get(pos int) (*event.Event, error) {
 	e, err := c.Event(pos)
 	if err != nil || e.BodyRef != "" {
@@ -95,9 +96,9 @@ func (c *Cursor) Get(pos int) (*event.Event, error) {
 	return e, nil
 }
 
-// Scan calls fn with the events from position from up to, not including, to,
-// without bodies, until fn returns false. Where some cannot be read it returns a
-// storage.DamageError after it has called fn with those before them.
+// Scan calls fn with the events in [from, to), without bodies, until fn returns
+// false. If events cannot be read, it returns a storage.DamageError after it
+// has called fn with the events before them.
 func (c *Cursor) Scan(from, to int, fn func(*event.Event) bool) error {
 	for pos := max(0, from); pos < min(to, c.s.info.Count); pos++ {
 		e, err := c.Event(pos)
@@ -111,7 +112,7 @@ func (c *Cursor) Scan(from, to int, fn func(*event.Event) bool) error {
 	return nil
 }
 
-// seek makes the block of a position the one that is kept.
+// seek makes the block of a position the current one.
 func (c *Cursor) seek(pos int) error {
 	if c.block < 0 || pos < c.header.first || pos >= c.header.next() {
 		if pos < 0 || pos >= c.s.info.Count {
@@ -120,7 +121,7 @@ func (c *Cursor) seek(pos int) error {
 		c.block = c.s.block(pos)
 		c.header.blockInfo = c.s.blocks[c.block]
 		if c.err = c.load(); c.err != nil && !isDamage(c.err) {
-			c.block = -1 // it may be read yet
+			c.block = -1 // The block may be readable later.
 			return c.err
 		}
 	}
@@ -130,7 +131,7 @@ func (c *Cursor) seek(pos int) error {
 	return nil
 }
 
-// load reads the header of the block and its metas, in one go.
+// load reads the header of the block and its metas with one read.
 func (c *Cursor) load() error {
 	at := c.header.blockInfo
 	c.bodies = nil
@@ -186,7 +187,7 @@ func (c *Cursor) parseLengths(raw []byte) error {
 	return nil
 }
 
-// loadBodies reads the bodies of the block that is kept.
+// loadBodies reads the bodies of the current block.
 func (c *Cursor) loadBodies() error {
 	if c.bodies != nil {
 		return nil
@@ -208,7 +209,8 @@ func (c *Cursor) loadBodies() error {
 	return nil
 }
 
-// cursors keeps buffers for single reads. Those of very large events are let go.
+// cursors keeps cursors with their buffers for single reads. Very large buffers
+// are not kept.
 var cursors = sync.Pool{New: func() any { return new(Cursor) }}
 
 const keepBuffers = 1 << 20

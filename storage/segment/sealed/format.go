@@ -50,19 +50,20 @@ const (
 	trailerSize     = 128
 )
 
-// Header is what a segment knows of itself before its first event.
+// Header identifies a segment.
 type Header struct {
 	// Base is the sequence number of the first event.
 	Base uint64
-	// Salt is the segment's random number, which goes into every checksum.
+	// Salt is the segment's random number. Every checksum of the file includes
+	// it.
 	Salt uint64
-	// Seed is that of the hashes of dedup keys.
+	// Seed is the seed of the hashes of dedup keys.
 	Seed index.Seed
 	// PrevLast and PrevSum are the last sequence number and the last checksum of
-	// the segment before, so that one that is missing shows.
+	// the previous segment, so that a missing segment is noticed.
 	PrevLast uint64
 	PrevSum  uint32
-	// Sum is the segment's own last checksum, which the next one names.
+	// Sum is the segment's own last checksum, which the next segment refers to.
 	Sum uint32
 }
 
@@ -104,7 +105,7 @@ func checkVersion(v byte) error {
 	return nil
 }
 
-// defect is a storage.ErrDamaged that says what is damaged.
+// defect is a storage.ErrDamaged with a description.
 type defect string
 
 func (d defect) Error() string        { return string(d) }
@@ -113,12 +114,12 @@ func (d defect) Is(target error) bool { return target == storage.ErrDamaged }
 func damaged(format string, args ...any) error { return defect(fmt.Sprintf(format, args...)) }
 
 // times bound when the events of a block were received and committed, in Unix
-// nanoseconds, both ends inclusive.
+// nanoseconds, including both ends.
 type times struct{ received, logged span }
 
 type span struct{ min, max int64 }
 
-// noTimes is of no events; anyTimes may be of any.
+// noTimes are the times of no events. anyTimes include every time.
 var (
 	noTimes  = times{span{math.MaxInt64, math.MinInt64}, span{math.MaxInt64, math.MinInt64}}
 	anyTimes = times{span{math.MinInt64, math.MaxInt64}, span{math.MinInt64, math.MaxInt64}}
@@ -143,7 +144,8 @@ func parseTimes(b []byte) times {
 	return times{span{at(0), at(1)}, span{at(2), at(3)}}
 }
 
-// nanos is t in Unix nanoseconds, or the nearest that these can say.
+// nanos returns t in Unix nanoseconds. A time outside of their range becomes
+// the nearest one.
 func nanos(t time.Time) int64 {
 	switch sec := t.Unix(); {
 	case sec <= math.MinInt64/int64(time.Second):
@@ -154,13 +156,13 @@ func nanos(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// blockInfo is what the footer says of a block.
+// blockInfo describes a block in the footer.
 type blockInfo struct {
-	// off is where the block begins; lost for one that recovery did not find.
+	// off is the offset of the block, or lostOffset if recovery did not find it.
 	off   int64
 	first int
 	count uint32
-	// How many bytes its sections take in the file.
+	// The sizes of the sections in the file.
 	metasPacked, bodiesPacked uint32
 	times                     times
 }
@@ -191,7 +193,7 @@ func parseBlockInfo(b []byte) blockInfo {
 	}
 }
 
-// blockHeader is what a block says of itself.
+// blockHeader is the header of a block.
 type blockHeader struct {
 	blockInfo
 	metas, bodies section
@@ -210,7 +212,7 @@ func (h *blockHeader) append(dst []byte, salt uint64) []byte {
 	return binary.LittleEndian.AppendUint32(dst, checksum.Salted(salt, uint64(h.off), dst[start:]))
 }
 
-// parse reads the header of the block that begins at off.
+// parse decodes the header of the block at off.
 func (h *blockHeader) parse(b []byte, salt uint64, off int64) error {
 	if binary.LittleEndian.Uint32(b) != blockMagic {
 		return damaged("no block begins at %d", off)

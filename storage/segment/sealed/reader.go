@@ -13,23 +13,24 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/index"
 )
 
-// Info is what a sealed segment says of itself.
+// Info describes a sealed segment.
 type Info struct {
 	Header
-	// Count is how many events there are: Base to Last.
+	// Count is the number of events, from Base to Last.
 	Count int
-	// Size is that of the file in bytes.
+	// Size is the size of the file in bytes.
 	Size int64
-	// Footer is the footer's checksum, which differs from that of any other
-	// segment. It is 0 where the footer was lost.
+	// Footer is the checksum of the footer, which differs between segments. It is
+	// 0 if the footer was lost.
 	Footer uint32
-	// The earliest and latest times of receipt and commit, in UTC. They mean
-	// nothing where there are no events, or where some were lost.
+	// The first and last times of receipt and commit, in UTC. They are undefined
+	// if there are no events or some were lost.
 	ReceivedMin, ReceivedMax time.Time
 	LoggedMin, LoggedMax     time.Time
 }
 
-// Last is the sequence number of the last event, Base-1 where there is none.
+// Last returns the sequence number of the last event, or Base-1 if there is
+// none.
 func (i *Info) Last() uint64 { return i.Base + uint64(i.Count) - 1 }
 
 func infoOf(f *trailer, blocks []blockInfo, size int64) Info {
@@ -50,20 +51,20 @@ func infoOf(f *trailer, blocks []blockInfo, size int64) Info {
 	}
 }
 
-// Reader reads a sealed segment. It may be used by several goroutines. It holds
-// the block table in memory, 56 bytes a block, and no events.
+// Reader reads a sealed segment. It is safe for concurrent use. It keeps the
+// block table in memory, 56 bytes per block, and no events.
 type Reader struct {
 	r       io.ReaderAt
 	info    Info
 	trailer trailer
 	blocks  []blockInfo
 	keys    index.Table
-	refs    []string // of what was recovered, else they stand in the file
-	lost    bool     // some blocks are
+	refs    []string // Set after recovery. Otherwise they are in the file.
+	lost    bool     // Some blocks are lost.
 }
 
-// Open reads the footer of a file of size bytes. An error that is
-// storage.ErrDamaged says that the footer cannot be read: see Recover.
+// Open reads the footer of a file of the given size. storage.ErrDamaged means
+// that the footer cannot be read: see Recover.
 func Open(r io.ReaderAt, size int64) (*Reader, error) {
 	s, err := open(r, size)
 	if err != nil {
@@ -120,11 +121,11 @@ func readTrailer(r io.ReaderAt, size int64, f *trailer) error {
 	return f.parse(b[:], size)
 }
 
-// Info tells what the segment says of itself.
+// Info returns the description of the segment.
 func (s *Reader) Info() Info { return s.info }
 
-// Position is the position of the first event whose sequence number is at least
-// seq; Count if there is none. exact tells that it is seq's own.
+// Position returns the position of the first event whose sequence number is at
+// least seq, or Count. exact means that it is seq itself.
 func (s *Reader) Position(seq uint64) (pos int, exact bool) {
 	switch {
 	case seq < s.info.Base:
@@ -135,13 +136,14 @@ func (s *Reader) Position(seq uint64) (pos int, exact bool) {
 	return int(seq - s.info.Base), true
 }
 
-// Seq is the sequence number at a position.
+// Seq returns the sequence number at a position.
 func (s *Reader) Seq(pos int) uint64 { return s.info.Base + uint64(pos) }
 
-// Keys are the hashes of the dedup keys, made with Info().Seed.
+// Keys returns the table of the dedup keys' hashes, which were made with
+// Info().Seed.
 func (s *Reader) Keys() index.Table { return s.keys }
 
-// BodyRefs are the names of the bodies that stand elsewhere.
+// BodyRefs returns the names of bodies that have their own files.
 func (s *Reader) BodyRefs() ([]string, error) {
 	if s.lost || s.trailer.refs == 0 {
 		return s.refs, nil
@@ -168,13 +170,13 @@ func (s *Reader) BodyRefs() ([]string, error) {
 	return refs, nil
 }
 
-// block is the number of the block that holds a position.
+// block returns the number of the block that holds a position.
 func (s *Reader) block(pos int) int {
 	return sort.Search(len(s.blocks), func(i int) bool { return s.blocks[i].next() > pos })
 }
 
-// damage says which events a block had. Errors that are no damage stay as they
-// are.
+// damage adds to an error which events it concerns. Errors that are not damage
+// are returned as they are.
 func (s *Reader) damage(first, next int, err error) error {
 	if !isDamage(err) {
 		return err

@@ -11,11 +11,11 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/index"
 )
 
-// Recover reads a segment whose footer is damaged, from its blocks alone. count is
-// how many events the segment had, as far as others know, or 0. What is missing
-// between the blocks that are found counts as damaged: see Damaged. The reader
-// holds the hashes of keys in memory. It fails where nothing tells whose file it
-// is, which is storage.ErrDamaged too.
+// Recover opens a segment with a damaged footer by reading its blocks. count is
+// the number of events of the segment if known, or 0. Events between the blocks
+// that are found count as damaged: see Damaged. The reader keeps the hashes of
+// the dedup keys in memory. If nothing identifies the file, Recover fails with
+// storage.ErrDamaged.
 func Recover(ctx context.Context, r io.ReaderAt, size int64, count int) (*Reader, error) {
 	s := &Reader{r: r, lost: true}
 	if err := s.recover(ctx, size, min(count, index.MaxPositions)); err != nil {
@@ -55,8 +55,8 @@ func (s *Reader) recover(ctx context.Context, size int64, count int) error {
 	})
 }
 
-// findBlocks goes from block to block, and searches for the next one where none
-// begins.
+// findBlocks reads block after block, and searches for the next header where
+// none begins.
 func (s *Reader) findBlocks(ctx context.Context, size int64) error {
 	var b [blockHeaderSize]byte
 	for off := int64(headerSize); off+blockHeaderSize <= size; {
@@ -83,7 +83,7 @@ func (s *Reader) findBlocks(ctx context.Context, size int64) error {
 	return nil
 }
 
-// nextPosition is the position behind the last block.
+// nextPosition returns the position after the last block.
 func (s *Reader) nextPosition() int {
 	if n := len(s.blocks); n > 0 {
 		return s.blocks[n-1].next()
@@ -91,7 +91,7 @@ func (s *Reader) nextPosition() int {
 	return 0
 }
 
-// search returns the next offset at which a block header stands, or size.
+// search returns the offset of the next block header, or size.
 func (s *Reader) search(ctx context.Context, off, size int64) (int64, error) {
 	const step = 256 << 10
 	buf := make([]byte, min(step+blockHeaderSize, size))
@@ -101,7 +101,7 @@ func (s *Reader) search(ctx context.Context, off, size int64) (int64, error) {
 		}
 		b := buf[:min(int64(len(buf)), size-off)]
 		if err := readAt(s.r, b, off); isDamage(err) {
-			clear(b) // read around what the disk does not give
+			clear(b) // Skip what cannot be read.
 		} else if err != nil {
 			return 0, err
 		}
@@ -118,7 +118,7 @@ func (s *Reader) search(ctx context.Context, off, size int64) (int64, error) {
 	return size, nil
 }
 
-// fillGaps puts blocks that are lost where there are gaps.
+// fillGaps adds lost blocks for the gaps.
 func (s *Reader) fillGaps(count int) {
 	found := s.blocks
 	s.blocks = nil
@@ -135,7 +135,7 @@ func (s *Reader) fillGaps(count int) {
 	s.trailer.count = s.nextPosition()
 }
 
-// Damaged are the events that are known to be lost, without reading any.
+// Damaged returns the events that are known to be lost, without reading any.
 func (s *Reader) Damaged() []storage.Range {
 	var out []storage.Range
 	for i := range s.blocks {
@@ -146,7 +146,7 @@ func (s *Reader) Damaged() []storage.Range {
 	return out
 }
 
-// Verify reads the whole segment, bodies included, and returns the events that
+// Verify reads the whole segment including bodies, and returns the events that
 // cannot be read. An error is one that stopped it.
 func (s *Reader) Verify(ctx context.Context) ([]storage.Range, error) {
 	var out []storage.Range

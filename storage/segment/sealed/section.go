@@ -12,18 +12,18 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// A section is stored as it is, or as a block of S2.
+// A section is stored as it is or compressed with S2.
 const (
 	packedPlain = 0
 	packedS2    = 1
 )
 
 const (
-	// minPacked is the shortest section that is worth packing.
+	// minPacked is the shortest section that is compressed.
 	minPacked = 256
-	// maxFreeSize and maxRatio bound what a packed section may unpack to: so many
-	// bytes, or so many times what it takes in the file. Anything else is stored
-	// plain. A reader allocates no more than that.
+	// maxFreeSize and maxRatio limit the size of a compressed section after
+	// decompression: to so many bytes, or so many times its size in the file.
+	// Other sections are stored plain. A reader does not allocate more than that.
 	maxFreeSize = 1 << 20
 	maxRatio    = 64
 	// maxSection is the longest section.
@@ -33,13 +33,13 @@ const (
 // section is one of the two parts of a block.
 type section struct {
 	packing byte
-	// packed is how many bytes it takes in the file, size how many it is of.
+	// packed is the size in the file, size the size of the content.
 	packed, size uint32
 	sum          uint32
 }
 
-// pack appends raw to dst in the form that is shorter; off is where in the file
-// that will stand.
+// pack appends raw to dst in its shorter form. off is the offset in the file
+// where that will be.
 func pack(dst, raw []byte, salt uint64, off int64) ([]byte, section) {
 	s := section{packing: packedPlain, size: uint32(len(raw))}
 	start := len(dst)
@@ -61,8 +61,8 @@ func pack(dst, raw []byte, salt uint64, off int64) ([]byte, section) {
 
 func allowedRatio(size, packed int) bool { return size <= maxFreeSize || size/maxRatio <= packed }
 
-// unpack checks what stands at off and returns what it is of, in buf's memory
-// where that has room. The result may be b itself.
+// unpack verifies b, which was read at off, and returns its content. It uses
+// the memory of buf if that is large enough. The result may be b itself.
 func (s *section) unpack(buf, b []byte, salt uint64, off int64) ([]byte, error) {
 	if checksum.Salted(salt, uint64(off), b) != s.sum {
 		return nil, damaged("checksum of %d bytes at %d", len(b), off)
@@ -96,8 +96,9 @@ func grow(b []byte, n int) []byte {
 	return b
 }
 
-// readAt fills b. What the file lacks and what the disk cannot read are damage;
-// other errors, such as that of a file that was closed, are passed on.
+// readAt fills b. Bytes that the file does not have or the disk cannot read are
+// storage.ErrDamaged. Other errors, such as that of a closed file, are returned
+// as they are.
 func readAt(r io.ReaderAt, b []byte, off int64) error {
 	n, err := r.ReadAt(b, off)
 	if n == len(b) {
@@ -109,5 +110,5 @@ func readAt(r io.ReaderAt, b []byte, off int64) error {
 	return fmt.Errorf("read at %d: %w", off, err)
 }
 
-// isDamage tells damage from what may pass.
+// isDamage tells damage from temporary errors.
 func isDamage(err error) bool { return errors.Is(err, storage.ErrDamaged) }

@@ -9,9 +9,9 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/index"
 )
 
-// PositionsReceived are the positions of all blocks that may hold events received
-// between since and until, both inclusive; a zero time is no bound. Whoever has
-// decoded an event looks at its time again.
+// PositionsReceived returns the positions of all blocks that may hold events
+// received in [since, until]. A zero time is no bound. The caller checks the
+// time of each event.
 func (s *Reader) PositionsReceived(since, until time.Time) index.Set {
 	from, to := int64(math.MinInt64), int64(math.MaxInt64)
 	if !since.IsZero() {
@@ -23,7 +23,7 @@ func (s *Reader) PositionsReceived(since, until time.Time) index.Set {
 	var out index.Set
 	for i := 0; i < len(s.blocks); i++ {
 		first := s.blocks[i].first
-		// Blocks that follow each other are taken at once.
+		// Consecutive blocks are added as one range.
 		n := i
 		for n < len(s.blocks) && s.blocks[n].times.received.max >= from && s.blocks[n].times.received.min <= to {
 			n++
@@ -36,9 +36,10 @@ func (s *Reader) PositionsReceived(since, until time.Time) index.Set {
 	return out
 }
 
-// LoggedBefore is the position behind the last event that was committed before t;
-// 0 if none was. It reads one block at most, unless some are damaged: those count
-// only when all of their events are older, or one behind them is.
+// LoggedBefore returns the position after the last event that was committed
+// before t, or 0. It reads at most one block, unless blocks are damaged. A
+// damaged block counts only if all of its events are older, or a later event
+// is.
 func (s *Reader) LoggedBefore(t time.Time) (int, error) {
 	limit := nanos(t)
 	c := s.borrow()
@@ -64,8 +65,8 @@ func (s *Reader) LoggedBefore(t time.Time) (int, error) {
 	return 0, nil
 }
 
-// BuildIndex makes the term table of a segment anew. Events that cannot be read
-// are left out of it.
+// BuildIndex builds the term table of a segment. Events that cannot be read are
+// left out.
 func BuildIndex(ctx context.Context, s *Reader, seed index.Seed) (*index.MemTable, error) {
 	m := index.NewMemTable()
 	err := s.eachReadable(ctx, func(pos int, e *event.Event) { m.AddEvent(seed, e, uint16(pos)) })
@@ -75,7 +76,7 @@ func BuildIndex(ctx context.Context, s *Reader, seed index.Seed) (*index.MemTabl
 	return m, nil
 }
 
-// eachReadable calls fn with every event that can be read. The event is used again.
+// eachReadable calls fn with every event that can be read. The event is reused.
 func (s *Reader) eachReadable(ctx context.Context, fn func(pos int, e *event.Event)) error {
 	c := s.borrow()
 	defer c.putBack()

@@ -7,11 +7,11 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/index"
 )
 
-// trailer is the fixed end of a file: magic (8), version (1), 3 zeros, number of
-// events (4), base, salt, seed, predecessor's last sequence number (8 each),
-// predecessor's and own checksum (4 each), where the footer begins (8), number of
-// blocks, CRC-32C of their table (4 each), bytes of refs (8), number of refs,
-// CRC-32C of refs (4 each), bytes of keys (8), 28 zeros, CRC-32C.
+// trailer is the fixed-size end of a file: magic (8), version (1), 3 zeros,
+// number of events (4), base, salt, seed, predecessor's last sequence number (8
+// each), predecessor's and own checksum (4 each), offset of the footer (8),
+// number of blocks, CRC-32C of their table (4 each), bytes of refs (8), number
+// of refs, CRC-32C of refs (4 each), bytes of keys (8), 28 zeros, CRC-32C.
 type trailer struct {
 	Header
 	count    int
@@ -22,14 +22,15 @@ type trailer struct {
 	refs     int
 	refsSum  uint32
 	keysSize int64
-	// sum is the checksum of all this and, through it, of what it names.
+	// sum is the checksum of all this and, because it covers their checksums, of
+	// the footer.
 	sum uint32
 }
 
 func (f *trailer) refsOffset() int64 { return f.table + int64(f.blocks)*blockEntrySize }
 func (f *trailer) keysOffset() int64 { return f.refsOffset() + f.refsSize }
 
-// append takes the offset at which the foot will stand, and sets f.sum.
+// append encodes the trailer for the given offset, and sets f.sum.
 func (f *trailer) append(b []byte, off int64) []byte {
 	start := len(b)
 	b = append(b, trailerMagic...)
@@ -53,7 +54,7 @@ func (f *trailer) append(b []byte, off int64) []byte {
 	return binary.LittleEndian.AppendUint32(b, f.sum)
 }
 
-// parse reads the foot of a file of so many bytes, which must add up.
+// parse decodes and checks the trailer of a file of the given size.
 func (f *trailer) parse(b []byte, size int64) error {
 	const end = trailerSize - 4
 	if string(b[:8]) != trailerMagic {

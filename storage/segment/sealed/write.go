@@ -12,28 +12,27 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/index"
 )
 
-// A block ends with the event that brings it to so many, or to so many bytes of
-// metas or of bodies.
+// A block ends with the event that reaches one of these limits: the number of
+// events, or the bytes of metas or of bodies.
 const (
 	blockEvents = 256
 	blockBytes  = 128 << 10
 )
 
-// Record is an event as a segment keeps it.
+// Record is an event in the form that a segment stores.
 type Record struct {
-	// Meta is what event.Event.AppendBinary wrote.
+	// Meta is the result of event.Event.AppendBinary.
 	Meta []byte
-	// Body is nil where it stands elsewhere.
+	// Body is nil if it has its own file.
 	Body []byte
-	// Event is what Meta says, with its sequence number. Its Body is not used.
+	// Event is the decoded Meta with its sequence number. Its Body is not used.
 	Event *event.Event
 }
 
-// Write writes the sealed form of a segment into f, which is empty, and returns
-// what Open of it would tell. It takes the records from next, in order and without
-// holes from h.Base on, until that returns io.EOF. A record may be reused by the
-// next call. Beyond a block, what it holds in memory grows by some 30 bytes an
-// event. The caller syncs f.
+// Write writes the sealed form of a segment into the empty file f and returns
+// its description. next returns the records in order and without gaps from
+// h.Base on, and io.EOF at the end. It may reuse a record. Write keeps one
+// block in memory, and about 30 bytes per event. The caller syncs f.
 func Write(f disk.File, h Header, next func() (*Record, error)) (Info, error) {
 	w := writer{f: f, h: h, keys: index.NewMemTable()}
 	if err := w.run(next); err != nil {
@@ -48,8 +47,8 @@ type writer struct {
 	off  int64
 	info Info
 
-	// The block that is being gathered.
-	lengths       []uint32 // pairs of meta and body
+	// The current block.
+	lengths       []uint32
 	metas, bodies []byte
 	times         times
 
@@ -99,7 +98,7 @@ func (w *writer) add(r *Record) error {
 	case len(r.Meta) > maxSection/2 || len(r.Body) > maxSection/2:
 		return fmt.Errorf("event %d is too large", r.Event.Seq)
 	}
-	// One large event does not take those before it along.
+	// A large event starts a block of its own.
 	if len(w.bodies) > 0 && len(w.bodies)+len(r.Body) > 2*blockBytes {
 		if err := w.flush(); err != nil {
 			return err
@@ -121,7 +120,7 @@ func (w *writer) add(r *Record) error {
 	return nil
 }
 
-// flush writes the block that was gathered.
+// flush writes the current block.
 func (w *writer) flush() error {
 	n := len(w.lengths) / 2
 	if n == 0 {
