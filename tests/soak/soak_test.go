@@ -77,9 +77,7 @@ func prepare(t *testing.T, s settings) *gateway.Gateway {
 	err := prefilled.Fill(t.Context(), prefilled.Options{
 		Dir: g.Data, Events: n, Every: every, First: begin.Add(-retention - 30*time.Second),
 		Body: newMix(1, s.huge).Append, Workspace: gateway.Workspace,
-		// Batches of the load's size: of large ones a block compresses better, and
-		// what comes would take more room than what goes.
-		Batch: 2,
+		Batch: 16,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package reactor
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"testing"
 	"time"
@@ -41,6 +42,10 @@ func TestTune(t *testing.T) {
 				unsent, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT)
 				if err != nil || unsent != unsentBytes {
 					t.Errorf("%s: %d bytes unsent, %v", name, unsent, err)
+				}
+				rto, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_RTO_MAX_MS)
+				if !errors.Is(err, unix.ENOPROTOOPT) && (err != nil || rto != int(maxRTO.Milliseconds())) {
+					t.Errorf("%s: sent again after %d ms at most, %v", name, rto, err)
 				}
 			})
 		}
