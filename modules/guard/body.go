@@ -12,14 +12,14 @@ import (
 // bound refuses what the headers say is too large or of another type, and leaves to
 // those that follow what they need to read the body.
 func (g *Guard) bound(r *http.Request, w *writer) error {
-	w.body.Begin(w, r, g.rules)
-	if err := g.rules.BodyTooLarge(r); err != nil {
+	w.body.Begin(w, r, g.limits)
+	if err := g.limits.CheckLength(r); err != nil {
 		return err
 	}
 	switch verdict := g.types.judge(r.Header); {
 	case verdict == accepted:
 	case verdict == form:
-		w.body.OnlyIf(func(body []byte) error {
+		w.body.Check(func(body []byte) error {
 			if body == nil {
 				return nil // whoever reads it as it comes knows what a form is
 			}
@@ -33,7 +33,7 @@ func (g *Guard) bound(r *http.Request, w *writer) error {
 		return g.unsupported()
 	default:
 		// Without a Content-Length only reading shows whether there is a body.
-		w.body.OnlyIf(func([]byte) error { return g.unsupported() })
+		w.body.Check(func([]byte) error { return g.unsupported() })
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/memory"
 	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/modules/osa/requestbody"
 )
 
 func init() { caddy.RegisterModule(new(Guard)) }
@@ -44,7 +45,7 @@ type Guard struct {
 
 	ctx      caddy.Context
 	log      *zap.Logger
-	rules    *osa.BodyRules
+	limits   *requestbody.Limits
 	types    mediaTypes
 	typesErr error
 }
@@ -59,18 +60,18 @@ func (g *Guard) Provision(ctx caddy.Context) error {
 	g.ctx, g.log = ctx, ctx.Logger()
 	osa.UseServer(ctx)
 	if g.MaxBody == 0 {
-		g.MaxBody = osa.DefaultMaxBody
+		g.MaxBody = requestbody.DefaultMaxSize
 	}
 	if g.MaxInflight == 0 {
 		g.MaxInflight = max(memory.Process().Bodies, g.MaxBody)
 	}
 	if g.MinRate == 0 {
-		g.MinRate = osa.DefaultMinRate
+		g.MinRate = requestbody.DefaultMinRate
 	}
 	if g.Grace == 0 {
-		g.Grace = caddy.Duration(osa.DefaultGrace)
+		g.Grace = caddy.Duration(requestbody.DefaultGrace)
 	}
-	g.rules = osa.NewBodyRules(g.MaxBody, g.MaxInflight, g.MinRate, time.Duration(g.Grace))
+	g.limits = requestbody.NewLimits(g.MaxBody, g.MaxInflight, g.MinRate, time.Duration(g.Grace))
 	if g.ContentTypes == nil {
 		g.ContentTypes = []string{"application/json", "application/*+json"}
 	}
@@ -108,7 +109,7 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	gw := &writer{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
 	defer gw.finishBody()
 	defer g.finish(gw, r, &err)
-	if osa.HasBody(r) {
+	if requestbody.Exists(r) {
 		if err := g.bound(r, gw); err != nil {
 			return err
 		}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/modules/osa/requestbody"
 )
 
 // writer remembers whether a response was begun: an error that comes later must
@@ -18,14 +18,14 @@ type writer struct {
 	caddyhttp.ResponseWriterWrapper
 	committed bool
 	hijacked  bool
-	body      osa.RequestBody
+	body      requestbody.Body
 }
 
 // finishBody gives back what the body holds. A connection that was taken over is
 // left alone.
 func (w *writer) finishBody() {
 	if w.hijacked {
-		w.body.Forget()
+		w.body.Hijacked()
 	}
 	w.body.Finish()
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/response"
 	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/modules/osa/requestbody"
 )
 
 // maxTrigger bounds a trigger's body.
@@ -76,7 +77,7 @@ func (s *Simulator) trigger(w http.ResponseWriter, r *http.Request) error {
 	if !s.authorized(r) {
 		return httperror.Unauthenticated(`Bearer realm="opal-simulator"`, "bearer").HandlerError()
 	}
-	body, err := osa.Body(r)
+	body, err := requestbody.Read(r)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/response"
 	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/modules/osa/requestbody"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -78,7 +79,7 @@ func (s *Sync) post(w http.ResponseWriter, r *http.Request) error {
 	if s.runner != nil && !s.mayUse(principal) {
 		return httperror.AccessDenied([]string{osa.PermAllWorkspaces}, principal.Permissions).HandlerError()
 	}
-	body, err := osa.Body(r)
+	body, err := requestbody.Read(r)
 	if err != nil {
 		return err
 	}
