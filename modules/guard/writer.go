@@ -11,9 +11,8 @@ import (
 	"github.com/osa-edge/osa-gateway/modules/osa/requestbody"
 )
 
-// writer remembers whether a response was begun: an error that comes later must
-// not be written into it. It also carries the request's body, to save an
-// allocation.
+// writer records whether the response has begun: a later error must not be written into it.
+// It also holds the request's body, which saves an allocation.
 type writer struct {
 	caddyhttp.ResponseWriterWrapper
 	committed bool
@@ -21,8 +20,7 @@ type writer struct {
 	body      requestbody.Body
 }
 
-// finishBody gives back what the body holds. A connection that was taken over is
-// left alone.
+// finishBody releases the body. A hijacked connection is not touched.
 func (w *writer) finishBody() {
 	if w.hijacked {
 		w.body.Hijacked()
