@@ -11,7 +11,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
@@ -61,7 +60,14 @@ func TestLoad(t *testing.T) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(credentials.Collector())
-	ok := func() float64 { return testutil.ToFloat64(credentials.Collector()) }
+	ok := func() float64 {
+		t.Helper()
+		families, err := registry.Gather()
+		if err != nil || len(families) != 1 || len(families[0].GetMetric()) != 1 {
+			t.Fatal(families, err)
+		}
+		return families[0].GetMetric()[0].GetGauge().GetValue()
+	}
 	write("second")
 	eventually(t, "the second is applied", func() bool { return value.Load() == "second" && changes.Load() == 1 })
 	write("bad")
