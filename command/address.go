@@ -19,8 +19,8 @@ const defaultAddress = "http://localhost:3000"
 type address struct {
 	host string
 	port int
-	// bind is what the host means to a listener: for localhost, the loopback
-	// addresses that this machine has.
+	// bind are the addresses to bind. For localhost they are the loopback addresses of
+	// this machine.
 	bind []string
 }
 
@@ -49,7 +49,7 @@ func parseAddress(raw string) (*address, error) {
 	return a, nil
 }
 
-// url is the base URL by which this machine reaches the gateway.
+// url returns the base URL of the gateway for this machine.
 func (a *address) url() string {
 	host := a.host
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
@@ -64,13 +64,13 @@ func (a *address) url() string {
 	return "http://" + net.JoinHostPort(host, strconv.Itoa(a.port))
 }
 
-// site is the site address of the Caddyfile: any host name on the port, since
-// what is bound already says who can reach it.
+// site returns the site address of the Caddyfile. It has no host name, because the bound
+// addresses already limit who can reach the gateway.
 func (a *address) site() string { return "http://:" + strconv.Itoa(a.port) }
 
-// claim finds out whether the port is free, on every address it will be bound
-// to. Caddy cannot tell: it shares ports with other Caddys of the same user.
-// Port 0 becomes one that is free.
+// claim checks that the port is free on every address that will be bound. Caddy does not
+// notice: it shares ports with other Caddy processes of the same user. Port 0 is replaced
+// by a free one.
 func (a *address) claim(ctx context.Context) error {
 	candidates := []string{a.host}
 	if a.host == "localhost" {
@@ -80,7 +80,7 @@ func (a *address) claim(ctx context.Context) error {
 	for _, host := range candidates {
 		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(a.port)))
 		if err != nil {
-			// A machine without IPv6 is no reason to stop; a taken port is.
+			// A machine without IPv6 is not an error; a port in use is.
 			if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
 				lastErr = err
 				continue
@@ -114,8 +114,8 @@ func (a *address) explain(err error) error {
 	return fmt.Errorf("listening on --address: %w", err)
 }
 
-// holderOf names the process that listens on the port, where the system tells:
-// Linux, for processes of the same user.
+// holderOf names the process that listens on the port. It works on Linux, for processes of
+// the same user.
 func holderOf(port int) string {
 	inodes := make(map[string]bool)
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {

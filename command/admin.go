@@ -15,7 +15,7 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/strictjson"
 )
 
-// adminError is an answer of the admin endpoint that is no success.
+// adminError is an error response of the admin endpoint.
 type adminError struct {
 	status  int
 	message string
@@ -28,9 +28,9 @@ func (e *adminError) Error() string {
 	return fmt.Sprintf("it answered %d: %s", e.status, e.message)
 }
 
-// getAdmin asks Caddy's admin endpoint at an address such as localhost:2019 or
-// unix//run/caddy.sock. Caddy's own AdminAPIRequest tells what was answered as a
-// text only. What is answered with an error is an *adminError.
+// getAdmin sends a GET to Caddy's admin endpoint at an address such as localhost:2019 or
+// unix//run/caddy.sock. The error of an error response is an *adminError. Caddy's own
+// AdminAPIRequest returns such errors as text only.
 func getAdmin(address, uri string) (*http.Response, error) {
 	addr, err := caddy.ParseNetworkAddress(address)
 	if err != nil {

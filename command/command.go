@@ -59,13 +59,13 @@ var exampleCaddyfile []byte
 // SetExampleCaddyfile is called by the root package, which can embed the file.
 func SetExampleCaddyfile(b []byte) { exampleCaddyfile = b }
 
-// problems gathers everything that is wrong before anything is done, so that
-// nobody has to mend one thing a start.
-type problems []error
+// flagErrors collects all errors of the arguments before anything is done, so that they are
+// reported at once.
+type flagErrors []error
 
-func (p *problems) add(format string, args ...any) { *p = append(*p, fmt.Errorf(format, args...)) }
+func (p *flagErrors) add(format string, args ...any) { *p = append(*p, fmt.Errorf(format, args...)) }
 
-func (p problems) err() error {
+func (p flagErrors) err() error {
 	switch len(p) {
 	case 0:
 		return nil
@@ -75,7 +75,7 @@ func (p problems) err() error {
 	return fmt.Errorf("%d things are wrong:\n%w", len(p), errors.Join(p.bullets()...))
 }
 
-func (p problems) bullets() []error {
+func (p flagErrors) bullets() []error {
 	out := make([]error, len(p))
 	for i, err := range p {
 		out[i] = fmt.Errorf("  - %w", err)

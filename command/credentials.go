@@ -19,15 +19,14 @@ const (
 	publicKeyFile  = "jwt-public.pem"
 )
 
-// keyPermissions are those of a first key: all but administering and looking
-// into other workspaces (docs/api.md §2.14).
+// keyPermissions are the permissions of a first key: all but admin and workspace:* (docs/api.md §2.14).
 func keyPermissions() []string {
 	return slices.DeleteFunc(slices.Clone(osa.Permissions), func(p string) bool {
 		return p == osa.PermAdmin || p == osa.PermAllWorkspaces
 	})
 }
 
-// ensureKey makes sure that the key file knows the key. Other keys in it stay.
+// ensureKey adds the key to the key file. It keeps the other keys.
 func ensureKey(path string, record auth.KeyRecord) error {
 	records, err := auth.ReadKeyFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -45,7 +44,7 @@ func ensureKey(path string, record auth.KeyRecord) error {
 	return auth.WriteKeyFile(path, records)
 }
 
-// writeKeyPair writes both halves: the gateway is given the public one only.
+// writeKeyPair writes the key pair. The gateway needs only the public key.
 func writeKeyPair(dir string, key *rsa.PrivateKey) error {
 	private, err := auth.EncodePrivateKeyPEM(key)
 	if err != nil {
@@ -61,12 +60,12 @@ func writeKeyPair(dir string, key *rsa.PrivateKey) error {
 	return writePrivate(filepath.Join(dir, publicKeyFile), public)
 }
 
-// mintAdminToken makes a token with every permission there is.
+// mintAdminToken makes a token with all permissions.
 func mintAdminToken(key *rsa.PrivateKey, workspace, subject string, life time.Duration) (string, error) {
 	return auth.MintToken(key, auth.Claims{Subject: subject, WorkspaceID: workspace, Scope: osa.Permissions}, life)
 }
 
-// tokenHolds tells whether the gateway would accept the token at that time.
+// tokenHolds reports whether the gateway accepts the token at that time.
 func tokenHolds(key *rsa.PrivateKey, token, workspace string, at time.Time) bool {
 	p, err := auth.NewVerifier("", &key.PublicKey, auth.DefaultIssuer, auth.DefaultAudience, nil).Authenticate(token)
 	return err == nil && p.ExpiresAt.After(at) && p.WorkspaceID == workspace && p.Has(osa.PermAdmin)

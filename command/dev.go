@@ -63,7 +63,7 @@ Delete the directory to begin anew. With --config, SIGUSR1 reads the file again.
 }
 
 func runDev(cmd *cobra.Command, f *devFlags) error {
-	var wrong problems
+	var wrong flagErrors
 	dir, err := filepath.Abs(f.dir)
 	if err != nil {
 		wrong.add("--data-dir: %w", err)

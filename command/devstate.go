@@ -14,7 +14,7 @@ import (
 
 const (
 	devTokenLife = 7 * 24 * time.Hour
-	// renewBefore is what a token must have left at start: a day's work.
+	// renewBefore is how long a token must be valid at start.
 	renewBefore = 24 * time.Hour
 )
 
@@ -29,7 +29,7 @@ var devSecrets = []struct {
 	{"OSA_API_KEY", "the key whose hash is in keys.json", auth.NewKey},
 }
 
-// devState is what a development gateway knows across its starts.
+// devState is the state of a development gateway that is kept between starts.
 type devState struct {
 	dir     string
 	secrets map[string]string
@@ -38,8 +38,8 @@ type devState struct {
 
 func (s *devState) path(name string) string { return filepath.Join(s.dir, name) }
 
-// loadDevState reads what earlier starts left, and makes what is missing, has
-// run out or no longer fits together.
+// loadDevState reads the state. It makes what is missing, has expired or does not belong
+// together.
 func loadDevState(dir string) (*devState, error) {
 	s := &devState{dir: dir}
 	for _, step := range []func() error{s.loadSecrets, s.loadKey, s.loadToken} {
@@ -74,7 +74,7 @@ func (s *devState) loadSecrets() error {
 	return writePrivate(s.path(devMarker), b)
 }
 
-// loadKey makes sure that keys.json knows the API key.
+// loadKey adds the API key to keys.json.
 func (s *devState) loadKey() error {
 	return ensureKey(s.path(keysFile), auth.KeyRecord{
 		ID: "key_dev", Name: "osa dev", WorkspaceID: devWorkspace, Permissions: keyPermissions(),
@@ -82,7 +82,7 @@ func (s *devState) loadKey() error {
 	})
 }
 
-// loadToken keeps the token of the last start as long as it holds for a while.
+// loadToken keeps the token of the last start if it is valid for another day.
 func (s *devState) loadToken() error {
 	key, err := s.keyPair()
 	if err != nil {

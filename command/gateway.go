@@ -21,11 +21,11 @@ import (
 // readyTimeout is how long a gateway may take to open its store.
 const readyTimeout = 30 * time.Second
 
-// run starts Caddy in this process, as `caddy run` does. It returns once the
-// configuration runs; signals end the process from then on.
+// runCaddy starts Caddy in this process, as `caddy run` does. It returns when the
+// configuration runs. From then on, signals end the process.
 func runCaddy(configFile string) error {
 	caddy.TrapSignals()
-	// What is logged before the configuration says where goes there in the end.
+	// Entries that are logged before the configuration is loaded are written afterwards.
 	_, original, _ := caddy.BufferedLog()
 	defer caddy.UnbufferDefaultLogger(original)
 
@@ -67,7 +67,7 @@ func loadConfig(file string) ([]byte, error) {
 	return config, err
 }
 
-// waitReady asks for the gateway's health until it is ready.
+// waitReady requests the gateway's health until it is ready.
 func waitReady(ctx context.Context, a *address) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
@@ -106,13 +106,12 @@ func waitReady(ctx context.Context, a *address) error {
 	}
 }
 
-// maxSocketPath is what the smallest of the systems takes (macOS: 104 bytes with
-// the end mark).
+// maxSocketPath is the longest path of a socket on all systems (macOS: 104 bytes with the
+// terminating NUL).
 const maxSocketPath = 103
 
-// adminSocket is where this gateway's admin endpoint goes: a socket in the
-// private directory, or in a private temporary one where the path would be too
-// long for a socket.
+// adminSocket returns the socket of the admin endpoint. It is in the private directory, or
+// in a private temporary directory if the path would be too long.
 func adminSocket(dir string) (path string, elsewhere bool, err error) {
 	path = filepath.Join(dir, "admin.sock")
 	if len(path) <= maxSocketPath {
@@ -131,8 +130,8 @@ func adminSocket(dir string) (path string, elsewhere bool, err error) {
 	return path, true, nil
 }
 
-// inUse tells whether a process answers on the socket: one that a killed process
-// left behind does not.
+// inUse reports whether a process listens on the socket. The socket of a killed process
+// still exists, and nobody listens.
 func inUse(socket string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -144,7 +143,7 @@ func inUse(socket string) bool {
 	return true
 }
 
-// bindArgs are the addresses as the Caddyfile's bind wants them.
+// bindArgs returns the addresses in the form of the Caddyfile's bind.
 func (a *address) bindArgs() string {
 	out := make([]string, len(a.bind))
 	for i, host := range a.bind {

@@ -116,7 +116,7 @@ func runInit(out io.Writer, f *initFlags) error {
 
 // check names everything that is wrong, and every file that is in the way.
 func (f *initFlags) check() (dir string, err error) {
-	var wrong problems
+	var wrong flagErrors
 	if dir, err = filepath.Abs(f.dir); err != nil {
 		wrong.add("--dir: %w", err)
 	}

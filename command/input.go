@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// maxInput bounds what is read from a file or a pipe: more than any receiver
-// takes.
+// maxInput is the largest body that is read from a file or a pipe. No receiver accepts
+// more.
 const maxInput = 64 << 20
 
 // secretFlags says where a secret comes from: the environment or a file.
@@ -22,7 +22,7 @@ func (s *secretFlags) register(cmd *cobra.Command, what, defaultEnv string) {
 	cmd.Flags().StringVar(&s.file, what+"-file", "", "file that holds the "+what+", instead of the environment")
 }
 
-// read returns the secret, without the newline that editors leave.
+// read returns the secret without newlines at its end, which editors add.
 func (s *secretFlags) read() (string, error) {
 	if s.file != "" {
 		b, err := os.ReadFile(s.file)
@@ -40,8 +40,8 @@ func (s *secretFlags) read() (string, error) {
 	return "", fmt.Errorf("the environment variable %s is not set: set it, or `source` the dev.env that `osa dev` wrote", s.env)
 }
 
-// readBody reads the one argument: a file, or - or nothing for standard input.
-// The bytes are taken as they are: a signature covers every one of them.
+// readBody reads the file that is the only argument, or standard input for - or no argument.
+// The bytes are not changed, because they are signed.
 func readBody(cmd *cobra.Command, args []string) ([]byte, error) {
 	in := cmd.InOrStdin()
 	name := "standard input"
@@ -63,7 +63,7 @@ func readBody(cmd *cobra.Command, args []string) ([]byte, error) {
 	return b, nil
 }
 
-// baseURL is the gateway that a command talks to.
+// baseURL returns the base URL of the gateway that a command uses.
 func baseURL(flag string) (string, error) {
 	url := flag
 	if url == "" {

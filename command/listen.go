@@ -104,7 +104,7 @@ func (f *listenFlags) query() url.Values {
 }
 
 func runListen(cmd *cobra.Command, f *listenFlags) error {
-	var wrong problems
+	var wrong flagErrors
 	base, err := baseURL(f.url)
 	if err != nil {
 		wrong.add("%w", err)

@@ -75,7 +75,7 @@ type fields struct {
 	Data           json.RawMessage `json:"data"`
 }
 
-// humanLine is an event in one line: when, what, who, how it went, where.
+// humanLine formats an event in one line: time, name, agent, outcome, workflow.
 func humanLine(p paint, m message) string {
 	var f fields
 	if strictjson.Unmarshal([]byte(m.data), &f) != nil {

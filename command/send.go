@@ -44,7 +44,7 @@ the first should say "duplicate".`,
   osa-gateway osa send --repeat 3 --json event.json | jq .body.status`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var wrong problems
+			var wrong flagErrors
 			target, err := receiverURL(url)
 			if err != nil {
 				wrong.add("%w", err)
@@ -81,7 +81,7 @@ the first should say "duplicate".`,
 	return cmd
 }
 
-// receiverURL takes a URL without a path for a gateway's base URL.
+// receiverURL returns the URL of the receiver. A URL without a path is a gateway's base URL.
 func receiverURL(flag string) (string, error) {
 	url, err := baseURL(flag)
 	if err != nil {
@@ -98,7 +98,7 @@ type sender struct {
 	client   *http.Client
 }
 
-// answer is what came back for one webhook.
+// answer is the response to one webhook.
 type answer struct {
 	Status     int             `json:"status"`
 	DurationMS float64         `json:"duration_ms"`

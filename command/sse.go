@@ -27,17 +27,16 @@ type message struct {
 
 // sseReader reads text/event-stream by the rules of
 // https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation.
-// It is strict in one thing that the libraries at hand are not: a message that
-// the end of the stream cuts off is dropped and its id with it, so that it is
-// asked for again instead of being taken for seen.
+// Unlike existing libraries, it drops a message that the end of the stream cuts off, with
+// its id. So the message is requested again after a reconnection.
 type sseReader struct {
 	r      *bufio.Reader
 	lastID string
 	// retry is the reconnection time that the server asked for, 0 if none.
 	retry time.Duration
 	began bool
-	// sawCR: the line ended with CR; an LF that follows belongs to it. It cannot
-	// be looked for at once, as it may be long in coming.
+	// sawCR is set if the last line ended with CR. An LF that follows belongs to it; waiting
+	// for it could block.
 	sawCR bool
 }
 
@@ -95,8 +94,7 @@ func (s *sseReader) next() (message, error) {
 	}
 }
 
-// digits reads a reconnection time: ASCII digits only. Beyond a day it is taken
-// for a day.
+// digits reads a reconnection time, which has ASCII digits only. More than a day is a day.
 func digits(value string) (time.Duration, bool) {
 	if value == "" || strings.Trim(value, "0123456789") != "" {
 		return 0, false
@@ -108,7 +106,7 @@ func digits(value string) (time.Duration, bool) {
 	return time.Duration(ms) * time.Millisecond, true
 }
 
-// line reads up to CR, LF or CRLF. A line that the end cuts off is not one.
+// line reads up to CR, LF or CRLF. An incomplete last line is dropped.
 func (s *sseReader) line() (string, error) {
 	var b []byte
 	for {

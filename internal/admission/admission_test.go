@@ -44,7 +44,7 @@ func empty(t *testing.T, c *admission.Controller) {
 	}
 }
 
-// body reads one of that size as osa.Body does, at a rate of bytes a
+// body reads one of that size as requestbody.Read does, at a rate of bytes a
 // second, and returns what it holds.
 func body(ctx context.Context, c *admission.Controller, size, rate int64) (*admission.Admission, error) {
 	return bodyWithin(ctx, c, limits, "", size, rate)

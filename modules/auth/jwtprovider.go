@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
 
+	"github.com/osa-edge/osa-gateway/internal/credentials"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
@@ -51,7 +52,7 @@ func (p *JWTProvider) Provision(ctx caddy.Context) error {
 	if path, ok := strings.CutPrefix(strings.TrimSpace(caddy.NewReplacer().ReplaceAll(p.PublicKey, "")), "@"); ok {
 		files = append(files, path)
 	}
-	p.problems = osa.LoadCredentials(ctx, osa.CredentialSource{Kind: "jwt", Name: p.name, Files: files, Load: p.load, Log: p.log})
+	p.problems = credentials.Load(ctx, credentials.Source{Kind: "jwt", Name: p.name, Files: files, Load: p.load, Log: p.log})
 	return nil
 }
 

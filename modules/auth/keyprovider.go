@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
 
+	"github.com/osa-edge/osa-gateway/internal/credentials"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 	"github.com/osa-edge/osa-gateway/signature"
 )
@@ -57,7 +58,7 @@ func (p *KeyProvider) Provision(ctx caddy.Context) error {
 	if path := caddy.NewReplacer().ReplaceAll(p.File, ""); path != "" {
 		files = append(files, path)
 	}
-	p.problems = osa.LoadCredentials(ctx, osa.CredentialSource{Kind: "key", Name: p.name, Files: files, Load: p.load, Log: p.log})
+	p.problems = credentials.Load(ctx, credentials.Source{Kind: "key", Name: p.name, Files: files, Load: p.load, Log: p.log})
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/modules/osa/requestbody"
 )
 
 func init() { caddy.RegisterModule(new(Handler)) }
@@ -137,7 +138,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Set("http.auth.user.id", principal.ID) // for the access log
 	}
-	return osa.ServeWithBody(w, r, next)
+	return requestbody.Serve(w, r, next)
 }
 
 // providerOf is who decides on the credential, or nil. Of several that claim it,

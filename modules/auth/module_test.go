@@ -69,7 +69,7 @@ func start(t *testing.T) (*chaintest.Server, credentials) {
 	t.Setenv("OPAL_WORKSPACE_ID", "ws-env")
 	chaintest.Handle("principal", func(w http.ResponseWriter, r *http.Request) error {
 		p := osa.PrincipalOf(r)
-		if s := osa.StandingOf(p, osa.RequiredOf(r)); s.Refusal != "" {
+		if s := osa.StatusOf(p, osa.RequiredOf(r)); s.Refusal != "" {
 			return s.Refusal
 		}
 		user, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).GetString("http.auth.user.id")

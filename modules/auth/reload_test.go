@@ -70,7 +70,7 @@ func TestReloads(t *testing.T) {
 	if text := fmt.Sprintf("%+v %#v %v %s", *goes, *goes, goes.Credential, goes.Credential); strings.Contains(text, auth.HashKey(pepper, gone)) {
 		t.Error("a principal shows its hash")
 	}
-	refusal := func(p *osa.Principal, required ...string) osa.Refusal { return osa.StandingOf(p, required).Refusal }
+	refusal := func(p *osa.Principal, required ...string) osa.Refusal { return osa.StatusOf(p, required).Refusal }
 	want := func(what string, keptWant, goneWant osa.Refusal) {
 		t.Helper()
 		if a, b := refusal(stays, "events:read"), refusal(goes, "events:read"); a != keptWant || b != goneWant {
@@ -142,7 +142,7 @@ func TestStartThatFails(t *testing.T) {
 	if err := s.Reload(strings.Replace(with("other", auth.NewKey()), "storage memory ", "storage memory none-", 1), site); err == nil {
 		t.Fatal("it starts")
 	}
-	if got := osa.StandingOf(principal, []string{"events:read"}).Refusal; got != "" {
+	if got := osa.StatusOf(principal, []string{"events:read"}).Refusal; got != "" {
 		t.Errorf("the key is refused: %q", got)
 	}
 	eventually(t, "the failed start leaves no watcher", func() bool { return watchers() == 1 })

@@ -10,9 +10,9 @@ import (
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/internal/credentials"
 	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/response"
-	"github.com/osa-edge/osa-gateway/modules/osa"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -132,7 +132,7 @@ func assess(newest []*event.Event, writable bool) systemHealth {
 // credentials is degraded while a file of keys or secrets cannot be used, and what
 // it said before is still in force.
 func components() map[string]string {
-	if osa.CredentialsHealthy() {
+	if credentials.Healthy() {
 		return nil
 	}
 	return map[string]string{"credentials": degraded}

@@ -9,19 +9,19 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/httperror"
 )
 
-// bound refuses what the headers say is too large or of another type, and leaves to
-// those that follow what they need to read the body.
-func (g *Guard) bound(r *http.Request, w *writer) error {
-	w.body.Begin(w, r, g.rules)
-	if err := g.rules.BodyTooLarge(r); err != nil {
+// limitBody refuses a body that is too large or of another type according to the headers.
+// It prepares the body for the handlers that read it.
+func (g *Guard) limitBody(r *http.Request, w *writer) error {
+	w.body.Begin(w, r, g.limits)
+	if err := g.limits.CheckLength(r); err != nil {
 		return err
 	}
-	switch verdict := g.types.judge(r.Header); {
+	switch verdict := g.types.check(r.Header); {
 	case verdict == accepted:
 	case verdict == form:
-		w.body.OnlyIf(func(body []byte) error {
+		w.body.Check(func(body []byte) error {
 			if body == nil {
-				return nil // whoever reads it as it comes knows what a form is
+				return nil // a handler that reads it as it arrives knows forms
 			}
 			if !isJSONObject(body) {
 				return g.unsupported()
@@ -32,8 +32,8 @@ func (g *Guard) bound(r *http.Request, w *writer) error {
 	case r.ContentLength > 0:
 		return g.unsupported()
 	default:
-		// Without a Content-Length only reading shows whether there is a body.
-		w.body.OnlyIf(func([]byte) error { return g.unsupported() })
+		// Without a Content-Length, only reading shows whether there is a body.
+		w.body.Check(func([]byte) error { return g.unsupported() })
 	}
 	return nil
 }

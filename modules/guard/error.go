@@ -27,7 +27,7 @@ type Error struct {
 	ServiceName string `json:"service_name,omitempty"`
 
 	log     *zap.Logger
-	sampled *zap.Logger // for what may come in floods
+	sampled *zap.Logger // for errors that may be frequent
 }
 
 // CaddyModule returns the Caddy module information.
@@ -67,8 +67,8 @@ func (e *Error) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Ha
 		return caddyhttp.Error(http.StatusInternalServerError, errNoError)
 	}
 	if committed, _ := caddyhttp.GetVar(r.Context(), varCommitted).(bool); committed {
-		// Half a response is out: ending the connection is the only way left to
-		// tell the client that it is not whole.
+		// A part of the response was sent. Closing the connection is the only way to tell
+		// the client that it is incomplete.
 		e.log.Debug("error after the response began", zap.Error(err), zap.String("request_id", osa.RequestID(r)))
 		panic(http.ErrAbortHandler)
 	}
@@ -80,12 +80,12 @@ func (e *Error) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Ha
 			requestID = identify(h, r.Header)
 		}
 	}
-	p := e.complete(problemOf(err), r)
+	p := e.complete(httpErrorOf(err), r)
 	if p.Status >= 500 {
 		e.report(p, err, requestID, r)
 	}
 
-	// These described the response that did not come about.
+	// These headers describe the response that is not sent.
 	for _, name := range []string{"Content-Length", "Content-Encoding", "Content-Range", "Etag", "Last-Modified", "Accept-Ranges"} {
 		delete(h, name)
 	}
@@ -101,16 +101,16 @@ func (e *Error) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Ha
 	return write(w, r, p, requestID)
 }
 
-// Of what is not a fault of ours so many are logged a second, then one in so
-// many: a line for each would be most of what a refusal costs, exactly when there
-// is too much to do. The metrics count them all.
+// Errors of upstreams and of overload are sampled: per second, the first sampleFirst and
+// then one of sampleThereafter are logged. Logging each would be most of the cost of a
+// refusal, under overload. The metrics count all of them.
 const (
 	sampleFirst      = 10
 	sampleThereafter = 1000
 )
 
-// report logs what the client is not told. What an upstream or an overload did
-// is not a fault of ours.
+// report logs the cause, which the client is not told. Errors of upstreams and of overload
+// are warnings.
 func (e *Error) report(p *httperror.Error, err error, requestID string, r *http.Request) {
 	level, log := zapcore.ErrorLevel, e.log
 	switch p.Status {

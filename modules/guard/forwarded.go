@@ -10,19 +10,19 @@ import (
 	"go.uber.org/zap"
 )
 
-// forwardedHeaders are how proxies say whom they ask for, in canonical form.
+// forwardedHeaders are the headers in which proxies name the client, in canonical form.
 var forwardedHeaders = [...]string{"X-Forwarded-For", "Forwarded", "X-Real-Ip"}
 
-// warnEvery is how often the log tells of proxies that are not trusted, at most.
+// warnEvery is the least time between two warnings.
 const warnEvery = time.Hour
 
-// warned is when it did last, in Unix seconds, in this process.
+// warned is the time of the last warning of this process, in Unix seconds.
 var warned atomic.Int64
 
-// noteForwarded warns of a proxy that names its client and is not trusted: everything
-// that goes by the client's address (shares of bodies and streams, matchers such as
-// client_ip) then takes all of its clients for one, and for one where the proxy is.
-// It may also be a client that only says so, which is why nothing else comes of it.
+// noteForwarded warns of a request that names another client than its peer, if the peer is
+// not a trusted proxy. Limits by address and matchers such as client_ip then see the
+// address of the proxy for all of its clients. The request may also come from a client
+// that sets the header itself, so it is only logged.
 func (g *Guard) noteForwarded(r *http.Request) {
 	for _, name := range forwardedHeaders {
 		if len(r.Header[name]) == 0 {

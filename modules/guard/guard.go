@@ -1,6 +1,5 @@
-// Package guard holds the first and the last word on a request: osa_guard gives
-// it an id and bounds its body, and osa_error gives every error the one shape that
-// clients know.
+// Package guard has the first and the last handler of a request: osa_guard gives it an id
+// and limits its body, and osa_error writes all errors in the same form.
 package guard
 
 import (
@@ -17,19 +16,19 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/memory"
 	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/modules/osa/requestbody"
 )
 
 func init() { caddy.RegisterModule(new(Guard)) }
 
-// Guard is the first handler in the chain (docs/api.md §2.6): request id, size and
-// content type, before anybody is asked who they are. It looks at headers only:
-// the body is read by those that follow, once they know or need to know who sent
-// it.
+// Guard is the first handler of a request (docs/api.md §2.6). It assigns the request id and
+// checks the size and type of the body by the headers, before authentication. The handlers
+// behind it read the body.
 type Guard struct {
 	// MaxBody is the largest body in bytes; default 10 MiB. More is 413.
 	MaxBody int64 `json:"max_body,omitempty"`
-	// ContentTypes are what a body may be. One `*` stands for anything, as in
-	// `text/*`. Default: application/json and application/*+json. Else is 415.
+	// ContentTypes are the types that a body may have. One `*` matches anything, as in
+	// `text/*`. Default: application/json and application/*+json. Others are 415.
 	ContentTypes []string `json:"content_types,omitempty"`
 	// MaxInflight bounds the bytes of all bodies that are held at once, in this
 	// process. Default is their share of the memory that the process may use: 48
@@ -44,7 +43,7 @@ type Guard struct {
 
 	ctx      caddy.Context
 	log      *zap.Logger
-	rules    *osa.BodyRules
+	limits   *requestbody.Limits
 	types    mediaTypes
 	typesErr error
 }
@@ -59,18 +58,18 @@ func (g *Guard) Provision(ctx caddy.Context) error {
 	g.ctx, g.log = ctx, ctx.Logger()
 	osa.UseServer(ctx)
 	if g.MaxBody == 0 {
-		g.MaxBody = osa.DefaultMaxBody
+		g.MaxBody = requestbody.DefaultMaxSize
 	}
 	if g.MaxInflight == 0 {
 		g.MaxInflight = max(memory.Process().Bodies, g.MaxBody)
 	}
 	if g.MinRate == 0 {
-		g.MinRate = osa.DefaultMinRate
+		g.MinRate = requestbody.DefaultMinRate
 	}
 	if g.Grace == 0 {
-		g.Grace = caddy.Duration(osa.DefaultGrace)
+		g.Grace = caddy.Duration(requestbody.DefaultGrace)
 	}
-	g.rules = osa.NewBodyRules(g.MaxBody, g.MaxInflight, g.MinRate, time.Duration(g.Grace))
+	g.limits = requestbody.NewLimits(g.MaxBody, g.MaxInflight, g.MinRate, time.Duration(g.Grace))
 	if g.ContentTypes == nil {
 		g.ContentTypes = []string{"application/json", "application/*+json"}
 	}
@@ -108,16 +107,15 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	gw := &writer{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
 	defer gw.finishBody()
 	defer g.finish(gw, r, &err)
-	if osa.HasBody(r) {
-		if err := g.bound(r, gw); err != nil {
+	if requestbody.Exists(r) {
+		if err := g.limitBody(r, gw); err != nil {
 			return err
 		}
 	}
 	return next.ServeHTTP(gw, r)
 }
 
-// finish is deferred: whatever the handlers did, the body is given back and a
-// panic becomes a 500 in the shape of every other error.
+// finish is deferred. It makes a panic a 500, in the form of all other errors.
 func (g *Guard) finish(w *writer, r *http.Request, err *error) {
 	if v := recover(); v != nil {
 		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
@@ -132,7 +130,7 @@ func (g *Guard) finish(w *writer, r *http.Request, err *error) {
 	}
 }
 
-// varCommitted tells osa_error that a response was begun before the error.
+// varCommitted is set if the response had begun before the error.
 const varCommitted = "osa.committed"
 
 // Interface guards

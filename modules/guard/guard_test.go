@@ -15,6 +15,7 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/chaintest"
 	"github.com/osa-edge/osa-gateway/modules/guard"
 	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/modules/osa/requestbody"
 )
 
 func init() {
@@ -37,7 +38,7 @@ const site = `
 func start(t *testing.T, site string) *chaintest.Server {
 	t.Helper()
 	chaintest.Handle("echo", func(w http.ResponseWriter, r *http.Request) error {
-		body, err := osa.Body(r)
+		body, err := requestbody.Read(r)
 		if err != nil {
 			return err
 		}
@@ -46,7 +47,7 @@ func start(t *testing.T, site string) *chaintest.Server {
 			return err
 		}
 		if !bytes.Equal(body, again) || (len(body) > 0 && r.ContentLength != int64(len(body))) {
-			return fmt.Errorf("osa.Body has %d bytes, Body %d, Content-Length %d", len(body), len(again), r.ContentLength)
+			return fmt.Errorf("requestbody.Read has %d bytes, Body %d, Content-Length %d", len(body), len(again), r.ContentLength)
 		}
 		h := w.Header()
 		h.Set("Seen-Request-Id", osa.RequestID(r))
@@ -237,7 +238,7 @@ func TestInflight(t *testing.T) {
 			osa_error
 		}`)
 	chaintest.Handle("hold", func(w http.ResponseWriter, r *http.Request) error {
-		if _, err := osa.Body(r); err != nil {
+		if _, err := requestbody.Read(r); err != nil {
 			return err
 		}
 		close(holding)

@@ -13,8 +13,8 @@ import (
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
-// codes and messages of the statuses that the API guide names; others are named
-// after their HTTP status text.
+// statuses are the codes and messages of the statuses that the API guide names. The code of
+// other statuses is made from their HTTP status text.
 var statuses = map[int]struct{ code, message string }{
 	http.StatusBadRequest:            {httperror.CodeValidationFailed, "Request validation failed"},
 	http.StatusUnauthorized:          {httperror.CodeUnauthenticated, "Invalid or missing authentication credentials"},
@@ -35,10 +35,10 @@ var statuses = map[int]struct{ code, message string }{
 	http.StatusGatewayTimeout:        {httperror.CodeTimeout, "Operation timed out"},
 }
 
-// problemOf finds what a handler meant to say. Of an error that is none of ours,
-// such as one of reverse_proxy, only the status is for the client: its text may
-// name upstream addresses.
-func problemOf(err error) httperror.Error {
+// httpErrorOf returns the HTTP error of an error that a handler returned. Of errors of
+// other modules, such as reverse_proxy, the client gets the status only: the text may name
+// upstream addresses.
+func httpErrorOf(err error) httperror.Error {
 	if p, ok := errors.AsType[*httperror.Error](err); ok {
 		return *p
 	}
@@ -51,7 +51,7 @@ func problemOf(err error) httperror.Error {
 	return httperror.Error{Status: http.StatusInternalServerError}
 }
 
-// complete adds what a problem of that status always has.
+// complete adds the code, message, members and headers that every error of the status has.
 func (e *Error) complete(p httperror.Error, r *http.Request) *httperror.Error {
 	if p.Status < 400 || p.Status > 599 {
 		p.Status = http.StatusInternalServerError
@@ -72,7 +72,7 @@ func (e *Error) complete(p httperror.Error, r *http.Request) *httperror.Error {
 	}
 	members := make(map[string]any, len(p.Members)+2)
 	if p.Code == std.code {
-		e.usual(members, p.Status, r)
+		e.addMembers(members, p.Status, r)
 	}
 	maps.Copy(members, p.Members)
 	if p.Status == http.StatusInternalServerError && members["error_id"] == nil {
@@ -99,9 +99,9 @@ func setDefault(h http.Header, name, value string) {
 	}
 }
 
-// usual are the members of the API guide's section on status codes, for errors
-// of handlers that do not know of them.
-func (e *Error) usual(m map[string]any, status int, r *http.Request) {
+// addMembers adds the members of the API guide's section on status codes, for errors of
+// handlers that do not set them.
+func (e *Error) addMembers(m map[string]any, status int, r *http.Request) {
 	switch status {
 	case http.StatusBadRequest:
 		m["details"] = []httperror.Invalid{}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/osa-edge/osa-gateway/internal/admission"
 	"github.com/osa-edge/osa-gateway/internal/chaintest"
-	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/modules/osa/requestbody"
 )
 
 var jsonType = http.Header{"Content-Type": {"application/json"}}
@@ -33,7 +33,7 @@ func TestLargeBodyWaits(t *testing.T) {
 	holding, held := make(chan struct{}), make(chan struct{})
 	s := start(t, narrow)
 	chaintest.Handle("hold", func(_ http.ResponseWriter, r *http.Request) error {
-		if _, err := osa.Body(r); err != nil {
+		if _, err := requestbody.Read(r); err != nil {
 			return err
 		}
 		close(holding)
@@ -62,7 +62,7 @@ func TestLargeBodyIsRefused(t *testing.T) {
 	holding, held := make(chan struct{}), make(chan struct{})
 	s := start(t, narrow)
 	chaintest.Handle("hold", func(_ http.ResponseWriter, r *http.Request) error {
-		if _, err := osa.Body(r); err != nil {
+		if _, err := requestbody.Read(r); err != nil {
 			return err
 		}
 		close(holding)
@@ -90,12 +90,12 @@ func TestReleaseBody(t *testing.T) {
 	holding, held := make(chan struct{}), make(chan struct{})
 	s := start(t, narrow)
 	chaintest.Handle("hold", func(w http.ResponseWriter, r *http.Request) error {
-		if _, err := osa.Body(r); err != nil {
+		if _, err := requestbody.Read(r); err != nil {
 			return err
 		}
-		osa.ReleaseBody(r)
-		osa.ReleaseBody(r)
-		if _, err := osa.Body(r); err == nil {
+		requestbody.Release(r)
+		requestbody.Release(r)
+		if _, err := requestbody.Read(r); err == nil {
 			t.Error("a released body was given out")
 		}
 		if n, _ := r.Body.Read(make([]byte, 1)); n != 0 {
@@ -122,11 +122,11 @@ func TestReleaseBody(t *testing.T) {
 func TestReleaseSmallBody(t *testing.T) {
 	s := start(t, narrow)
 	chaintest.Handle("hold", func(w http.ResponseWriter, r *http.Request) error {
-		if _, err := osa.Body(r); err != nil {
+		if _, err := requestbody.Read(r); err != nil {
 			return err
 		}
-		osa.ReleaseBody(r)
-		body, err := osa.Body(r)
+		requestbody.Release(r)
+		body, err := requestbody.Read(r)
 		if err == nil {
 			_, err = w.Write(body)
 		}

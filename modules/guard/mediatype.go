@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// verdict is what the headers say of a body.
+// verdict is the result of the check of the headers of a body.
 type verdict int
 
 const (
@@ -17,7 +17,7 @@ const (
 
 const formType = "application/x-www-form-urlencoded"
 
-// mediaType is a pattern: what stands before and after its `*`, if it has one.
+// mediaType is a pattern, split at its `*` if it has one.
 type mediaType struct {
 	prefix, suffix string
 	wild           bool
@@ -58,9 +58,9 @@ func (m mediaTypes) accept(s string) bool {
 	return false
 }
 
-// judge goes by the headers alone. A parameter such as charset says nothing of
-// JSON (RFC 8259 §11), so parameters are not looked at.
-func (m mediaTypes) judge(h http.Header) verdict {
+// check checks the type and encoding of a body. Parameters such as charset have no meaning
+// for JSON (RFC 8259 §11) and are ignored.
+func (m mediaTypes) check(h http.Header) verdict {
 	if enc := h["Content-Encoding"]; len(enc) > 1 || (len(enc) == 1 && enc[0] != "" && !strings.EqualFold(enc[0], "identity")) {
 		return refused
 	}

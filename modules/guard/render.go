@@ -19,8 +19,8 @@ const (
 	typeProblem = "application/problem+json"
 )
 
-// write sends the problem as {error, message, request_id, timestamp, members…},
-// to clients that ask for it with the members of RFC 9457 as well.
+// write writes the error as {error, message, request_id, timestamp, members…}. Clients that
+// accept application/problem+json get the members of RFC 9457 as well.
 func write(w http.ResponseWriter, r *http.Request, p *httperror.Error, requestID string) error {
 	var o object
 	o.add("error", p.Code)
@@ -34,8 +34,8 @@ func write(w http.ResponseWriter, r *http.Request, p *httperror.Error, requestID
 		if title == "" {
 			title = p.Message
 		}
-		// RFC 9457 §4.2.1: about:blank says no more than the status does; what
-		// there is to say stands in `error`.
+		// RFC 9457 §4.2.1: about:blank means that the status says it all. The code is in
+		// `error`.
 		o.add("type", "about:blank")
 		o.add("title", title)
 		o.add("status", p.Status)
@@ -56,8 +56,8 @@ func write(w http.ResponseWriter, r *http.Request, p *httperror.Error, requestID
 	return nil
 }
 
-// object is a JSON object whose members keep the order in which they came. Of
-// two with the same name the first stays.
+// object is a JSON object that keeps the order of its members. Of two members with the same
+// name the first counts.
 type object struct {
 	buf   bytes.Buffer
 	names []string
@@ -93,8 +93,7 @@ func (o *object) bytes() ([]byte, error) {
 	return o.buf.Bytes(), o.err
 }
 
-// wantsProblem reports whether Accept names problem+json, and not after plain
-// JSON. A wildcard asks for nothing.
+// wantsProblem reports whether Accept prefers problem+json to JSON. Wildcards do not count.
 func wantsProblem(accept []string) bool {
 	problem, plain := 0.0, 0.0
 	for _, line := range accept {

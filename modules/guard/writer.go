@@ -8,24 +8,22 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/modules/osa/requestbody"
 )
 
-// writer remembers whether a response was begun: an error that comes later must
-// not be written into it. It also carries the request's body, to save an
-// allocation.
+// writer records whether the response has begun: a later error must not be written into it.
+// It also holds the request's body, which saves an allocation.
 type writer struct {
 	caddyhttp.ResponseWriterWrapper
 	committed bool
 	hijacked  bool
-	body      osa.RequestBody
+	body      requestbody.Body
 }
 
-// finishBody gives back what the body holds. A connection that was taken over is
-// left alone.
+// finishBody releases the body. A hijacked connection is not touched.
 func (w *writer) finishBody() {
 	if w.hijacked {
-		w.body.Forget()
+		w.body.Hijacked()
 	}
 	w.body.Finish()
 }

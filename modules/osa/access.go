@@ -84,7 +84,7 @@ func NoteRefusal(r *http.Request, method string, reason Refusal, id string) {
 	accessRefused.WithLabelValues(method, string(reason)).Inc()
 	if c := caddy.Log().Named("osa.auth").Check(zap.InfoLevel, "access refused"); c != nil {
 		c.Write(zap.String("method", method), zap.String("reason", string(reason)), zap.String("principal", id),
-			zap.String("path", r.URL.Path), zap.String("client_ip", clientIP(r)), zap.String("request_id", RequestID(r)))
+			zap.String("path", r.URL.Path), zap.String("client_ip", ClientIP(r)), zap.String("request_id", RequestID(r)))
 	}
 }
 
@@ -95,7 +95,7 @@ const MethodAnonymous = "anonymous"
 // the configuration lets in. Its ID is the client's address (IPv6: its /64), so that
 // limits of a principal hold for an address.
 func NewAnonymous(r *http.Request, workspace string, permissions []string) *Principal {
-	id := clientIP(r)
+	id := ClientIP(r)
 	if addr, err := netip.ParseAddr(id); err == nil {
 		if id = network.ClientOf(addr).String(); addr.Unmap().Is6() {
 			id = network.Prefix(addr).String()
@@ -107,8 +107,8 @@ func NewAnonymous(r *http.Request, workspace string, permissions []string) *Prin
 // Anonymous reports whether the principal showed no credential.
 func (p *Principal) Anonymous() bool { return p.Method == MethodAnonymous }
 
-// clientIP is the address that Caddy takes for the client's.
-func clientIP(r *http.Request) string {
+// ClientIP returns the client's address, as Caddy determines it: trusted proxies count.
+func ClientIP(r *http.Request) string {
 	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	return ip
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/osa-edge/osa-gateway/eventlog"
+	"github.com/osa-edge/osa-gateway/internal/credentials"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
@@ -54,7 +55,7 @@ func histogram(name, help string, buckets []float64) prometheus.Histogram {
 func registerMetrics(ctx caddy.Context) error {
 	return RegisterCollectors(ctx,
 		metrics.committed, metrics.duplicates, metrics.mismatched, metrics.projected, metrics.pruned, metrics.aside, metrics.reopened,
-		metrics.refused, metrics.batch, metrics.wait, metrics.commit, metrics.project, metrics.queued, metrics.lag, usage, accessRefused, credentialFiles{}, connectionMetrics{})
+		metrics.refused, metrics.batch, metrics.wait, metrics.commit, metrics.project, metrics.queued, metrics.lag, usage, accessRefused, credentials.Collector(), connectionMetrics{})
 }
 
 // RegisterCollectors registers process-wide collectors with the registry of this

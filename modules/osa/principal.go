@@ -38,7 +38,7 @@ type Principal struct {
 	WorkspaceID string
 	Permissions []string
 	// ExpiresAt is when the credential ends, as was known when it was looked at;
-	// zero is never. See StandingOf.
+	// zero is never. See StatusOf.
 	ExpiresAt time.Time
 
 	// Provider is the name of the provider that made the principal; "" if none did.
@@ -82,12 +82,14 @@ type Verified struct {
 	WorkspaceID string
 }
 
+// VarBody is the request variable of package requestbody.
+const VarBody = "osa.body"
+
 // Names of the request variables that handlers pass to each other. As Caddy
 // variables they can be used in a Caddyfile too: {http.vars.osa.request_id}.
 const (
 	varRequestID     = "osa.request_id"
 	varCorrelationID = "osa.correlation_id"
-	varBody          = "osa.body"
 	varPrincipal     = "osa.principal"
 	varRequired      = "osa.required_permissions"
 	varVerified      = "osa.verified"
@@ -106,7 +108,7 @@ func PrincipalOf(r *http.Request) *Principal {
 }
 
 // RequiredOf returns the permissions that Require has asked for so far. What goes on
-// after the request is answered needs them further on; see StandingOf.
+// after the request is answered needs them further on; see StatusOf.
 func RequiredOf(r *http.Request) []string {
 	p, _ := caddyhttp.GetVar(r.Context(), varRequired).([]string)
 	return p

@@ -8,6 +8,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/osa-edge/osa-gateway/internal/misdirected"
 )
 
 // servers are those that UseServer has prepared.
@@ -32,7 +34,7 @@ func UseServer(ctx caddy.Context) {
 	// Routes that are compiled already, as when this is called by a handler of an
 	// error route or of a named one, cannot be changed any more.
 	if slices.ContainsFunc(srv.Routes, func(r caddyhttp.Route) bool { return len(r.HandlersRaw) > 0 }) {
-		refuseUnknownHosts(srv)
+		misdirected.Refuse(srv, handlerPrefix)
 	}
 }
 

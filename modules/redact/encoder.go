@@ -1,4 +1,4 @@
-// Package redact is a log encoder that leaves out what opens doors.
+// Package redact is the log encoder osa_redact, which replaces credentials in log entries.
 package redact
 
 import (
@@ -12,11 +12,11 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/sensitive"
 )
 
-// redacted stands in place of what was left out.
+// redacted replaces a credential.
 const redacted = sensitive.Redacted
 
-// EncodeEntry encodes the entry and its fields, with what is sensitive in the
-// message, the stack and every field replaced.
+// EncodeEntry encodes the entry and its fields. Credentials in the message, the stack and the
+// fields are replaced.
 func (e *Encoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
 	entry.Message = text(entry.Message)
 	entry.Stack = text(entry.Stack)
@@ -31,23 +31,23 @@ func (e *Encoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buf
 	return e.wrapped.EncodeEntry(entry, l.fields)
 }
 
-// Clone is a copy for a logger with fields of its own.
+// Clone returns a copy, for a logger with fields of its own.
 func (e *Encoder) Clone() zapcore.Encoder {
 	c := new(Encoder)
 	c.wrap(e.wrapped.Clone())
 	return c
 }
 
-// A line is the fields of an entry in the form that the wrapped encoder gets.
+// A line is the fields of an entry as they are passed to the wrapped encoder.
 type line struct{ fields []zapcore.Field }
 
-// mostHeld bounds what a line that is kept for the next entry may hold.
-const mostHeld = 64
+// maxPooledFields is the capacity up to which a line is reused.
+const maxPooledFields = 64
 
 var lines = sync.Pool{New: func() any { return new(line) }}
 
 func (l *line) release() {
-	if cap(l.fields) > mostHeld {
+	if cap(l.fields) > maxPooledFields {
 		return
 	}
 	clear(l.fields)
@@ -55,8 +55,8 @@ func (l *line) release() {
 	lines.Put(l)
 }
 
-// add adds a field. Numbers, times and booleans give nothing away and stay what
-// they are. Everything else is redacted when it is encoded.
+// add adds a field. Numbers, times and booleans do not change. All else is redacted when it
+// is encoded.
 func (l *line) add(f *zapcore.Field) {
 	switch f.Type {
 	case zapcore.StringType:
@@ -73,7 +73,7 @@ func (l *line) add(f *zapcore.Field) {
 	}
 }
 
-// A field encodes itself redacted.
+// A field is a zap field that is redacted when it is encoded.
 type field zapcore.Field
 
 // MarshalLogObject adds the field to an object.
@@ -82,8 +82,7 @@ func (f *field) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	return nil
 }
 
-// address reports whether fields and headers of the name hold an address or a
-// path, whatever it looks like.
+// address reports whether fields and headers of the name hold a URL or a path.
 func address(key string) bool {
 	switch key {
 	case "uri", "url", "path", "Referer", "Location", "Content-Location", "Origin", "Link", "Refresh", "referer", "location",
@@ -93,7 +92,7 @@ func address(key string) bool {
 	return false
 }
 
-// key is what may be shown of a key. Shorter ones hold no credential.
+// key redacts a key. Short keys hold no credential.
 func key(k string) string {
 	if len(k) < 14 {
 		return k
@@ -103,7 +102,7 @@ func key(k string) string {
 
 func text(s string) string { return value(s, false) }
 
-// stringOf is what may be shown of the string under the key.
+// stringOf redacts the string of a key.
 func stringOf(key, s string) string {
 	if s == "" {
 		return s
@@ -114,7 +113,7 @@ func stringOf(key, s string) string {
 	return value(s, address(key))
 }
 
-// value is what may be shown of a string under a key that is no secret's.
+// value redacts a string whose key does not name a secret.
 func value(s string, address bool) string {
 	if address || sensitive.LooksLikeURI(s) {
 		return sensitive.URI(s, redacted)
@@ -122,7 +121,7 @@ func value(s string, address bool) string {
 	return sensitive.Text(s, redacted)
 }
 
-// reflected is what may be shown of a value that encodes itself as JSON.
+// reflected redacts a value that is encoded as JSON.
 func reflected(key string, v any) any {
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)

@@ -15,10 +15,10 @@ import (
 
 func init() { caddy.RegisterModule(new(Encoder)) }
 
-// Encoder is a log encoder that replaces credentials by REDACTED and hands all else
-// to the encoder that it wraps. It looks at every field at any depth: by the name
-// of the field or header, by the decoded names of an address's parameters, and by
-// what a value looks like. Numbers and booleans stay.
+// Encoder is a log encoder that replaces credentials by REDACTED and passes the entry to
+// the encoder that it wraps. It checks every field at any depth: the name of the field or
+// header, the decoded names of the parameters of a URL, and the form of the value. Numbers
+// and booleans do not change.
 type Encoder struct {
 	// WrappedRaw is the encoder that writes the line. Without one it is "json", or
 	// "console" where the log goes to a terminal.

@@ -10,7 +10,7 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/sensitive"
 )
 
-// object redacts what is added to an object.
+// object redacts the fields that are added to an object.
 type object struct{ zapcore.ObjectEncoder }
 
 func (o object) AddArray(k string, v zapcore.ArrayMarshaler) error {
@@ -20,8 +20,7 @@ func (o object) AddArray(k string, v zapcore.ArrayMarshaler) error {
 	return o.ObjectEncoder.AddArray(key(k), elements{v, k, sensitive.Name(k)})
 }
 
-// stringsOf is what may be shown of the values of a header: whole itself, where
-// that is all.
+// stringsOf redacts the values of a header. It returns whole if nothing is redacted.
 func stringsOf(k string, values caddyhttp.LoggableStringArray, whole zapcore.ArrayMarshaler) zapcore.ArrayMarshaler {
 	secret, address := sensitive.Name(k), address(k)
 	var out caddyhttp.LoggableStringArray
@@ -69,7 +68,7 @@ func (o object) AddReflected(k string, v any) error {
 	return o.ObjectEncoder.AddReflected(key(k), reflected(k, v))
 }
 
-// The rest gives nothing away but perhaps its key.
+// Of the other types only the key is redacted.
 
 func (o object) AddBool(k string, v bool)              { o.ObjectEncoder.AddBool(key(k), v) }
 func (o object) AddComplex128(k string, v complex128)  { o.ObjectEncoder.AddComplex128(key(k), v) }
@@ -91,14 +90,14 @@ func (o object) AddUint8(k string, v uint8)            { o.ObjectEncoder.AddUint
 func (o object) AddUintptr(k string, v uintptr)        { o.ObjectEncoder.AddUintptr(key(k), v) }
 func (o object) OpenNamespace(k string)                { o.ObjectEncoder.OpenNamespace(key(k)) }
 
-// members are those of an object, which redacts them as they are added.
+// members redacts the members of an object.
 type members struct{ zapcore.ObjectMarshaler }
 
 func (m members) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	return m.ObjectMarshaler.MarshalLogObject(object{enc})
 }
 
-// elements are those of an array under the key.
+// elements redacts the elements of an array.
 type elements struct {
 	zapcore.ArrayMarshaler
 	key    string
@@ -109,7 +108,7 @@ func (e elements) MarshalLogArray(enc zapcore.ArrayEncoder) error {
 	return e.ArrayMarshaler.MarshalLogArray(array{enc, e.key, e.secret})
 }
 
-// array redacts what is appended to an array.
+// array redacts the elements that are appended to an array.
 type array struct {
 	zapcore.ArrayEncoder
 	key    string

@@ -17,8 +17,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/osa-edge/osa-gateway/internal/credentials"
 	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/modules/osa/requestbody"
 	"github.com/osa-edge/osa-gateway/signature"
 )
 
@@ -85,10 +87,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.unsigned = &osa.Verified{Scheme: scheme.Name()}
 	h.challenge = `HMAC realm="osa", scheme="` + scheme.Name() + `"`
 
-	h.problems = osa.LoadCredentials(ctx, osa.CredentialSource{
+	h.problems = credentials.Load(ctx, credentials.Source{
 		Kind: "signature", Name: scheme.Name(), Files: filesOf(h.Secrets), Load: h.load, Log: h.log,
 	})
-	return osa.RegisterCollectors(ctx, verifiedTotal, rejectedTotal, osa.CredentialFileMetrics())
+	return osa.RegisterCollectors(ctx, verifiedTotal, rejectedTotal, credentials.Collector())
 }
 
 // load puts the secrets in force that the configuration and its files name now.
@@ -165,7 +167,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			return err
 		}
 	}
-	body, finish, err := osa.ReadBody(w, r)
+	body, finish, err := requestbody.ReadBefore(w, r)
 	defer finish()
 	if err != nil {
 		return err

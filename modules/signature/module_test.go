@@ -15,8 +15,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/osa-edge/osa-gateway/internal/chaintest"
+	"github.com/osa-edge/osa-gateway/internal/credentials"
 	"github.com/osa-edge/osa-gateway/modules/guard"
 	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/modules/osa/requestbody"
 	module "github.com/osa-edge/osa-gateway/modules/signature"
 	"github.com/osa-edge/osa-gateway/signature"
 )
@@ -143,13 +145,13 @@ func TestSecretFileIsRead(t *testing.T) {
 		t.Fatal("at first")
 	}
 	put("weak")
-	eventually("the weak secret is found", func() bool { return !osa.CredentialsHealthy() })
+	eventually("the weak secret is found", func() bool { return !credentials.Healthy() })
 	if !accepted(first) {
 		t.Error("a file that cannot be used took the secret away")
 	}
 	put(second)
 	eventually("the next secret holds", func() bool { return accepted(second) })
-	if accepted(first) || !osa.CredentialsHealthy() {
+	if accepted(first) || !credentials.Healthy() {
 		t.Error("the secret before still holds, or the file is still called bad")
 	}
 	log := s.Log()
@@ -367,7 +369,7 @@ func BenchmarkHandler(b *testing.B) {
 	r, _ := http.NewRequestWithContext(b.Context(), "POST", "/", rd)
 	r.Header.Set("X-OSA-Signature", signature.Sign(first, body, time.Now()))
 	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, new(caddyhttp.Server))
-	if _, err := osa.Body(r); err != nil {
+	if _, err := requestbody.Read(r); err != nil {
 		b.Fatal(err)
 	}
 	next := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })

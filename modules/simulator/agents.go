@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// WorkflowName is the one workflow that the simulator runs.
+// WorkflowName is the only workflow that the simulator runs.
 const WorkflowName = "strategy_workflow"
 
-// agent is one of the workflow's agents (docs/api.md §6) with what it could find.
+// agent is one of the workflow's agents (docs/api.md §6), with its possible results.
 type agent struct {
 	id       string
 	phase    int
@@ -20,11 +20,10 @@ type agent struct {
 	metrics  []string
 }
 
-// finding is an insight and what to do about it. %d is a number of the run's own.
+// finding is an insight and a recommendation. %d is replaced by a random number.
 type finding struct{ insight, recommendation string }
 
-// agents in the order of their phases: first the state of things, then ideas from
-// it, then a plan.
+// agents are the agents in the order of their phases.
 var agents = []agent{
 	{"integration_health", 1, "optimization", []finding{
 		{"%d%% of integration calls succeed at the first try", "Retry the CMS connector's calls with backoff"},
@@ -82,8 +81,8 @@ func agentByID(id string) (agent, bool) {
 	return agent{}, false
 }
 
-// randomFor is randomness that depends on the words alone, so that a workflow can
-// be run again with the same outcome.
+// randomFor returns a random generator that depends on the seed and the words alone, so that
+// a workflow has the same results when it is run again.
 func randomFor(seed uint64, words ...string) *rand.Rand {
 	h := fnv.New64a()
 	for _, w := range words {

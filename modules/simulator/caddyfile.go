@@ -22,22 +22,21 @@ func ParseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
 //
 //	osa_simulator {
-//	    auth_key {env.OPAL_STRATEGY_WORKFLOW_AUTH_KEY}   # what triggers must bear
-//	    secret   {env.OSA_WEBHOOK_SHARED_SECRET}         # signs the callbacks
-//	    duration 6s                 # of a whole workflow, under 20s
+//	    auth_key {env.OPAL_STRATEGY_WORKFLOW_AUTH_KEY}   # bearer key of triggers
+//	    secret   {env.OSA_WEBHOOK_SHARED_SECRET}         # signs the webhooks
+//	    duration 6s                 # of a workflow, under 20s
 //
 //	    slow    <factor>            # multiplies the duration
 //	    fail    <agent...>          # these agents fail
-//	    repeat  <n>                 # sends every callback n times more
-//	    reorder                     # sends callbacks out of order
-//	    drop    <percent>           # leaves callbacks out
-//	    own_ids                     # ids of its own in place of the trigger's
-//	    seed    <number>            # other results, losses and order
+//	    repeat  <n>                 # sends every webhook n times more
+//	    reorder                     # sends webhooks out of order
+//	    drop    <percent>           # does not send so many of the webhooks
+//	    own_ids                     # new ids in place of the trigger's
+//	    seed    <number>            # for other random results
 //	}
 //
-// Everything is optional, and nothing goes wrong unless it is told to. A trigger
-// may ask for its own in metadata.simulator, by the same names, with duration_ms
-// for the duration.
+// Everything is optional. All agents succeed unless you configure failures. A trigger may
+// override the options in metadata.simulator, with duration_ms in place of duration.
 func (s *Simulator) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // directive name
 	if d.NextArg() {

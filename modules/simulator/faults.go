@@ -7,38 +7,37 @@ import (
 	"time"
 )
 
-// Bounds of what can be asked for.
+// Limits of the options.
 const (
-	// maxConfigured keeps a workflow that nothing was said of under 20 s
-	// (docs/api.md §2.23).
+	// maxConfigured is the bound of the configured duration (docs/api.md §2.23).
 	maxConfigured = 20 * time.Second
 	maxDuration   = time.Hour
 	maxSlow       = 100
 	maxRepeat     = 100
 )
 
-// Faults are what goes wrong on purpose. The zero value is nothing at all.
+// Faults are the failures that the simulator causes. The zero value is none.
 type Faults struct {
 	// Slow multiplies the duration; 0 is 1.
 	Slow float64 `json:"slow,omitempty"`
 	// Fail are the agents that fail.
 	Fail []string `json:"fail,omitempty"`
-	// Repeat sends every callback so many times more, with the same body and a
-	// signature of its own.
+	// Repeat is how often every webhook is repeated, with the same body and a new
+	// signature.
 	Repeat int `json:"repeat,omitempty"`
-	// Reorder sends callbacks out of order.
+	// Reorder sends webhooks out of order.
 	Reorder bool `json:"reorder,omitempty"`
-	// Drop is how many percent of callbacks are never sent.
+	// Drop is the percentage of webhooks that are not sent.
 	Drop float64 `json:"drop,omitempty"`
-	// OwnIDs gives workflows ids of the simulator's own, whatever id the trigger
-	// has, as in the runbook's example.
+	// OwnIDs makes a new id for each workflow in place of the trigger's, as in the
+	// runbook's example.
 	OwnIDs bool `json:"own_ids,omitempty"`
-	// Seed changes what is random. The same seed and workflow id give the same
-	// results, losses and order.
+	// Seed is the seed of random results, drops and orders. They are the same for the
+	// same seed and workflow id.
 	Seed uint64 `json:"seed,omitempty"`
 }
 
-// Check names everything that is wrong.
+// Check returns all errors of the options.
 func (f *Faults) Check() error {
 	var errs []error
 	if !(f.Slow >= 0 && f.Slow <= maxSlow) { // NaN is neither
@@ -58,13 +57,13 @@ func (f *Faults) Check() error {
 	return errors.Join(errs...)
 }
 
-// clone shares no memory with f.
+// clone returns a copy that shares no memory with f.
 func (f Faults) clone() Faults {
 	f.Fail = slices.Clone(f.Fail)
 	return f
 }
 
-// stretch is the duration that Slow makes of d.
+// stretch multiplies d by Slow.
 func (f *Faults) stretch(d time.Duration) time.Duration {
 	if f.Slow > 0 {
 		d = time.Duration(float64(d) * f.Slow)

@@ -13,12 +13,13 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/response"
 	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/modules/osa/requestbody"
 )
 
-// maxTrigger bounds a trigger's body.
+// maxTrigger is the largest body of a trigger.
 const maxTrigger = 1 << 20
 
-// accepted is what a trigger is answered.
+// accepted is the response to a trigger.
 type accepted struct {
 	WorkflowID          string    `json:"workflow_id"`
 	WorkflowName        string    `json:"workflow_name"`
@@ -29,7 +30,7 @@ type accepted struct {
 	Simulated           bool      `json:"simulated"`
 }
 
-// about is what GET answers.
+// about is the response to GET.
 type about struct {
 	Name         string     `json:"name"`
 	Simulated    bool       `json:"simulated"`
@@ -42,7 +43,8 @@ type about struct {
 	Workflows    []Workflow `json:"workflows"`
 }
 
-// ServeHTTP answers GET with what runs, and takes triggers by POST.
+// ServeHTTP implements caddyhttp.MiddlewareHandler. GET answers with the workflows, POST
+// takes a trigger.
 func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
@@ -76,7 +78,7 @@ func (s *Simulator) trigger(w http.ResponseWriter, r *http.Request) error {
 	if !s.authorized(r) {
 		return httperror.Unauthenticated(`Bearer realm="opal-simulator"`, "bearer").HandlerError()
 	}
-	body, err := osa.Body(r)
+	body, err := requestbody.Read(r)
 	if err != nil {
 		return err
 	}
@@ -107,8 +109,8 @@ func (s *Simulator) trigger(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// authorized compares digests, so that neither the key nor its length can be
-// found out by the time it takes.
+// authorized compares digests, so that the time it takes reveals neither the key nor its
+// length.
 func (s *Simulator) authorized(r *http.Request) bool {
 	values := r.Header.Values("Authorization")
 	if len(values) != 1 {

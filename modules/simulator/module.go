@@ -1,6 +1,7 @@
-// Package simulator stands in for the OPAL platform in development: it takes the
-// trigger of a Force Sync, runs the nine agents of strategy_workflow in three
-// phases and sends signed callbacks, rightly or, when told to, wrongly.
+// Package simulator is the directive osa_simulator, which takes the place of the OPAL
+// platform in development. It accepts triggers of Force Sync, runs the nine agents of
+// strategy_workflow in three phases and sends signed webhooks. All agents succeed and all
+// webhooks arrive unless you configure faults.
 package simulator
 
 import (
@@ -44,8 +45,8 @@ type Simulator struct {
 	runner      *Runner
 }
 
-// runners holds the process's one runner, counted by the configurations that use
-// it: what runs goes on across a reload.
+// runners has the only runner of the process, with the number of configurations that use
+// it. Workflows continue across a reload.
 var runners = caddy.NewUsagePool()
 
 const runnerKey = "simulator"
@@ -99,7 +100,7 @@ func (s *Simulator) setDefaults(repl *caddy.Replacer, app *osa.App) {
 // Validate names everything that is wrong at once.
 func (s *Simulator) Validate() error {
 	if !s.development {
-		return osa.ConfigErrors(s.ctx, errors.New("osa_simulator stands in for OPAL and runs in development only: remove it, or set OSA_ENV=development"))
+		return osa.ConfigErrors(s.ctx, errors.New("osa_simulator runs in development only: remove it, or set OSA_ENV=development"))
 	}
 	errs := []error{
 		signature.CheckSecret("auth_key (OPAL_STRATEGY_WORKFLOW_AUTH_KEY)", s.key),
@@ -115,7 +116,7 @@ func (s *Simulator) Validate() error {
 	return nil
 }
 
-// Cleanup leaves the runner, which ends with its last configuration.
+// Cleanup releases the runner. It stops with the last configuration that uses it.
 func (s *Simulator) Cleanup() error {
 	if !s.joined {
 		return nil

@@ -8,40 +8,40 @@ import (
 	"time"
 )
 
-// tick separates the timestamps of callbacks: receivers tell events apart by
-// them.
+// tick is the least difference between the timestamps of two webhooks. Receivers
+// deduplicate by timestamp.
 const tick = time.Millisecond
 
-// reorderWindow is how far callbacks are moved about at most.
+// reorderWindow is how many webhooks in a row change their order.
 const reorderWindow = 5
 
-// Spec is a workflow to be run.
+// Spec is a workflow to run.
 type Spec struct {
 	WorkflowID    string
 	CorrelationID string
 	CallbackURL   string
-	// Agents that run, in any order.
+	// Agents are the agents that run, in any order.
 	Agents   []string
 	Duration time.Duration
 	Faults   Faults
-	// SyncScope and ClientContext come back with the first callback.
+	// SyncScope and ClientContext are sent back with the first webhook.
 	SyncScope     json.RawMessage
 	ClientContext json.RawMessage
 }
 
-// delivery is a callback to be sent at a time after the start.
+// delivery is a webhook and when it is sent, from the start of the workflow.
 type delivery struct {
 	at   time.Duration
 	body []byte
 }
 
-// plan is the whole workflow: everything but the network is decided by it.
+// plan is all webhooks of a workflow, in the order in which they are sent.
 type plan struct {
 	deliveries []delivery
 	dropped    int
 }
 
-// callback is the API guide's OPALWebhookEvent.
+// callback is a webhook: the API guide's OPALWebhookEvent.
 type callback struct {
 	EventType     string         `json:"event_type"`
 	Timestamp     string         `json:"timestamp"`
@@ -60,8 +60,7 @@ type moment struct {
 	took  time.Duration
 }
 
-// newPlan lays the workflow out from the start on. It fails only for a
-// ClientContext that is no JSON.
+// newPlan makes the plan of a workflow. It fails only if ClientContext is not JSON.
 func newPlan(spec Spec, start time.Time) (plan, error) {
 	w := writer{spec: spec, start: start, next: tick}
 	w.write(0, "started", "", map[string]any{
@@ -93,11 +92,11 @@ func newPlan(spec Spec, start time.Time) (plan, error) {
 	if w.err != nil {
 		return plan{}, w.err
 	}
-	return spoil(spec, w.out), nil
+	return applyFaults(spec, w.out), nil
 }
 
-// moments are the begins and ends of the agents in order. The phases share the
-// duration and follow one another; the agents of a phase overlap.
+// moments returns the starts and ends of the agents in order. The phases share the duration
+// and follow one another. The agents of a phase overlap.
 func moments(spec Spec) []moment {
 	byPhase := make(map[int][]agent)
 	var phases []int
@@ -124,7 +123,7 @@ func moments(spec Spec) []moment {
 	return all
 }
 
-// writer writes callbacks in order, no two with the same timestamp.
+// writer writes webhooks in order, each with a timestamp of its own.
 type writer struct {
 	spec  Spec
 	start time.Time
@@ -176,8 +175,8 @@ func (w *writer) failure(m moment) {
 	}})
 }
 
-// completion ends the workflow. Some agents failed: it completed in part. None
-// completed: it failed.
+// completion writes the end of the workflow. It has failed if no agent completed, and it is
+// partial if some failed.
 func (w *writer) completion(completed, failed int) {
 	status, result := "completed", "completed"
 	switch {
@@ -193,8 +192,8 @@ func (w *writer) completion(completed, failed int) {
 	}})
 }
 
-// spoil does to the callbacks' delivery what the faults ask for.
-func spoil(spec Spec, all []delivery) plan {
+// applyFaults drops, repeats and reorders webhooks.
+func applyFaults(spec Spec, all []delivery) plan {
 	f := spec.Faults
 	rnd := randomFor(f.Seed, spec.WorkflowID, "faults")
 	var p plan

@@ -11,12 +11,12 @@ import (
 	"go.uber.org/zap"
 )
 
-// Bounds of a runner.
+// Limits of a runner.
 const (
-	maxWorkflows = 16 // at once
-	maxRecent    = 32 // that have ended and are still shown
-	// grace is how much longer than planned a workflow may take, with a
-	// receiver that is slow or away.
+	maxWorkflows = 16 // that run at the same time
+	maxRecent    = 32 // that have ended and are shown
+	// grace is how much longer than planned a workflow may take if the receiver is slow
+	// or not available.
 	grace = 5 * time.Minute
 )
 
@@ -26,8 +26,8 @@ var (
 	errStopped = errors.New("the simulator is being stopped")
 )
 
-// Runner runs workflows in the background. It outlives the configurations that
-// use it, so that a reload does not end what runs.
+// Runner runs workflows in the background. It outlives the configurations that use it, so
+// that workflows continue across a reload.
 type Runner struct {
 	log    *zap.Logger
 	sender *sender
@@ -63,8 +63,8 @@ type Workflow struct {
 	EndedAt       *time.Time `json:"ended_at"`
 	DurationMS    int64      `json:"duration_ms"`
 	Faults        Faults     `json:"faults"`
-	// Callbacks are to be sent; Delivered were taken, Undelivered were refused
-	// or could not be sent, Dropped were left out on purpose.
+	// Callbacks is the number of webhooks to send. Delivered were accepted, Undelivered
+	// were refused or could not be sent, and Dropped were not sent because of Faults.
 	Callbacks   int `json:"callbacks"`
 	Delivered   int `json:"delivered"`
 	Undelivered int `json:"undelivered"`
@@ -78,7 +78,7 @@ func NewRunner(log *zap.Logger) *Runner {
 	return r
 }
 
-// Stop ends what runs and waits for it.
+// Stop cancels the workflows and waits for their end.
 func (r *Runner) Stop() {
 	r.mu.Lock()
 	r.stopped = true
@@ -88,8 +88,8 @@ func (r *Runner) Stop() {
 	r.sender.close()
 }
 
-// Start runs a workflow whose callbacks are signed with the secret. A workflow of
-// an id that it knows is not run again.
+// Start runs a workflow. Its webhooks are signed with the secret. A workflow whose id is
+// known already is not run again.
 func (r *Runner) Start(spec Spec, secret string) (Workflow, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -120,7 +120,7 @@ func (r *Runner) Start(spec Spec, secret string) (Workflow, error) {
 	return w.show(), nil
 }
 
-// forget keeps what runs and the last that have ended.
+// forget removes the oldest workflows that have ended.
 func (r *Runner) forget() {
 	for len(r.workflows) > maxRecent+maxWorkflows {
 		i := slices.IndexFunc(r.workflows, func(w *workflow) bool { return !w.ended.IsZero() })
@@ -128,7 +128,7 @@ func (r *Runner) forget() {
 	}
 }
 
-// run sends a workflow's callbacks, one after the other, each at its time.
+// run sends the webhooks of a workflow, each at its time.
 func (r *Runner) run(w *workflow, secret string) {
 	ctx, cancel := context.WithTimeout(r.ctx, w.spec.Duration+grace)
 	defer cancel()
@@ -170,7 +170,7 @@ func until(ctx context.Context, at time.Time) error {
 	}
 }
 
-// show is called with the lock held.
+// show returns the state of the workflow. The mutex is held.
 func (w *workflow) show() Workflow {
 	shown := Workflow{
 		WorkflowID: w.id, CorrelationID: w.spec.CorrelationID, Status: "running", Agents: w.spec.Agents,
@@ -187,7 +187,7 @@ func (w *workflow) show() Workflow {
 	return shown
 }
 
-// Workflows are those that run and the last that have ended, newest first.
+// Workflows returns those that run and the last that have ended, newest first.
 func (r *Runner) Workflows() []Workflow {
 	r.mu.Lock()
 	defer r.mu.Unlock()

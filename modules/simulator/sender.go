@@ -16,8 +16,8 @@ import (
 	"github.com/osa-edge/osa-gateway/signature"
 )
 
-// Bounds of a callback. The gateway may be reloading or restarting: tries go on
-// for about a quarter of a minute.
+// Limits of sending a webhook. The attempts take about 15 s, in which a gateway can reload
+// or restart.
 const (
 	sendTries    = 8
 	sendTimeout  = 10 * time.Second
@@ -26,7 +26,7 @@ const (
 	maxReply     = 64 << 10
 )
 
-// sender posts signed callbacks.
+// sender sends signed webhooks.
 type sender struct {
 	client    *http.Client
 	transport *http.Transport
@@ -43,14 +43,15 @@ func newSender() *sender {
 	return &sender{transport: transport, client: &http.Client{
 		Transport: transport,
 		Timeout:   sendTimeout,
-		// Where a callback may go was decided when the trigger came in.
+		// The URL was checked when the trigger was received.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
 func (s *sender) close() { s.transport.CloseIdleConnections() }
 
-// send posts the body until the receiver has taken it, or refused it for good.
+// send posts the body until the receiver accepts it, or refuses it with a status that a
+// repetition does not change.
 func (s *sender) send(ctx context.Context, target, secret, correlationID string, body []byte) error {
 	pauses := backoff.NewExponentialBackOff()
 	pauses.InitialInterval, pauses.Multiplier, pauses.MaxInterval = firstPause, 2, longestPause

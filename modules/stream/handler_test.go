@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/internal/credentials"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
@@ -190,7 +191,7 @@ func TestCredentialsEnd(t *testing.T) {
 	}
 	wantEnd(e, "credential_expired")
 	testRevoked.Store("r", osa.RefusedRevoked)
-	osa.CredentialsChanged()
+	credentials.Changed()
 	wantEnd(r, "credential_revoked")
 	// The request was let in, and the stream opened after the change.
 	wantEnd(s.open("", "Authorization", "revoked"), "credential_revoked")

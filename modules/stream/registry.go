@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/osa-edge/osa-gateway/hub"
+	"github.com/osa-edge/osa-gateway/internal/credentials"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 	"github.com/osa-edge/osa-gateway/modules/stream/reactor"
 )
@@ -53,7 +54,7 @@ type registry struct {
 	recheck atomic.Bool
 }
 
-func init() { osa.OnCredentialsChanged(the.credentialsChanged) }
+func init() { credentials.OnChange(the.credentialsChanged) }
 
 // credentialsChanged has the registry look at the credential of every stream.
 func (t *registry) credentialsChanged() {
@@ -262,7 +263,7 @@ func (s *stream) verdict(now time.Time) (what uint32, ends time.Time) {
 	if s.principal == nil {
 		return tellBeat, time.Time{}
 	}
-	standing := osa.StandingOf(s.principal, s.required)
+	standing := osa.StatusOf(s.principal, s.required)
 	switch {
 	case standing.Refusal == osa.RefusedExpired, !standing.ExpiresAt.IsZero() && !now.Before(standing.ExpiresAt):
 		return tellExpired, standing.ExpiresAt

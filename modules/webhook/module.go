@@ -23,6 +23,7 @@ import (
 	"github.com/osa-edge/osa-gateway/eventlog"
 	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/modules/osa/requestbody"
 )
 
 func init() { caddy.RegisterModule(new(Handler)) }
@@ -149,16 +150,16 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer done()
-	body, err := osa.Body(r)
+	body, err := requestbody.Read(r)
 	if err != nil {
 		h.reject(r, reasonBody)
 		return err
 	}
 	// More than can be committed is turned away before anything more is spent on it.
-	if err := log.AcquireSlot(r.Context(), osa.AdmissionOf(r), len(body)); err != nil {
+	if err := log.AcquireSlot(r.Context(), requestbody.AdmissionOf(r), len(body)); err != nil {
 		return h.storeFailed(r, err)
 	}
-	defer osa.ReleaseBody(r)
+	defer requestbody.Release(r)
 	if err := checkBody(body); err != nil {
 		h.reject(r, reasonOf(err))
 		return httperror.ValidationFailed(httperror.Invalid{Field: "body", Message: err.Error()}).HandlerError()
@@ -209,7 +210,7 @@ func (h *Handler) store(w http.ResponseWriter, r *http.Request, log *eventlog.Lo
 	if err != nil {
 		return h.storeFailed(r, err)
 	}
-	osa.ReleaseBody(r) // the log has it
+	requestbody.Release(r) // the log has it
 	took := time.Since(received)
 	status, outcome := http.StatusOK, h.metrics.processed
 	switch {

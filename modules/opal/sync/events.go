@@ -8,7 +8,7 @@ import (
 	"github.com/osa-edge/osa-gateway/event"
 )
 
-// trigger is what OPAL is sent (docs/api.md §2.20).
+// trigger is the body of the request to OPAL (docs/api.md §2.20).
 type trigger struct {
 	WorkflowName  string                     `json:"workflow_name"`
 	WorkflowID    string                     `json:"workflow_id"`
@@ -30,8 +30,8 @@ func newTrigger(run *Run, req *Request, callbackURL string) trigger {
 	return t
 }
 
-// startedEvent is what the log holds of a run's start: what OPAL is sent, which
-// has no secret in it.
+// startedEvent is the event of the start of a run. Its body has what OPAL is sent, which
+// contains no secret.
 func startedEvent(run *Run, t trigger) (*event.Event, error) {
 	body, err := json.Marshal(struct {
 		EventType string `json:"event_type"`
@@ -48,9 +48,9 @@ func startedEvent(run *Run, t trigger) (*event.Event, error) {
 	return e, nil
 }
 
-// endedEvent closes a run whose end the log would otherwise not say under its
-// own id: OPAL never took it, went silent, or spoke of it under another id. Its
-// body depends on the run alone, so that whoever writes it first writes it once.
+// endedEvent is the event of the end of a run that OPAL does not report under the run's id:
+// OPAL did not accept the trigger, did not report the end, or uses another id. The body
+// depends on the run alone, so that the event is deduplicated.
 func endedEvent(run *Run) (*event.Event, error) {
 	status := event.StatusCompleted
 	if run.Phase == PhaseFailed {

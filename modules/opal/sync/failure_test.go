@@ -81,7 +81,7 @@ func TestCrashBetweenRecordAndStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := newRun(testWorkspace, 0, Order{Request: &Request{}, RunTimeout: time.Hour})
+	run := newRun(testWorkspace, 0, StartOptions{Request: &Request{}, RunTimeout: time.Hour})
 	run.StartedAt = run.StartedAt.Add(-2 * startGrace)
 	if _, err := runs.Put(context.Background(), testWorkspace, run, 0); err != nil {
 		t.Fatal(err)
@@ -104,7 +104,7 @@ func TestLostStateEndsNoRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := newRun(testWorkspace, 0, Order{Request: &Request{}, RunTimeout: time.Hour})
+	run := newRun(testWorkspace, 0, StartOptions{Request: &Request{}, RunTimeout: time.Hour})
 	run.StartedAt = run.StartedAt.Add(-2 * startGrace) // its start must be in the log by now
 	if _, err := runs.Put(t.Context(), testWorkspace, run, 0); err != nil {
 		t.Fatal(err)

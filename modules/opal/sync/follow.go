@@ -17,23 +17,23 @@ import (
 // followPage is how many events are read at once while following a run.
 const followPage = 512
 
-// Current is the workspace's current or last run as the log has it now;
-// storage.ErrNotFound if there never was one.
+// Current returns the current or last run of the workspace, updated from the log. The error
+// is storage.ErrNotFound if there was none.
 func (r *Runner) Current(ctx context.Context, log *eventlog.Log) (storage.Entry[Run], error) {
 	for {
-		entry, err := r.look(ctx, log, false)
+		entry, err := r.load(ctx, log, false)
 		if !errors.Is(err, storage.ErrConflict) || ctx.Err() != nil {
 			return entry, err
 		}
 	}
 }
 
-// View is Current for who only looks: nothing is written.
+// View is Current without writing anything.
 func (r *Runner) View(ctx context.Context, log *eventlog.Log) (storage.Entry[Run], error) {
-	return r.look(ctx, log, true)
+	return r.load(ctx, log, true)
 }
 
-func (r *Runner) look(ctx context.Context, log *eventlog.Log, readOnly bool) (storage.Entry[Run], error) {
+func (r *Runner) load(ctx context.Context, log *eventlog.Log, readOnly bool) (storage.Entry[Run], error) {
 	runs, err := collection(log)
 	if err != nil {
 		return storage.Entry[Run]{}, err
@@ -57,7 +57,7 @@ func (r *Runner) look(ctx context.Context, log *eventlog.Log, readOnly bool) (st
 		return entry, nil
 	}
 	if !now.Active() && (own == nil || !own.Status.Terminal()) {
-		if err := closeInLog(ctx, log, &now); err != nil {
+		if err := logEnd(ctx, log, &now); err != nil {
 			return entry, err
 		}
 	}
@@ -66,7 +66,7 @@ func (r *Runner) look(ctx context.Context, log *eventlog.Log, readOnly bool) (st
 	return entry, err
 }
 
-// workflow is the state of a workflow, nil if the log knows none of that id.
+// workflow returns the state of a workflow, or nil if there is none with the id.
 func workflow(ctx context.Context, log *eventlog.Log, workspace, id string) (*eventlog.WorkflowState, error) {
 	if id == "" {
 		return nil, nil
@@ -78,8 +78,8 @@ func workflow(ctx context.Context, log *eventlog.Log, workspace, id string) (*ev
 	return state, err
 }
 
-// closeInLog writes the end of a run to the log.
-func closeInLog(ctx context.Context, log *eventlog.Log, run *Run) error {
+// logEnd logs the end of a run.
+func logEnd(ctx context.Context, log *eventlog.Log, run *Run) error {
 	e, err := endedEvent(run)
 	if err != nil {
 		return err
@@ -88,7 +88,7 @@ func closeInLog(ctx context.Context, log *eventlog.Log, run *Run) error {
 	return err
 }
 
-// Resume follows the run that an earlier process left behind, if there is one.
+// Resume follows the run that an earlier process has started, if there is one.
 func (r *Runner) Resume(ctx context.Context, log *eventlog.Log) error {
 	entry, err := r.Current(ctx, log)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -100,7 +100,7 @@ func (r *Runner) Resume(ctx context.Context, log *eventlog.Log) error {
 	return err
 }
 
-// follow follows the log for the run, in the background, unless somebody does.
+// follow follows the run in the background, unless it is followed already.
 func (r *Runner) follow(log *eventlog.Log, run Run) {
 	r.mu.Lock()
 	if r.followed == run.SyncID {
@@ -118,14 +118,14 @@ func (r *Runner) follow(log *eventlog.Log, run Run) {
 				r.followed = ""
 			}
 		}()
-		r.untilEnd(log, run)
+		r.watch(log, run)
 	})
 }
 
-// untilEnd returns when the run has ended or another took its place.
-func (r *Runner) untilEnd(log *eventlog.Log, run Run) {
+// watch reads the log until the run has ended or another one has replaced it.
+func (r *Runner) watch(log *eventlog.Log, run Run) {
 	after := run.Head
-	concerned := false // something came that was not looked at yet
+	concerned := false // there are events of the run that were not applied
 	for {
 		if concerned {
 			entry, err := r.Current(r.ctx, log)
@@ -135,8 +135,7 @@ func (r *Runner) untilEnd(log *eventlog.Log, run Run) {
 			case err == nil, errors.Is(err, storage.ErrNotFound), errors.Is(err, eventlog.ErrClosed):
 				return
 			default:
-				// Where the run stands cannot be told now, as while states are made
-				// anew from the log.
+				// The state of the run is not available, as while states are rebuilt.
 				r.log.Warn("looking at a force sync", zap.String("sync_id", run.SyncID), zap.Error(err))
 				if !pause(r.ctx, writeRetry) {
 					return
@@ -163,22 +162,21 @@ func (r *Runner) untilEnd(log *eventlog.Log, run Run) {
 		}
 		for _, e := range events {
 			after = e.Seq
-			concerned = r.learn(log, &run, e) || concerned
+			concerned = r.concerns(log, &run, e) || concerned
 		}
 		if len(events) == 0 {
-			after = log.Head() // what was there has been pruned
+			after = log.Head() // the events were pruned
 		}
 	}
 }
 
-// learn reports whether an event concerns the run. An id that comes with the
-// run's correlation id is OPAL's name for it, whether or not OPAL's answer could
-// be read.
-func (r *Runner) learn(log *eventlog.Log, run *Run, e *event.Event) bool {
+// concerns reports whether an event belongs to the run. A workflow id with the run's
+// correlation id is OPAL's id of the run, also if OPAL's response could not be read.
+func (r *Runner) concerns(log *eventlog.Log, run *Run, e *event.Event) bool {
 	if e.WorkspaceID != run.WorkspaceID || e.ReplayOf != 0 {
 		return false
 	}
-	if e.WorkflowID == run.SyncID || e.WorkflowID == cmp.Or(r.aliasOf(run.SyncID), run.Alias) {
+	if e.WorkflowID == run.SyncID || e.WorkflowID == cmp.Or(r.aliasFor(run.SyncID), run.Alias) {
 		return true
 	}
 	if e.CorrelationID != run.CorrelationID || e.Source == event.SourceGateway {
@@ -200,11 +198,11 @@ func (r *Runner) learn(log *eventlog.Log, run *Run, e *event.Event) bool {
 	return true
 }
 
-// expire ends a run whose time is up. The store may be away just then.
+// expire ends a run whose deadline has passed. It retries while the store is not available.
 func (r *Runner) expire(log *eventlog.Log, run Run) {
 	for {
 		entry, err := r.Current(r.ctx, log)
-		// The wall clock may be behind the one that timers go by.
+		// The wall clock may be behind the monotonic clock of timers.
 		early := err == nil && entry.Value.SyncID == run.SyncID && entry.Value.Active()
 		if (err == nil && !early) || errors.Is(err, storage.ErrNotFound) || errors.Is(err, eventlog.ErrClosed) {
 			r.log.Warn("force sync timed out", zap.String("sync_id", run.SyncID))
@@ -216,7 +214,7 @@ func (r *Runner) expire(log *eventlog.Log, run Run) {
 	}
 }
 
-// setAlias tells whoever follows the run under which id OPAL speaks of it.
+// setAlias tells the follower of a run OPAL's id of it.
 func (r *Runner) setAlias(syncID, alias string) {
 	if alias == "" {
 		return
@@ -226,7 +224,7 @@ func (r *Runner) setAlias(syncID, alias string) {
 	r.aliases[syncID] = alias
 }
 
-func (r *Runner) aliasOf(syncID string) string {
+func (r *Runner) aliasFor(syncID string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.aliases[syncID]

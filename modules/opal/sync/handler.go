@@ -12,11 +12,12 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/response"
 	"github.com/osa-edge/osa-gateway/modules/osa"
+	"github.com/osa-edge/osa-gateway/modules/osa/requestbody"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
-// ServeHTTP answers GET with the configuration and the current run, and POST with
-// the run that it starts or joins.
+// ServeHTTP implements caddyhttp.MiddlewareHandler. GET answers with the configuration and
+// the current run, POST with the run that it starts or joins.
 func (s *Sync) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
@@ -32,22 +33,22 @@ func (s *Sync) get(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	answer := newStatus(s.settings.Report())
+	out := newGetResponse(s.settings.Report())
 	// A run is shown to callers of its workspace only.
 	if s.runner != nil && s.mayUse(principal) {
 		switch run, err := s.current(r.Context()); {
 		case err == nil:
 			rep := newReport(run)
-			answer.Run = &rep
+			out.Run = &rep
 		case !errors.Is(err, storage.ErrNotFound):
 			// The configuration is shown all the same: it is what operators look at then.
-			answer.RunError = "the event log is not available"
+			out.RunError = "the event log is not available"
 		}
 	}
-	return response.JSON(w, http.StatusOK, answer)
+	return response.JSON(w, http.StatusOK, out)
 }
 
-// viewTimeout bounds the look into the log: a GET has an answer without it.
+// viewTimeout is how long GET waits for the run. It answers without it after that.
 const viewTimeout = 2 * time.Second
 
 func (s *Sync) current(ctx context.Context) (*Run, error) {
@@ -78,7 +79,7 @@ func (s *Sync) post(w http.ResponseWriter, r *http.Request) error {
 	if s.runner != nil && !s.mayUse(principal) {
 		return httperror.AccessDenied([]string{osa.PermAllWorkspaces}, principal.Permissions).HandlerError()
 	}
-	body, err := osa.Body(r)
+	body, err := requestbody.Read(r)
 	if err != nil {
 		return err
 	}
@@ -97,13 +98,13 @@ func (s *Sync) post(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer done()
-	return s.start(w, r, log, Order{
+	return s.start(w, r, log, StartOptions{
 		Request: req, Settings: s.settings, CorrelationID: osa.CorrelationID(r), StartedBy: principal.ID,
 		ReceivedAt: osa.ReceivedAt(r), RunTimeout: time.Duration(s.settings.RunTimeout),
 	})
 }
 
-func (s *Sync) start(w http.ResponseWriter, r *http.Request, log *eventlog.Log, o Order) error {
+func (s *Sync) start(w http.ResponseWriter, r *http.Request, log *eventlog.Log, o StartOptions) error {
 	d, err := s.runner.Start(r.Context(), log, o)
 	switch {
 	case errors.Is(err, errStopped):
@@ -112,21 +113,21 @@ func (s *Sync) start(w http.ResponseWriter, r *http.Request, log *eventlog.Log, 
 		return httperror.Unavailable("The event log did not answer in time", 2*time.Second).WithCause(err).HandlerError()
 	case err != nil:
 		return osa.EventLogError(err).HandlerError()
-	case d.Nothing:
-		return response.JSON(w, http.StatusOK, newAnswer(&d.Run, true, "Nothing to retry: every agent of the last run completed"))
+	case d.NothingToRetry:
+		return response.JSON(w, http.StatusOK, newPostResponse(&d.Run, true, "Nothing to retry: every agent of the last run completed"))
 	case d.Joined:
-		return response.JSON(w, http.StatusOK, newAnswer(&d.Run, true, "A force sync is already in progress; this request joined it"))
+		return response.JSON(w, http.StatusOK, newPostResponse(&d.Run, true, "A force sync is already in progress; this request joined it"))
 	}
-	silence := time.NewTimer(time.Duration(s.AnswerAfter))
-	defer silence.Stop()
+	timer := time.NewTimer(time.Duration(s.AnswerAfter))
+	defer timer.Stop()
 	select {
 	case <-d.Called():
-	case <-silence.C:
-		return response.JSON(w, http.StatusOK, newAnswer(&d.Run, false, started(&d.Run)))
+	case <-timer.C:
+		return response.JSON(w, http.StatusOK, newPostResponse(&d.Run, false, startMessage(&d.Run)))
 	case <-r.Context().Done():
-		return r.Context().Err() // nobody is left to be answered; the run goes on
+		return r.Context().Err() // the client has left; the run goes on
 	}
-	run, err, replaced := d.Delivered()
+	run, err, replaced := d.Outcome()
 	switch {
 	case replaced:
 		p := &httperror.Error{
@@ -138,7 +139,7 @@ func (s *Sync) start(w http.ResponseWriter, r *http.Request, log *eventlog.Log, 
 	case err != nil:
 		return notAccepted(&run, err).HandlerError()
 	}
-	return response.JSON(w, http.StatusOK, newAnswer(&run, false, started(&run)))
+	return response.JSON(w, http.StatusOK, newPostResponse(&run, false, startMessage(&run)))
 }
 
 func otherWorkflow(err error) *httperror.Error {

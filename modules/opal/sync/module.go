@@ -50,9 +50,9 @@ type app interface {
 	Log(context.Context) (log *eventlog.Log, done func(), err error)
 }
 
-// runners are the runners of this process, counted by the configurations that
-// use them: a reload provisions the new configuration before it cleans up the
-// old one, so calls under way go on.
+// runners are the runners of this process, with the number of configurations that use
+// each. A reload provisions the new configuration before it cleans up the old one, so a
+// runner and its calls survive it.
 var runners = caddy.NewUsagePool()
 
 type runnerKey struct{ store, workspace string }
@@ -93,12 +93,12 @@ func (s *Sync) Provision(ctx caddy.Context) error {
 	return s.join(store)
 }
 
-// join takes part in the workspace's runner and has it go on with a run that an
-// earlier process left behind, once the log is open.
+// join gets the runner of the workspace. Once the log is open, the runner resumes the run
+// of an earlier process.
 func (s *Sync) join(store string) error {
 	s.key = runnerKey{store, s.settings.Workspace}
 	value, _, err := runners.LoadOrNew(s.key, func() (caddy.Destructor, error) {
-		// It outlives the configuration, and so does its logger.
+		// The runner outlives the configuration, so it has a logger of its own.
 		return NewRunner(s.key.workspace, client.New(nil), caddy.Log().Named("osa.sync")), nil
 	})
 	if err != nil {
@@ -115,7 +115,7 @@ func (s *Sync) join(store string) error {
 	return nil
 }
 
-// resume waits for the log, which `caddy validate` never opens: Cleanup ends it.
+// resume waits for the log. Cleanup ends it: `caddy validate` never opens the log.
 func (s *Sync) resume(ctx context.Context) {
 	for {
 		log, done, err := s.app.Log(ctx)
@@ -137,8 +137,8 @@ func (s *Sync) Validate() error {
 	return nil
 }
 
-// Cleanup leaves the runner, which ends with its last configuration. Requests of
-// this configuration may still be under way and find it stopped.
+// Cleanup releases the runner. It stops with the last configuration that uses it. Requests
+// of this configuration that are still under way then get 503.
 func (s *Sync) Cleanup() error {
 	if s.cancel == nil {
 		return nil

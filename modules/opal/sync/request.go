@@ -23,7 +23,7 @@ const (
 	secondsPerDay = 24 * 60 * 60
 )
 
-// ErrOtherWorkflow means that the request names a workflow that may not run.
+// ErrOtherWorkflow means that a request names another workflow than WorkflowName.
 var ErrOtherWorkflow = errors.New("only " + WorkflowName + " is permitted")
 
 // Request is the body of a Force Sync: every field of both documents, each of
@@ -53,8 +53,8 @@ type Request struct {
 	Timeout         time.Duration
 }
 
-// ParseRequest reads a body; an empty one is a request without fields. It lists
-// everything that is wrong. ErrOtherWorkflow comes with an otherwise valid body.
+// ParseRequest parses a body. An empty body is a request without fields. It returns all
+// invalid fields. ErrOtherWorkflow is returned for a body that is valid otherwise.
 func ParseRequest(body []byte) (*Request, []httperror.Invalid, error) {
 	req := &Request{ClientContext: map[string]json.RawMessage{}, Metadata: map[string]json.RawMessage{}}
 	if len(bytes.TrimSpace(body)) == 0 {
@@ -99,8 +99,8 @@ func (p *requestParser) refuse(field, format string, args ...any) {
 	p.invalid = append(p.invalid, httperror.Invalid{Field: field, Message: fmt.Sprintf(format, args...)})
 }
 
-// take reads a field into dst and removes it; null is the same as absent. It
-// reports whether there was one.
+// take reads a field into dst and removes it. It reports whether the field was there; null
+// is the same as absent.
 func (p *requestParser) take(field, want string, dst any) bool {
 	raw, ok := p.fields[field]
 	delete(p.fields, field)
@@ -151,8 +151,7 @@ func (p *requestParser) timeout(req *Request) {
 	p.forward(req, "timeout_override", n)
 }
 
-// rest puts every field that is not known into the metadata, and what the known
-// ones ask OPAL for.
+// rest puts unknown fields into the metadata, and the known ones that are for OPAL.
 func (p *requestParser) rest(req *Request) {
 	for field, raw := range p.fields {
 		if !isNull(raw) {
@@ -170,8 +169,7 @@ func (p *requestParser) rest(req *Request) {
 	}
 }
 
-// forward sends a field on in the metadata. Of two values of one name, one would
-// be accepted and ignored.
+// forward puts a field into the metadata. A field that is already there is refused.
 func (p *requestParser) forward(req *Request, field string, value any) {
 	if _, taken := req.Metadata[field]; taken {
 		p.refuse(field, "stands in metadata too; give it once")
@@ -180,8 +178,7 @@ func (p *requestParser) forward(req *Request, field string, value any) {
 	req.Metadata = with(req.Metadata, field, value)
 }
 
-// with sets a member of an object that a wrong body may have left nil. The value
-// is always one that JSON can express.
+// with sets a member of an object, which may be nil. The value can always be encoded.
 func with(object map[string]json.RawMessage, name string, value any) map[string]json.RawMessage {
 	if object == nil {
 		object = make(map[string]json.RawMessage)
@@ -191,7 +188,7 @@ func with(object map[string]json.RawMessage, name string, value any) map[string]
 	return object
 }
 
-// limitedTo is the same request for these agents only.
+// limitedTo returns the request for these agents only.
 func (r *Request) limitedTo(agents []string) *Request {
 	c := *r
 	c.AgentFilter = agents

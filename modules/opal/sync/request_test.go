@@ -82,7 +82,7 @@ func FuzzParseRequest(f *testing.F) {
 			}
 			return
 		}
-		run := newRun("w", 0, Order{Request: req, RunTimeout: time.Minute})
+		run := newRun("w", 0, StartOptions{Request: req, RunTimeout: time.Minute})
 		raw, err := json.Marshal(newTrigger(&run, req, "http://localhost/"))
 		if err != nil || !json.Valid(raw) {
 			t.Fatalf("cannot be sent on: %v", err)

@@ -10,20 +10,20 @@ import (
 	"github.com/osa-edge/osa-gateway/modules/opal/client"
 )
 
-// internalWorkflow and externalOPAL are R's sync_details.
+// internalWorkflow and externalOPAL are the runbook's sync_details.
 type internalWorkflow struct {
 	Enabled    bool   `json:"enabled"`
 	WorkflowID string `json:"workflow_id"`
 }
 
 type externalOPAL struct {
-	// Triggered: OPAL accepted the trigger.
+	// Triggered is set if OPAL accepted the trigger.
 	Triggered bool `json:"triggered"`
-	// WorkflowID is the id that OPAL knows the workflow by.
+	// WorkflowID is the id that OPAL has for the workflow.
 	WorkflowID    string          `json:"workflow_id"`
 	AIAgentsCount int             `json:"ai_agents_count"`
 	Delivery      client.Delivery `json:"delivery"`
-	// HTTPStatus is OPAL's answer, null without one.
+	// HTTPStatus is the status of OPAL's response. It is null without one.
 	HTTPStatus *int `json:"http_status"`
 }
 
@@ -32,8 +32,8 @@ type syncDetails struct {
 	ExternalOPAL     externalOPAL     `json:"external_opal"`
 }
 
-// report is a run as clients see it: the union of both documents' answers
-// (docs/api.md §2.8), and when the run began and will be given up.
+// report is a run as clients see it: the fields of both documents (docs/api.md §2.8), the
+// start and the deadline.
 type report struct {
 	SyncID             string      `json:"sync_id"`
 	CorrelationID      string      `json:"correlation_id"`
@@ -85,21 +85,21 @@ func newReport(run *Run) report {
 	return rep
 }
 
-// answer is what POST answers.
-type answer struct {
+// postResponse is the response to POST.
+type postResponse struct {
 	Success bool   `json:"success"`
 	Message string `json:"message"`
-	// Joined: the run was under way before this request.
+	// Joined: the run was under way before the request.
 	Joined bool `json:"joined"`
 	report
 }
 
-func newAnswer(run *Run, joined bool, message string) answer {
-	return answer{Success: run.Phase != PhaseFailed, Message: message, Joined: joined, report: newReport(run)}
+func newPostResponse(run *Run, joined bool, message string) postResponse {
+	return postResponse{Success: run.Phase != PhaseFailed, Message: message, Joined: joined, report: newReport(run)}
 }
 
-// started is the message of a run that this request started.
-func started(run *Run) string {
+// startMessage is the message to the request that has started the run.
+func startMessage(run *Run) string {
 	switch {
 	case run.Phase == PhaseCompleted:
 		return "Force sync completed successfully"
@@ -111,7 +111,7 @@ func started(run *Run) string {
 	return "Force sync in progress: OPAL has not answered yet"
 }
 
-// workflowSecurity is R's answer to GET.
+// workflowSecurity is a part of the runbook's response to GET.
 type workflowSecurity struct {
 	AllowedWorkflow string `json:"allowed_workflow"`
 	// AccountValidation: everything that Force Sync needs is configured and valid.
@@ -119,20 +119,20 @@ type workflowSecurity struct {
 	SecurityNote      string `json:"security_note"`
 }
 
-// status is what GET answers.
-type status struct {
+// getResponse is the response to GET.
+type getResponse struct {
 	Success          bool             `json:"success"`
 	WorkflowSecurity workflowSecurity `json:"workflow_security"`
 	Configuration    Report           `json:"configuration"`
-	// Run is the current or last run, null if there was none or it is not the
-	// caller's to see.
+	// Run is the current or last run. It is null if there was none, and for callers of
+	// other workspaces.
 	Run *report `json:"run"`
-	// RunError tells why a run cannot be shown just now.
+	// RunError says why the run cannot be shown.
 	RunError string `json:"run_error,omitempty"`
 }
 
-func newStatus(r Report) status {
-	return status{
+func newGetResponse(r Report) getResponse {
+	return getResponse{
 		Success: true,
 		WorkflowSecurity: workflowSecurity{
 			AllowedWorkflow: WorkflowName, AccountValidation: r.Valid,
@@ -142,7 +142,7 @@ func newStatus(r Report) status {
 	}
 }
 
-// configurationError is R's answer to a POST that cannot be carried out.
+// configurationError is the runbook's response to a POST with an invalid configuration.
 func configurationError(problems []string) *httperror.Error {
 	return &httperror.Error{
 		Status: http.StatusInternalServerError, Code: "Configuration Error", Message: "Environment validation failed",
@@ -150,9 +150,9 @@ func configurationError(problems []string) *httperror.Error {
 	}
 }
 
-// notAccepted is the 502 of a run that OPAL did not accept. Where the answer was
-// lost the run goes on: OPAL may have taken it, and a request sent again by
-// whoever gets this joins the run rather than triggering a second one.
+// notAccepted is the 502 of a trigger that OPAL did not accept. If there was no response the
+// run goes on, because OPAL may have accepted the trigger: a repeated request joins it and
+// does not trigger another one.
 func notAccepted(run *Run, err error) *httperror.Error {
 	p := &httperror.Error{
 		Status: http.StatusBadGateway, Code: httperror.CodeUpstream, Err: err,

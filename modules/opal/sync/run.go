@@ -12,7 +12,7 @@ import (
 	"github.com/osa-edge/osa-gateway/modules/opal/client"
 )
 
-// Phase is the state of a run as clients see it.
+// Phase is the status of a run.
 type Phase string
 
 // The phases.
@@ -23,31 +23,31 @@ const (
 	PhaseFailed     Phase = "failed"
 )
 
-// startGrace is how long after a run was written down its start may be missing
-// from the log. After that, the gateway went away between the two.
+// startGrace is how long the start of a run may be missing from the log. After that, the
+// gateway has stopped before it logged the start.
 const startGrace = time.Minute
 
-// Run is one Force Sync, kept as a document so that it survives a restart. A
-// workspace has one at a time; the last one stays.
+// Run is a run of Force Sync. It is stored as a document, so that it survives a restart. A
+// workspace has one run at a time, and the last one is kept.
 type Run struct {
 	SyncID        string    `json:"sync_id"`
 	CorrelationID string    `json:"correlation_id"`
 	WorkspaceID   string    `json:"workspace_id"`
 	Phase         Phase     `json:"status"`
 	StartedAt     time.Time `json:"started_at"`
-	// Deadline ends a run that nothing was heard of, so that nobody joins a
-	// dead one.
+	// Deadline ends a run whose end OPAL does not report, so that requests do not join
+	// it for ever.
 	Deadline    time.Time  `json:"deadline"`
 	CompletedAt *time.Time `json:"completed_at"`
-	// Head of the log when the run began: what it causes comes after it.
+	// Head is the head of the log when the run began. Its events come after it.
 	Head uint64 `json:"head"`
-	// Delivery and Attempts tell how the trigger went.
+	// Delivery, OPALStatus and Attempts are the result of the call to OPAL.
 	Delivery   client.Delivery `json:"delivery"`
 	OPALStatus int             `json:"opal_status,omitempty"`
 	Attempts   int             `json:"attempts"`
-	// Alias is OPAL's own id of the workflow, where it differs from SyncID.
+	// Alias is OPAL's id of the workflow, if it is not SyncID.
 	Alias string `json:"alias,omitempty"`
-	// Scheduled are the agents that are to run.
+	// Scheduled are the agents that run.
 	Scheduled []string `json:"scheduled"`
 	// Agents is each agent's status, by id in lower case.
 	Agents map[string]AgentStatus `json:"agents,omitempty"`
@@ -57,16 +57,16 @@ type Run struct {
 	StartedBy string `json:"started_by,omitempty"`
 }
 
-// AgentStatus is what an agent did in a run.
+// AgentStatus is the status of an agent in a run.
 type AgentStatus struct {
 	Status          event.Status `json:"status"`
 	ExecutionTimeMS *float64     `json:"execution_time_ms"`
 }
 
-// Active reports whether the run goes on.
+// Active reports whether the run has not ended.
 func (r Run) Active() bool { return r.Phase == PhaseInitiated || r.Phase == PhaseInProgress }
 
-// WorkflowID is the id that OPAL knows the workflow by.
+// WorkflowID returns the id that OPAL has for the workflow.
 func (r *Run) WorkflowID() string { return cmp.Or(r.Alias, r.SyncID) }
 
 // end ends the run.
@@ -75,9 +75,9 @@ func (r *Run) end(phase Phase, at time.Time, reason string) {
 	r.Phase, r.CompletedAt, r.Reason = phase, &at, reason
 }
 
-// observe works out from what the log says where the run stands. own and alias
-// are the states of its two workflow ids; either may be nil. It changes nothing
-// of a run that has ended, and shares no map with the run it was called on.
+// observe returns the run, updated from the log. own and alias are the states of its two
+// workflow ids; either may be nil. A run that has ended does not change. The result shares
+// no map with r.
 func (r Run) observe(own, alias *eventlog.WorkflowState, now time.Time) Run {
 	if !r.Active() {
 		return r
@@ -140,7 +140,7 @@ func (r *Run) failed() []string {
 	return r.agents(func(s event.Status) bool { return s == event.StatusFailed || s == event.StatusTimeout })
 }
 
-// unfinished are the agents that were to run and did not complete.
+// unfinished returns the agents that were scheduled and did not complete.
 func (r *Run) unfinished() []string {
 	ids := []string{}
 	completed := r.completed()
@@ -157,7 +157,7 @@ func (r *Run) unfinished() []string {
 	return ids
 }
 
-// intersect keeps what of list stands in filter too; an empty filter keeps all.
+// intersect returns the elements of list that are in filter. An empty filter keeps all.
 func intersect(list, filter []string) []string {
 	if len(filter) == 0 {
 		return list

@@ -8,11 +8,10 @@ import (
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
-// WorkflowName is the one workflow that may be triggered: the documents permit
-// no other.
+// WorkflowName is the only workflow that may be triggered.
 const WorkflowName = "strategy_workflow"
 
-// Agents are the agents that strategy_workflow runs unless OPAL says otherwise
+// Agents are the agents that strategy_workflow runs, unless OPAL's response names others
 // (docs/api.md §6).
 var Agents = []string{
 	"experiment_blueprinter", "audience_suggester", "content_review",
@@ -34,18 +33,17 @@ func settingsOf(app *osa.App) Settings {
 	return Settings{OPAL: app.OPAL(), BaseURL: app.BaseURL(), Production: !app.Development()}
 }
 
-// Setting is the state of one of the settings. It shows no more of the value
-// than its host.
+// Setting is the state of a setting. Of its value it shows at most the host.
 type Setting struct {
-	// Variable is the environment variable of the documents.
+	// Variable is the environment variable that the documentation names.
 	Variable   string `json:"variable"`
 	Configured bool   `json:"configured"`
 	Valid      bool   `json:"valid"`
-	// Host is a URL's host: its path may name accounts and hooks.
+	// Host is the host of a URL. The path is not shown: it may name accounts.
 	Host string `json:"host,omitempty"`
 }
 
-// Report is what is configured and everything that is wrong with it.
+// Report is the state of the settings, with all problems.
 type Report struct {
 	Valid    bool               `json:"valid"`
 	Settings map[string]Setting `json:"settings"`

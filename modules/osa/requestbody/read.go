@@ -1,4 +1,4 @@
-package osa
+package requestbody
 
 import (
 	"errors"
@@ -9,22 +9,23 @@ import (
 	"time"
 
 	"github.com/osa-edge/osa-gateway/internal/admission"
+	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
-// firstBuffer is the largest buffer that a body begins in: to announce more costs
-// its sender nothing.
+// firstBuffer is the largest first buffer of a body. A large Content-Length alone does not
+// get a larger one.
 const firstBuffer = 4 << 10
 
-// buffers are what bodies grow through.
+// buffers are reused by bodies while they grow.
 var buffers admission.Buffers
 
-// sender is whose share the body counts against: the caller's, or where none is
-// known yet, that of the client's address.
+// sender returns whom the body counts for: the caller, or the client's address if the caller
+// is not authenticated.
 func sender(r *http.Request) (admission.Class, admission.Key) {
-	if p := PrincipalOf(r); p != nil && !p.Anonymous() {
+	if p := osa.PrincipalOf(r); p != nil && !p.Anonymous() {
 		return admission.Authenticated, admission.Key{Method: p.Method, Name: p.ID}
 	}
-	if addr, err := netip.ParseAddr(clientIP(r)); err == nil {
+	if addr, err := netip.ParseAddr(osa.ClientIP(r)); err == nil {
 		return admission.Unverified, admission.AddrKey(addr)
 	}
 	if addr, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
@@ -33,11 +34,11 @@ func sender(r *http.Request) (admission.Class, admission.Key) {
 	return admission.Unverified, admission.Key{}
 }
 
-// grow reads the body whole. One with a Content-Length ends in one buffer of that
-// size, which is made once a third of it has arrived, or a quarter of a small one.
-// One without grows by twice what it has.
-func (b *RequestBody) grow(r *http.Request) ([]byte, error) {
-	a, limit := &b.admission, b.rules.maxBytes
+// grow reads the whole body. With a Content-Length, the last buffer has that size and is
+// made once a third of the body has arrived, or a quarter of a small one. Without, the
+// buffer doubles.
+func (b *Body) grow(r *http.Request) ([]byte, error) {
+	a, limit := &b.admission, b.limits.maxSize
 	var buf []byte
 	for {
 		if len(buf) == cap(buf) && int64(len(buf)) < limit {
@@ -73,8 +74,8 @@ func (b *RequestBody) grow(r *http.Request) ([]byte, error) {
 	}
 }
 
-// nextBuffer is the buffer that follows one of size have, and how large the last
-// one will be, as far as that is known.
+// nextBuffer returns the size of the buffer that follows one of size have, and that of the
+// last buffer as far as it is known.
 func nextBuffer(have, announced, limit int64) (size, whole int64) {
 	const middle = admission.FirstBuffer
 	switch {
@@ -90,36 +91,36 @@ func nextBuffer(have, announced, limit int64) (size, whole int64) {
 }
 
 const (
-	// worthDiscarding is how much of a body that nobody wants is read and thrown
-	// away, so that the connection can be used again.
-	worthDiscarding = 64 << 10
-	// discardTime is how long that may take.
-	discardTime = 250 * time.Millisecond
+	// maxDiscard is how much of an unread body is read and discarded, so that the
+	// connection can be used again.
+	maxDiscard = 64 << 10
+	// discardTimeout is how long that may take.
+	discardTimeout = 250 * time.Millisecond
 )
 
-// discard reads the body and throws it away, if it is small and has come: false if
-// it is not or has not.
-func (b *RequestBody) discard() bool {
-	if b.length > worthDiscarding || b.w == nil || b.expects {
+// discard reads and discards the body. It returns false if the body is large or has not
+// arrived.
+func (b *Body) discard() bool {
+	if b.length > maxDiscard || b.w == nil || b.expects {
 		return false
 	}
 	ctrl := http.NewResponseController(b.w)
-	if ctrl.SetReadDeadline(time.Now().Add(discardTime)) != nil {
+	if ctrl.SetReadDeadline(time.Now().Add(discardTimeout)) != nil {
 		return false
 	}
-	if _, err := io.CopyN(io.Discard, b.source, worthDiscarding+1); !errors.Is(err, io.EOF) {
+	if _, err := io.CopyN(io.Discard, b.source, maxDiscard+1); !errors.Is(err, io.EOF) {
 		return false
 	}
 	return ctrl.SetReadDeadline(time.Time{}) == nil
 }
 
-// leaveRest has net/http answer at once and end the connection. By itself it
-// would wait for 256 KiB of the body first, which may never come: it does not
-// know the body behind Caddy's idle timeouts. That it then lingers, so that the
-// sender gets the answer before the connection breaks, it does for
-// http.MaxBytesReader only: hence one that is over its limit already.
-func leaveRest(w http.ResponseWriter) {
-	if w = InnermostWriter(w); w == nil {
+// closeAfterResponse has net/http send the response at once and close the connection. By
+// itself, net/http waits for 256 KiB of the body first, which may never arrive: Caddy's
+// idle timeouts hide the body from it. It also lingers before it closes, so that the
+// client gets the response, but for http.MaxBytesReader only. Hence a reader over its
+// limit.
+func closeAfterResponse(w http.ResponseWriter) {
+	if w = osa.InnermostWriter(w); w == nil {
 		return
 	}
 	over := http.MaxBytesReader(w, io.NopCloser(strings.NewReader("x")), 0)

@@ -1,4 +1,4 @@
-package osa
+package misdirected
 
 import (
 	"context"
@@ -64,7 +64,7 @@ func TestUnknownHosts(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			srv := &caddyhttp.Server{Routes: tt.routes}
-			refuseUnknownHosts(srv)
+			Refuse(srv, "osa_")
 			slash := strings.IndexByte(tt.request, '/')
 			r := httptest.NewRequest(http.MethodGet, tt.request[slash:], nil)
 			r.Host = tt.request[:slash]
