@@ -166,13 +166,7 @@ func (s *stream) begin(ctx context.Context, p *params) ([][]byte, error) {
 		s.written = func() { s.hub.ReleaseHistory(p.filter.WorkspaceID, frames) }
 	}
 	s.position.Store(after)
-	s.woken = make(chan struct{}, 1)
-	s.setWake(func() {
-		select {
-		case s.woken <- struct{}{}:
-		default:
-		}
-	})
+	s.setWake(func() {}) // whoever drives the stream looks before it waits
 	sub, err := s.hub.Subscribe(hub.SubscribeOptions{Filter: p.filter, After: after, Policy: p.policy, Wake: s.look})
 	s.sub = sub
 	return first, err

@@ -338,10 +338,10 @@ type reader struct {
 	in   *bufio.Reader
 }
 
-// open opens a stream.
+// open opens a stream as an EventSource does.
 func (s *site) open(query string, header ...string) *reader {
 	s.t.Helper()
-	r := s.try(query, header...)
+	r := s.try(query, append([]string{"Accept", "text/event-stream"}, header...)...)
 	if r.resp.StatusCode != http.StatusOK {
 		s.t.Fatalf("status %d", r.resp.StatusCode)
 	}

@@ -18,6 +18,12 @@ import (
 // TestStuckHTTP2Streams: a client that opens no more of its window is closed
 // after the write timeout, and another stream on its connection goes on.
 func TestStuckHTTP2Streams(t *testing.T) {
+	for name, accept := range map[string]string{"detached": "text/event-stream", "with its handler": "*/*"} {
+		t.Run(name, func(t *testing.T) { testStuckHTTP2Streams(t, accept) })
+	}
+}
+
+func testStuckHTTP2Streams(t *testing.T, accept string) {
 	s := newSite(t, func(s *site) {
 		s.stream["write_timeout"] = "500ms"
 		s.useHTTP2(t)
@@ -48,7 +54,7 @@ func TestStuckHTTP2Streams(t *testing.T) {
 	open := func(id uint32, path string) {
 		t.Helper()
 		block.Reset()
-		for _, f := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", "localhost"}, {":path", path}} {
+		for _, f := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", "localhost"}, {":path", path}, {"accept", accept}} {
 			must(head.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}))
 		}
 		must(framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true}))

@@ -17,6 +17,7 @@ import (
 	"github.com/tmaxmax/go-sse"
 
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
 // useHTTP2 makes the site, and its client, speak HTTP/2 over TLS.
@@ -125,16 +126,40 @@ func TestReloadKeepsStreams(t *testing.T) {
 	}
 }
 
-// TestAFailedReloadChangesNothing for streams.
+// TestAFailedReloadChangesNothing for streams, and their credentials are still
+// checked.
 func TestAFailedReloadChangesNothing(t *testing.T) {
-	s := newSite(t, nil)
-	r := s.open("")
-	s.stream["on_slow"] = "whatever"
-	if err := loadErr(s); err == nil || !strings.Contains(err.Error(), "on_slow") {
-		t.Fatalf("loaded: %v", err)
+	for name, way := range ways(t) {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, func(s *site) {
+				s.osa["auth"] = map[string]any{"test": map[string]any{"provider": "stream_test"}}
+				if way != nil {
+					way(s)
+				}
+			})
+			id := t.Name()
+			testPrincipals.Store(id, &osa.Principal{ID: id, WorkspaceID: "ws", Provider: "test"})
+			r, revoked := s.open(""), s.open("", "Authorization", id)
+			s.publishN(2)
+			s.stream["on_slow"] = "whatever"
+			if err := loadErr(s); err == nil || !strings.Contains(err.Error(), "on_slow") {
+				t.Fatalf("loaded: %v", err)
+			}
+			s.publishN(2)
+			wantIDs(t, r.ids(4), 1, 4)
+			wantIDs(t, revoked.ids(4), 1, 4)
+			testRevoked.Store(id, osa.RefusedRevoked)
+			osa.CredentialsChanged()
+			if rest := revoked.ended(); len(rest) != 1 || rest[0].event != "stream_end" || rest[0].data != `{"reason":"credential_revoked"}` {
+				t.Errorf("ended with %+v", rest)
+			}
+			s.publishN(1)
+			wantIDs(t, r.ids(1), 5, 5)
+			r.close()
+			revoked.close()
+			s.eventually("nobody is there", func() bool { return the.count() == 0 })
+		})
 	}
-	s.publishN(2)
-	wantIDs(t, r.ids(2), 1, 2)
 }
 
 // TestStoreChangedByReload: streams of a log that is no more are sent away, to

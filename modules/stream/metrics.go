@@ -46,8 +46,8 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	openDesc = desc("open", "Streams that are open.")
-	overDesc = desc("taken_over", "Streams whose connection was taken over: Caddy's own metrics count them as done.")
-	fullDesc = desc("blocked", "Streams that were taken over and whose client has no room for what there is to write.")
+	overDesc = desc("taken_over", "Streams whose handler has returned: Caddy's own metrics count them as done.")
+	fullDesc = desc("blocked", "Streams whose connection was taken over and whose client has no room for what there is to write.")
 
 	openedDesc     = desc("opened_total", "Streams that were opened.")
 	deliveriesDesc = desc("deliveries_total", "Events written to streams, one for each who got it.")

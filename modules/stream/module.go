@@ -53,11 +53,12 @@ type Handler struct {
 	// them this workspace; `*` is all of them. Placeholders are expanded when the
 	// configuration is loaded.
 	Anonymous string `json:"anonymous,omitempty"`
-	// KeepConnections leaves HTTP/1.1 connections with Caddy. Otherwise, on
-	// Linux, they are taken over once the stream is live, with TLS or without, which
-	// costs a fraction of the memory and time. The access log line is still
-	// written when the stream ends, but Caddy's own metrics count the request
-	// as done at the take-over: see osa_stream_open for what is open.
+	// KeepConnections keeps a handler for each stream until it ends. Otherwise
+	// HTTP/1.1 connections are taken over on Linux, with TLS or without, and the
+	// handlers of HTTP/2 return once the stream is live, which costs a fraction of
+	// the memory. The access log line is still written when the stream ends, but
+	// Caddy's own metrics count the request as done before that: see
+	// osa_stream_open for what is open.
 	KeepConnections bool `json:"keep_connections,omitempty"`
 
 	ctx       caddy.Context
@@ -107,6 +108,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		srv.RegisterOnShutdown(serverShutdown)
 		srv.RegisterOnStop(serverStopped)
 		srv.RegisterConnContext(withConn)
+		if !h.KeepConnections {
+			srv.RegisterConnContext(detachable)
+		}
 	}
 	return osa.RegisterCollectors(ctx, collector{}, lasted)
 }

@@ -49,7 +49,7 @@ func (t *registry) summary(open []*stream) summary {
 	}
 	lags := make([]uint64, 0, len(open))
 	for _, s := range open {
-		if s.taken.Load() {
+		if s.detached.Load() {
 			out.TakenOver++
 		}
 		lag, _ := s.lag()
@@ -130,7 +130,7 @@ func (s *stream) show() openStream {
 	f := s.sub.Filter()
 	out := openStream{
 		ID: s.number, Since: s.start.UTC(), RemoteAddress: s.client.remote, ClientIP: s.client.ip, Protocol: s.client.protocol,
-		RequestID: s.request, OnSlow: policyName(s.sub.Policy()), TakenOver: s.taken.Load(),
+		RequestID: s.request, OnSlow: policyName(s.sub.Policy()), TakenOver: s.detached.Load(),
 		Position: event.FormatID(s.position.Load()), EventsSent: s.events.Load(), BytesSent: s.bytes.Load(),
 		Filter: filter{WorkflowIDs: slices.Clone(f.WorkflowIDs), AgentIDs: slices.Clone(f.AgentIDs), EventTypes: slices.Clone(f.Types)},
 	}

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
 	"github.com/osa-edge/osa-gateway/hub"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 	"github.com/osa-edge/osa-gateway/modules/stream/reactor"
@@ -22,7 +20,7 @@ const farewellTimeout = time.Second
 // buffers are lent to a stream for as long as one write takes, so that an idle
 // stream holds none.
 var buffers = sync.Pool{New: func() any {
-	b := make([]byte, 0, batchBytes+8<<10)
+	b := make([]byte, 0, responseBytes+1<<10)
 	return &b
 }}
 
@@ -35,18 +33,18 @@ func returnBuffer(b *[]byte) {
 
 var batches = sync.Pool{New: func() any { return new(hub.Batch) }}
 
-// serve drives the stream: from the handler's goroutine until it ends, or, where
-// the connection can be taken over, until the client has everything there is.
+// serve writes what the stream begins with and whatever else there is. Then it gives
+// the stream up to another driver where it can, and else waits for its end.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, s *stream, first [][]byte) error {
 	out := newResponse(w, r, s)
 	conn, _ := r.Context().Value(connKey{}).(net.Conn)
 	reactor.Tune(conn, s.timeout)
 	s.watch(conn, r.ProtoMajor == 1)
-	out.mayLeave = !h.KeepConnections && r.ProtoMajor == 1 && reactor.Takes(conn)
+	hijack := !h.KeepConnections && r.ProtoMajor == 1 && reactor.Takes(conn)
 
 	s.opened()
 	osa.SetStreamHeader(w.Header())
-	if out.mayLeave && r.ProtoAtLeast(1, 1) {
+	if hijack && r.ProtoAtLeast(1, 1) {
 		// The body is then not chunked and ends with the connection, which is
 		// what goes on after net/http has let go of it.
 		w.Header().Set("Transfer-Encoding", "identity")
@@ -59,23 +57,30 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, s *stream, first
 		out.unread = true
 	}
 	w.WriteHeader(http.StatusOK)
-	end, err := out.run(r.Context(), first)
-	out.close()
-	if dropped := s.dropped(); dropped != "" {
-		end = dropped
+	if !out.begin(first) {
+		out.close()
+		s.ended(out.end, out.err)
+		return nil // the response has begun: there is nothing else to answer
 	}
-	if end == endLeave {
-		return h.leave(w, r, s)
+	if !h.KeepConnections && !buffered(w) {
+		if hijack {
+			out.close()
+			return h.hijack(w, r, s)
+		}
+		if d := detachmentOf(r); d != nil {
+			out.close()
+			s.access = keepAccessLine(r, w.Header().Clone())
+			s.detached.Store(true)
+			d.s = s
+			return nil
+		}
 	}
-	s.ended(end, err)
-	return nil // the response has begun: there is nothing else to answer
+	out.follow()
+	return nil
 }
 
-// endLeave is no end: the stream goes on without its handler.
-const endLeave = "leave"
-
-// leave hands the stream's connection to the reactor.
-func (h *Handler) leave(w http.ResponseWriter, r *http.Request, s *stream) error {
+// hijack hands the stream's connection to the reactor.
+func (h *Handler) hijack(w http.ResponseWriter, r *http.Request, s *stream) error {
 	header := w.Header().Clone()
 	header.Del("Transfer-Encoding") // meant for net/http, and not sent
 	s.access = keepAccessLine(r, header)
@@ -94,103 +99,15 @@ func (h *Handler) leave(w http.ResponseWriter, r *http.Request, s *stream) error
 	return nil
 }
 
-// response writes a stream through net/http: any version of HTTP, with a
-// deadline for each write.
-type response struct {
-	s    *stream
-	w    http.ResponseWriter
-	ctrl *http.ResponseController
-	// conn sets deadlines below Caddy's idle timeouts, which may not be touched
-	// from another goroutine.
-	conn *http.ResponseController
-	undo func()
-	late *time.Timer // set by cut
-	// mayLeave: once the client has everything, run returns with endLeave.
-	mayLeave bool
-	unread   bool // the request's body
-}
-
-func newResponse(w http.ResponseWriter, r *http.Request, s *stream) *response {
-	out := &response{s: s, w: w, ctrl: http.NewResponseController(w), undo: func() {}}
-	out.conn = out.ctrl
-	reader, writer := caddyhttp.IdleTimeoutsFromContext(r.Context())
-	if reader != nil {
-		// A server's read_timeout and write_timeout bound a whole exchange, and
-		// a stream has no end to be bounded by.
-		reader.Deadline.HardDeadline = time.Time{}
-		_ = reader.Ctrl.SetReadDeadline(time.Time{})
-	}
-	if writer != nil {
-		writer.Deadline.HardDeadline = time.Time{}
-		out.undo = writer.Override(s.timeout, 0, 0)
-		out.conn = writer.Ctrl
-	}
-	s.setCut(func() { _ = out.conn.SetWriteDeadline(time.Now().Add(farewellTimeout)) })
-	if conn, ok := r.Context().Value(connKey{}).(net.Conn); ok && r.ProtoMajor == 1 && r.TLS != nil {
-		// net/http closes a connection whose write failed in good order, which
-		// with TLS is another wait of five seconds.
-		s.setCut(func() {
-			_ = out.conn.SetWriteDeadline(time.Now().Add(farewellTimeout))
-			out.late = time.AfterFunc(farewellTimeout+100*time.Millisecond, func() { reactor.Reset(conn) })
-		})
-	}
-	return out
-}
-
-func (out *response) close() {
-	out.s.setCut(nil)
-	if out.late != nil {
-		out.late.Stop()
-	}
-	out.undo()
-	if out.unread {
-		// net/http reads it now, for no longer than this.
-		_ = out.ctrl.SetReadDeadline(time.Now().Add(farewellTimeout))
-	}
-}
-
-func (out *response) run(ctx context.Context, first [][]byte) (end string, err error) {
-	for len(first) > 0 {
-		n, size := 0, 0
-		for n < len(first) && size < batchBytes {
-			size += len(first[n])
-			n++
-		}
-		if err := out.write(nil, first[:n]); err != nil {
-			return failure(err), err
-		}
-		first = first[n:]
-	}
-	out.s.letGo()
-	out.s.wrote(0, out.s.history)
-	for {
-		idle, end, err := out.step(ctx)
-		if err != nil || end != "" {
-			return end, err
-		}
-		if !idle {
-			continue
-		}
-		if out.mayLeave && !buffered(out.w) {
-			return endLeave, nil
-		}
-		select {
-		case <-out.s.woken:
-		case <-ctx.Done():
-			return endClient, nil
-		}
-	}
-}
-
-// step writes what there is to write; idle says that there was nothing.
-func (out *response) step(ctx context.Context) (idle bool, end string, err error) {
+// step writes what there is to write, if there is something.
+func (out *response) step() (nothing bool, end string, err error) {
 	s := out.s
 	b := batches.Get().(*hub.Batch)
 	defer returnBatch(b)
 	control, end := s.control(nil)
 	if end == "" {
-		if control, end, err = s.fill(ctx, b, control); err != nil {
-			if ctx.Err() != nil {
+		if control, end, err = s.fill(out.ctx, b, control); err != nil {
+			if out.ctx.Err() != nil {
 				return false, endClient, nil
 			}
 			return false, endError, err

@@ -33,7 +33,7 @@ func (s *stream) handOver(c *reactor.Conn) {
 	s.mu.Lock()
 	s.conn, s.handed = nil, c
 	s.mu.Unlock()
-	s.taken.Store(true)
+	s.detached.Store(true)
 	s.setWake(c.Wake)
 	// What came meanwhile woke the handler.
 	if end := s.dropped(); end != "" {

@@ -58,6 +58,11 @@ var heartbeat = []byte(": heartbeat\n\n")
 // batchBytes is about how much one write takes.
 const batchBytes = 32 << 10
 
+// responseBytes is about how much one write through net/http takes. HTTP/2 keeps a
+// buffer of the size of the largest frame for each connection, and many writes can be
+// under way at once: more at a time is hardly faster and takes much more memory.
+const responseBytes = 7 << 10
+
 // replayBytes is about how much is read from the log at once for a stream that a
 // handler drives: beginning to read costs more than an event.
 const replayBytes = 4 * batchBytes
@@ -88,7 +93,7 @@ type stream struct {
 	events   atomic.Uint64 // written
 	bytes    atomic.Uint64
 	position atomic.Uint64 // in the log
-	taken    atomic.Bool   // the connection is not the handler's any more
+	detached atomic.Bool   // the handler has returned
 
 	batch *hub.Batch // that the reactor is writing
 
@@ -98,9 +103,7 @@ type stream struct {
 	exclusive      bool             // the connection carries nothing else
 
 	told atomic.Uint32
-	// wake makes the driver look again; woken is that of the handler's goroutine.
-	wake  atomic.Pointer[func()]
-	woken chan struct{}
+	wake atomic.Pointer[func()] // makes the driver look again
 
 	due   time.Time // of the next beat; guarded by the registry, as are
 	place int       // in its heap, or -1
@@ -185,7 +188,7 @@ func appendFarewell(dst []byte) []byte {
 // fill takes the next batch; with fetch it reads from the log where it must.
 // With an end the stream is over once dst was written.
 func (s *stream) fill(ctx context.Context, b *hub.Batch, dst []byte) (_ []byte, end string, err error) {
-	err = s.sub.Poll(b, batchBytes)
+	err = s.sub.Poll(b, responseBytes)
 	for errors.Is(err, hub.ErrBehind) {
 		if err = s.sub.Fetch(ctx, b, replayBytes); err != nil || len(b.Frames) > 0 {
 			break
@@ -194,7 +197,7 @@ func (s *stream) fill(ctx context.Context, b *hub.Batch, dst []byte) (_ []byte, 
 		if s.told.Load() != 0 {
 			return dst, "", nil // a long search must not hold up a heartbeat
 		}
-		err = s.sub.Poll(b, batchBytes)
+		err = s.sub.Poll(b, responseBytes)
 	}
 	return s.judge(err, dst)
 }

@@ -49,7 +49,11 @@ func TestConnectionsAreTakenOver(t *testing.T) {
 // whether the connection was taken over or not.
 func TestAccessLog(t *testing.T) {
 	for _, kept := range []bool{false, true} {
-		for _, way := range []string{"HTTP/1.1", "HTTP/1.1 over TLS"} {
+		for _, way := range []string{"HTTP/1.1", "HTTP/1.1 over TLS", "HTTP/2"} {
+			proto := "HTTP/1.1"
+			if way == "HTTP/2" {
+				proto = "HTTP/2.0"
+			}
 			t.Run(fmt.Sprintf("%s, kept=%v", way, kept), func(t *testing.T) {
 				s := newSite(t, func(s *site) {
 					if change := ways(t)[way]; change != nil {
@@ -77,7 +81,7 @@ func TestAccessLog(t *testing.T) {
 				s.publishN(3)
 				wantIDs(t, r.ids(3), 1, 3)
 				if !kept {
-					s.eventually("taken over", func() bool { return reactor.Active() == 1 })
+					s.eventually("Caddy's handlers have returned", func() bool { return handling() == 0 })
 				}
 				if got := lines(); len(got) != 0 {
 					t.Fatalf("logged while it is open: %v", got)
@@ -95,7 +99,7 @@ func TestAccessLog(t *testing.T) {
 					}
 				}
 				for field, want := range map[string]any{
-					"uri": "/stream?workflow_id=wf", "method": "GET", "proto": "HTTP/1.1", "client_ip": "127.0.0.1", "remote_ip": "127.0.0.1",
+					"uri": "/stream?workflow_id=wf", "method": "GET", "proto": proto, "client_ip": "127.0.0.1", "remote_ip": "127.0.0.1",
 				} {
 					if request[field] != want {
 						t.Errorf("request %s is %v", field, request[field])

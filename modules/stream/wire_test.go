@@ -74,7 +74,7 @@ func (w *wire) stream() *reader {
 // takenOver is how many of the open streams have a connection without Caddy.
 func takenOver() (n int) {
 	for _, s := range the.streams() {
-		if s.taken.Load() {
+		if s.detached.Load() {
 			n++
 		}
 	}
@@ -235,7 +235,7 @@ func TestListeners(t *testing.T) {
 			}
 			s.publishN(10)
 			wantIDs(t, r.ids(10), 11, 20)
-			if open := the.streams(); len(open) != 1 || open[0].client.ip != tt.ip || open[0].taken.Load() != (tt.taken && reactor.Supported) {
+			if open := the.streams(); len(open) != 1 || open[0].client.ip != tt.ip || open[0].detached.Load() != (tt.taken && reactor.Supported) {
 				t.Errorf("%d open: %+v", len(open), open[0].show())
 			}
 		})
