@@ -82,7 +82,7 @@ func (h *hosts) add(route *caddyhttp.Route) {
 	// The handlers of routes before the one that calls are loaded, and none of
 	// them is this gateway's. Of the others, one that shows health is preferred.
 	for _, raw := range route.HandlersRaw {
-		if len(names) > 0 && bytes.Contains(raw, []byte(`"`+handlerPrefix)) && (h.site == "" || bytes.Contains(raw, []byte(`"health"`))) {
+		if len(names) > 0 && bytes.Contains(raw, []byte(`"`+handlerPrefix)) && (h.site == "" || bytes.Contains(raw, []byte(`"osa_health"`))) {
 			h.site = names[0]
 		}
 	}
