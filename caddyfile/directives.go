@@ -43,7 +43,9 @@ var directives = []directive{
 	// Handlers that answer stand where `respond` does: after `handle` and `route`,
 	// which choose among them, and after `error`, which refuses.
 	{"osa_webhook", "respond", webhook.ParseCaddyfile},
-	{"osa_diagnostics", "respond", diagnostics.ParseCaddyfile},
+	{"osa_events", "respond", diagnostics.ParseEvents},
+	{"osa_diagnostics", "respond", diagnostics.ParseDiagnostics},
+	{"osa_health", "respond", diagnostics.ParseHealth},
 	{"osa_stream", "respond", stream.ParseCaddyfile},
 	{"osa_sync", "respond", opalsync.ParseCaddyfile},
 	{"osa_simulator", "respond", simulator.ParseCaddyfile},

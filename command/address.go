@@ -17,6 +17,7 @@ const defaultAddress = "http://localhost:3000"
 
 // address is where `osa dev` listens.
 type address struct {
+	flag string // that names it
 	host string
 	port int
 	// bind are the addresses to bind. For localhost they are the loopback addresses of
@@ -24,27 +25,27 @@ type address struct {
 	bind []string
 }
 
-// parseAddress reads the URL of --address.
-func parseAddress(raw string) (*address, error) {
+// parseAddress reads the URL that a flag names.
+func parseAddress(flag, raw string) (*address, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("--address is %q; want a URL such as %s", raw, defaultAddress)
+		return nil, fmt.Errorf("%s is %q; want a URL such as %s", flag, raw, defaultAddress)
 	}
 	if u.Scheme != "http" {
-		return nil, fmt.Errorf("--address is %q; development is plain http: for https use `osa-gateway run` with OSA_ADDRESS, see Caddyfile.example", raw)
+		return nil, fmt.Errorf("%s is %q; development is plain http: for https use `osa-gateway run` with OSA_ADDRESS, see Caddyfile.example", flag, raw)
 	}
 	if (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.User != nil || u.Fragment != "" {
-		return nil, fmt.Errorf("--address is %q; want nothing but scheme, host and port", raw)
+		return nil, fmt.Errorf("%s is %q; want nothing but scheme, host and port", flag, raw)
 	}
 	port := 80
 	if p := u.Port(); p != "" {
 		if port, err = strconv.Atoi(p); err != nil || port > 65535 {
-			return nil, fmt.Errorf("--address is %q; %s is no port", raw, p)
+			return nil, fmt.Errorf("%s is %q; %s is no port", flag, raw, p)
 		}
 	}
-	a := &address{host: u.Hostname(), port: port}
+	a := &address{flag: flag, host: u.Hostname(), port: port}
 	if a.host == "" {
-		return nil, fmt.Errorf("--address is %q; it names no host", raw)
+		return nil, fmt.Errorf("%s is %q; it names no host", flag, raw)
 	}
 	return a, nil
 }
@@ -72,6 +73,14 @@ func (a *address) site() string { return "http://:" + strconv.Itoa(a.port) }
 // notice: it shares ports with other Caddy processes of the same user. Port 0 is replaced
 // by a free one.
 func (a *address) claim(ctx context.Context) error {
+	if err := a.probe(ctx); err != nil {
+		return a.explain(err)
+	}
+	return nil
+}
+
+// probe is claim with the system's error.
+func (a *address) probe(ctx context.Context) error {
 	candidates := []string{a.host}
 	if a.host == "localhost" {
 		candidates = []string{"127.0.0.1", "::1"}
@@ -85,7 +94,7 @@ func (a *address) claim(ctx context.Context) error {
 				lastErr = err
 				continue
 			}
-			return a.explain(err)
+			return err
 		}
 		if a.port == 0 {
 			a.port = ln.Addr().(*net.TCPAddr).Port
@@ -94,7 +103,7 @@ func (a *address) claim(ctx context.Context) error {
 		a.bind = append(a.bind, host)
 	}
 	if len(a.bind) == 0 {
-		return a.explain(lastErr)
+		return lastErr
 	}
 	return nil
 }
@@ -106,12 +115,12 @@ func (a *address) explain(err error) error {
 		if who == "" {
 			who = fmt.Sprintf("another program (find it with `lsof -nP -iTCP:%d -sTCP:LISTEN`)", a.port)
 		}
-		return fmt.Errorf("port %d is in use by %s: stop it, or take another port with --address http://%s",
-			a.port, who, net.JoinHostPort(a.host, strconv.Itoa(a.port+1)))
+		return fmt.Errorf("port %d is in use by %s: stop it, or take another port with %s http://%s",
+			a.port, who, a.flag, net.JoinHostPort(a.host, strconv.Itoa(a.port+1)))
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("port %d needs privileges: take one from 1024 up with --address", a.port)
+		return fmt.Errorf("port %d needs privileges: take one from 1024 up with %s", a.port, a.flag)
 	}
-	return fmt.Errorf("listening on --address: %w", err)
+	return fmt.Errorf("listening on %s: %w", a.flag, err)
 }
 
 // holderOf names the process that listens on the port. It works on Linux, for processes of

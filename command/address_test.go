@@ -19,7 +19,7 @@ func TestParseAddress(t *testing.T) {
 		"http://0.0.0.0:3000": "http://localhost:3000",
 		"http://[::]:3000":    "http://localhost:3000",
 	} {
-		a, err := parseAddress(raw)
+		a, err := parseAddress("--address", raw)
 		if err != nil {
 			t.Errorf("%s: %v", raw, err)
 		} else if got := a.url(); got != want {
@@ -30,7 +30,7 @@ func TestParseAddress(t *testing.T) {
 		"", "localhost:3000", ":3000", "http://", "http://:3000", "https://localhost", "ftp://localhost",
 		"http://localhost:x", "http://localhost:70000", "http://localhost/path", "http://u:p@localhost", "http://localhost?x", "http://localhost#x",
 	} {
-		if a, err := parseAddress(raw); err == nil {
+		if a, err := parseAddress("--address", raw); err == nil {
 			t.Errorf("%q is taken for %+v", raw, a)
 		}
 	}

@@ -15,15 +15,12 @@ import (
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
-// simulatorPath is where Caddyfile.example has the stand-in for OPAL.
-const simulatorPath = "/simulator/opal"
-
 // devWorkspace is the one that the runbook's development environment has.
 const devWorkspace = "default-workspace"
 
 type devFlags struct {
-	dir, address, config string
-	verbose, json        bool
+	dir, address, simulator, config string
+	verbose, json                   bool
 }
 
 func devCommand() *cobra.Command {
@@ -33,8 +30,9 @@ func devCommand() *cobra.Command {
 		Short: "Starts a complete gateway for development",
 		Long: `Starts a gateway with everything it needs: secrets and credentials, made once and
 kept in a private directory, a store beside them, and a simulator in place of
-OPAL. It listens on the one address given and nowhere else; Caddy's admin endpoint
-is a socket in the directory. Stop it with Ctrl-C.
+OPAL. The simulator has a listener of its own, on this machine alone. The gateway
+listens on the address given and nowhere else; Caddy's admin endpoint is a socket in
+the directory. Stop it with Ctrl-C.
 
 The directory holds
 
@@ -56,6 +54,7 @@ Delete the directory to begin anew. With --config, SIGUSR1 reads the file again.
 	fl := cmd.Flags()
 	fl.StringVar(&f.dir, "data-dir", ".osa-dev", "private directory for secrets, store and sockets")
 	fl.StringVar(&f.address, "address", defaultAddress, "where to listen; port 0 takes one that is free")
+	fl.StringVar(&f.simulator, "simulator", "", "where the simulator listens; default is the first free port after the gateway's, on localhost")
 	fl.StringVar(&f.config, "config", "", "Caddyfile to start with, instead of the built-in Caddyfile.example")
 	fl.BoolVar(&f.verbose, "verbose", false, "log to the terminal")
 	fl.BoolVar(&f.json, "json", false, "say that it is ready in one JSON object")
@@ -77,11 +76,19 @@ func runDev(cmd *cobra.Command, f *devFlags) error {
 			wrong.add("--config: %w", err)
 		}
 	}
-	addr, err := parseAddress(f.address)
+	addr, err := parseAddress("--address", f.address)
+	if err == nil {
+		err = addr.claim(cmd.Context())
+	}
 	if err != nil {
 		wrong.add("%w", err)
-	} else if err := addr.claim(cmd.Context()); err != nil {
-		wrong.add("%w", err)
+	}
+	simulator, simulatorErr := parseSimulator(f.simulator)
+	if simulatorErr == nil && err == nil {
+		simulator, simulatorErr = claimSimulator(cmd.Context(), simulator, addr)
+	}
+	if simulatorErr != nil {
+		wrong.add("%w", simulatorErr)
 	}
 	if sock := filepath.Join(dir, "admin.sock"); inUse(sock) {
 		wrong.add("another gateway runs in %s: stop it, or take another --data-dir", f.dir)
@@ -107,16 +114,16 @@ func runDev(cmd *cobra.Command, f *devFlags) error {
 	if elsewhere {
 		fmt.Fprintf(cmd.ErrOrStderr(), "The path of %s is too long for a socket; the admin endpoint is %s\n", f.dir, socket)
 	}
-	if err := setEnvironment(devEnvironment(state, addr, socket, f.verbose)); err != nil {
+	if err := setEnvironment(devEnvironment(state, addr, simulator, socket, f.verbose)); err != nil {
 		return err
 	}
-	if err := runCaddy(f.config); err != nil {
+	if err := runCaddy(f.config, simulator); err != nil {
 		return err
 	}
 	if err := waitReady(cmd.Context(), addr); err != nil {
 		return err
 	}
-	if err := announce(cmd.OutOrStdout(), f, addr); err != nil {
+	if err := announce(cmd.OutOrStdout(), f, addr, simulator); err != nil {
 		return err
 	}
 	select {} // signals end the process
@@ -150,7 +157,7 @@ const plainConsole = "console {\nlevel_format upper\n}"
 // devEnvironment is what Caddyfile.example reads. It is set whole: a production
 // variable that happens to be in the shell must not send a development gateway
 // to the real OPAL.
-func devEnvironment(s *devState, addr *address, socket string, verbose bool) []variable {
+func devEnvironment(s *devState, addr, simulator *address, socket string, verbose bool) []variable {
 	output, format := `file "`+filepath.Join(s.dir, "gateway.log")+`"`, plainConsole
 	if verbose {
 		output = "stderr"
@@ -170,7 +177,7 @@ func devEnvironment(s *devState, addr *address, socket string, verbose bool) []v
 		{name: "XDG_CONFIG_HOME", value: filepath.Join(s.dir, "config")},
 		{name: "XDG_CACHE_HOME", value: filepath.Join(s.dir, "cache")},
 		{name: "BASE_URL", value: addr.url()},
-		{name: "OPAL_WEBHOOK_URL", value: addr.url() + simulatorPath},
+		{name: "OPAL_WEBHOOK_URL", value: simulator.url()},
 		{name: "OPAL_WORKSPACE_ID", value: devWorkspace},
 		{name: "OSA_KEYS_FILE", value: s.path(keysFile)},
 		{name: "OSA_JWT_PUBLIC_KEY", value: "@" + s.path(publicKeyFile)},
@@ -188,11 +195,11 @@ func setEnvironment(vars []variable) error {
 }
 
 // announce says what to open and what to try, without showing a secret.
-func announce(w io.Writer, f *devFlags, addr *address) error {
+func announce(w io.Writer, f *devFlags, addr, simulator *address) error {
 	env := filepath.Join(f.dir, "dev.env")
 	log := filepath.Join(f.dir, "gateway.log")
 	if f.json {
-		return json.NewEncoder(w).Encode(map[string]any{"ready": true, "base_url": addr.url(), "env_file": env, "pid": os.Getpid()})
+		return json.NewEncoder(w).Encode(map[string]any{"ready": true, "base_url": addr.url(), "simulator_url": simulator.url(), "env_file": env, "pid": os.Getpid()})
 	}
 	p := painterFor(w)
 	if f.verbose {
@@ -202,7 +209,7 @@ func announce(w io.Writer, f *devFlags, addr *address) error {
 	self := shellQuote(os.Args[0])
 	_, err := fmt.Fprintf(w, `
 %s at %s
-with a simulator in place of OPAL.
+with a simulator in place of OPAL at %s
 
 %s
   %s
@@ -219,7 +226,7 @@ Health  %s/api/health
 Log     %s
 Stop    Ctrl-C
 `,
-		p.bold(p.green("OSA Gateway is ready")), p.bold(addr.url()),
+		p.bold(p.green("OSA Gateway is ready")), p.bold(addr.url()), simulator.url(),
 		p.bold("Follow what happens, in another terminal:"), source, self,
 		p.bold("Let nine agents run (Force Sync):"), source,
 		p.bold("Read what they sent:"),

@@ -23,7 +23,7 @@ const readyTimeout = 30 * time.Second
 
 // runCaddy starts Caddy in this process, as `caddy run` does. It returns when the
 // configuration runs. From then on, signals end the process.
-func runCaddy(configFile string) error {
+func runCaddy(configFile string, simulator *address) error {
 	caddy.TrapSignals()
 	// Entries that are logged before the configuration is loaded are written afterwards.
 	_, original, _ := caddy.BufferedLog()
@@ -33,14 +33,14 @@ func runCaddy(configFile string) error {
 	caddy.ConfigAutosavePath = filepath.Join(caddy.AppConfigDir(), "autosave.json")
 	caddy.DefaultStorage = &certmagic.FileStorage{Path: caddy.AppDataDir()}
 
-	config, err := loadConfig(configFile)
+	config, err := loadConfig(configFile, simulator)
 	if err != nil {
 		return err
 	}
 	if configFile != "" {
 		// SIGUSR1 reads the file again.
 		caddy.SetLastConfig(configFile, "", func(file, _ string) error {
-			config, err := loadConfig(file)
+			config, err := loadConfig(file, simulator)
 			if err != nil {
 				return err
 			}
@@ -50,8 +50,17 @@ func runCaddy(configFile string) error {
 	return caddy.Load(config, true)
 }
 
-// loadConfig reads the file, or the example that is part of the binary.
-func loadConfig(file string) ([]byte, error) {
+// loadConfig reads the file, or the example that is part of the binary, and adds the
+// simulator.
+func loadConfig(file string, simulator *address) ([]byte, error) {
+	config, err := readConfig(file)
+	if err != nil {
+		return nil, err
+	}
+	return withSimulator(config, simulator)
+}
+
+func readConfig(file string) ([]byte, error) {
 	if file != "" {
 		adapter := "caddyfile"
 		if filepath.Ext(file) == ".json" {

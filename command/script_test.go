@@ -51,25 +51,22 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// writeOpened writes the example with the block that it has in a comment, which
-// opens last-webhook to a list of networks, in place of the one that is closed.
+// writeOpened writes the example with what it has in a comment: reads that are open to
+// a list of networks.
 func writeOpened(example, path string) error {
 	b, err := os.ReadFile(example)
 	if err != nil {
 		return err
 	}
-	const begin = "handle /api/diagnostics/last-webhook {"
-	text := string(b)
-	_, opened, ok1 := strings.Cut(text, "\n#\t"+begin)
-	opened, _, ok2 := strings.Cut(opened, "\n\n")
-	head, tail, ok3 := strings.Cut(text, "\n\t"+begin)
-	_, tail, ok4 := strings.Cut(tail, "\n\t}\n")
-	if !ok1 || !ok2 || !ok3 || !ok4 {
+	const begin = "\n\t\t#\t@office"
+	head, opened, ok1 := strings.Cut(string(b), begin)
+	opened, tail, ok2 := strings.Cut(opened, "\n\t\tosa_auth key jwt\n")
+	if !ok1 || !ok2 {
 		return errors.New("the example does not show how to open a read")
 	}
-	opened = strings.ReplaceAll(begin+opened, "\n#", "\n")
+	opened = strings.ReplaceAll("\n\t\t@office"+opened, "\n\t\t#", "\n\t\t")
 	opened = strings.ReplaceAll(opened, "10.20.0.0/16", "{$TEST_NETWORK}")
-	return os.WriteFile(path, []byte(head+"\n"+opened+"\n"+tail), 0o600)
+	return os.WriteFile(path, []byte(head+opened+"\n\t\tosa_auth key jwt\n"+tail), 0o600)
 }
 
 // ready waits until the gateway that wrote an environment file answers, and sets

@@ -85,7 +85,7 @@ func (h *hosts) add(route *caddyhttp.Route) {
 	// HandlersRaw is empty for handlers that are loaded already. None of those is of
 	// this gateway. A route that has the health check is preferred.
 	for _, raw := range route.HandlersRaw {
-		if len(names) > 0 && bytes.Contains(raw, []byte(`"`+h.handlerPrefix)) && (h.site == "" || bytes.Contains(raw, []byte(`"health"`))) {
+		if len(names) > 0 && bytes.Contains(raw, []byte(`"`+h.handlerPrefix)) && (h.site == "" || bytes.Contains(raw, []byte(`"osa_health"`))) {
 			h.site = names[0]
 		}
 	}

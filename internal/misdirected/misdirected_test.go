@@ -16,7 +16,7 @@ import (
 // TestUnknownHosts: on servers as they can be written in JSON, only what no route
 // takes is refused.
 func TestUnknownHosts(t *testing.T) {
-	ours := []json.RawMessage{json.RawMessage(`{"handler":"subroute","routes":[{"handle":[{"handler":"osa_diagnostics","view":"health"}]}]}`)}
+	ours := []json.RawMessage{json.RawMessage(`{"handler":"subroute","routes":[{"handle":[{"handler":"osa_health"}]}]}`)}
 	theirs := []json.RawMessage{json.RawMessage(`{"handler":"static_response"}`)}
 	host := func(names ...string) caddyhttp.MatcherSets {
 		m := caddyhttp.MatchHost(names)

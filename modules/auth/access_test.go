@@ -18,7 +18,7 @@ const keys = `
 	key {
 		pepper {env.AUTH_TEST_PEPPER}
 		file {env.AUTH_TEST_KEYS}
-		key inline {env.AUTH_TEST_HASH} {
+		record inline {env.AUTH_TEST_HASH} {
 			permissions events:read opal:read
 		}
 	}

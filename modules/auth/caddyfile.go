@@ -18,38 +18,28 @@ func ParseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
 //
 //	osa_auth [<matcher>] <provider...> {
-//	    require   <permission...>
 //	    anonymous <workspace> <permission...>
 //	}
 //
 // Providers are named as in the global option `osa { auth { … } }`, in the order in
-// which they look at a credential. All of the permissions are required. anonymous
-// lets requests without credentials in; with it, no provider need be named.
+// which they look at a credential. anonymous lets requests without credentials in;
+// with it, no provider need be named.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // directive name
 	h.Providers = d.RemainingArgs()
 	for d.NextBlock(0) {
-		switch d.Val() {
-		case "require":
-			if h.Require != nil {
-				return d.Err("require was already given")
-			}
-			if h.Require = d.RemainingArgs(); len(h.Require) == 0 {
-				return d.ArgErr()
-			}
-		case "anonymous":
-			if h.Anonymous != nil {
-				return d.Err("anonymous was already given")
-			}
-			args := d.RemainingArgs()
-			if len(args) < 2 {
-				return d.ArgErr()
-			}
-			h.Anonymous = &Anonymous{Workspace: args[0], Permissions: args[1:]}
-		default:
-			return d.Errf("unknown option %q of osa_auth: want require or anonymous; providers are configured in the global option, osa { auth { … } }, "+
+		if d.Val() != "anonymous" {
+			return d.Errf("unknown option %q of osa_auth: want anonymous; providers are configured in the global option, osa { auth { … } }, "+
 				"and named after osa_auth", d.Val())
 		}
+		if h.Anonymous != nil {
+			return d.Err("anonymous was already given")
+		}
+		args := d.RemainingArgs()
+		if len(args) < 2 {
+			return d.ArgErr()
+		}
+		h.Anonymous = &Anonymous{Workspace: args[0], Permissions: args[1:]}
 	}
 	return nil
 }

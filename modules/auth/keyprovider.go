@@ -28,10 +28,10 @@ type KeyProvider struct {
 	// File holds records of keys as {"keys":[…]}. Placeholders are expanded. It
 	// is read when the configuration is loaded, and again when it has changed.
 	File string `json:"file,omitempty"`
-	// Keys are records of keys. Placeholders in hash and workspace are expanded;
+	// Records are those of keys. Placeholders in hash and workspace are expanded;
 	// the workspace's default is the environment variable OPAL_WORKSPACE_ID, then
 	// `default`.
-	Keys []KeyRecord `json:"keys,omitempty"`
+	Records []KeyRecord `json:"records,omitempty"`
 
 	name     string
 	log      *zap.Logger
@@ -51,7 +51,7 @@ func (p *KeyProvider) Provision(ctx caddy.Context) error {
 		p.Prefix = DefaultPrefix
 	}
 	values := []string{p.Pepper}
-	for _, k := range p.Keys {
+	for _, k := range p.Records {
 		values = append(values, k.Hash, k.WorkspaceID)
 	}
 	files := osa.FilesIn(append(values, p.File)...)
@@ -82,10 +82,10 @@ func (p *KeyProvider) load() error {
 			errs = append(errs, fmt.Errorf("%w; `osa-gateway osa init` makes such a file", err))
 		}
 		records = fromFile
-	case len(p.Keys) == 0:
+	case len(p.Records) == 0:
 		errs = append(errs, errors.New("there are no keys: name a file, or write them into the configuration"))
 	}
-	for _, k := range p.Keys {
+	for _, k := range p.Records {
 		k.Hash = repl.ReplaceAll(k.Hash, "")
 		k.WorkspaceID = osa.ExpandWorkspace(repl, k.WorkspaceID)
 		records = append(records, k)
@@ -128,15 +128,15 @@ func (*KeyProvider) Method() string { return MethodKey }
 //	    prefix <text>
 //	    pepper <secret>
 //	    file   <path>
-//	    key <id> <hash> {
+//	    record <id> <hash> {
 //	        name        <text>
 //	        workspace   <id>
 //	        permissions <permission...>
-//	        expires     <RFC 3339>
+//	        expires_at  <RFC 3339>
 //	    }
 //	}
 //
-// `key` can be repeated. Pepper, file, hash and workspace may be placeholders
+// `record` can be repeated. Pepper, file, hash and workspace may be placeholders
 // such as {env.OSA_KEY_PEPPER}.
 func (p *KeyProvider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // provider name
@@ -152,10 +152,10 @@ func (p *KeyProvider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = value(d, &p.Pepper)
 		case "file":
 			err = value(d, &p.File)
-		case "key":
-			err = p.unmarshalKey(d)
+		case "record":
+			err = p.unmarshalRecord(d)
 		default:
-			return d.Errf("unknown option %q of key: want prefix, pepper, file or key", d.Val())
+			return d.Errf("unknown option %q of key: want prefix, pepper, file or record", d.Val())
 		}
 		if err != nil {
 			return err
@@ -164,14 +164,14 @@ func (p *KeyProvider) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (p *KeyProvider) unmarshalKey(d *caddyfile.Dispenser) error {
+func (p *KeyProvider) unmarshalRecord(d *caddyfile.Dispenser) error {
 	var k KeyRecord
 	if !d.Args(&k.ID, &k.Hash) || d.NextArg() {
 		return d.ArgErr()
 	}
-	for _, other := range p.Keys {
+	for _, other := range p.Records {
 		if other.ID == k.ID {
-			return d.Errf("key %s was already given", k.ID)
+			return d.Errf("record %s was already given", k.ID)
 		}
 	}
 	var expires string
@@ -189,23 +189,23 @@ func (p *KeyProvider) unmarshalKey(d *caddyfile.Dispenser) error {
 			if k.Permissions = d.RemainingArgs(); len(k.Permissions) == 0 {
 				return d.ArgErr()
 			}
-		case "expires":
+		case "expires_at":
 			if err = value(d, &expires); err != nil {
 				return err
 			}
 			t, parseErr := time.Parse(time.RFC3339, expires)
 			if parseErr != nil {
-				return d.Errf("expires: %q is not a time such as 2026-12-31T23:59:59Z", expires)
+				return d.Errf("expires_at: %q is not a time such as 2026-12-31T23:59:59Z", expires)
 			}
 			k.ExpiresAt = &t
 		default:
-			return d.Errf("unknown option %q of key %s: want name, workspace, permissions or expires", d.Val(), k.ID)
+			return d.Errf("unknown option %q of record %s: want name, workspace, permissions or expires_at", d.Val(), k.ID)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	p.Keys = append(p.Keys, k)
+	p.Records = append(p.Records, k)
 	return nil
 }
 

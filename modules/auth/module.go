@@ -27,8 +27,6 @@ func init() { caddy.RegisterModule(new(Handler)) }
 type Handler struct {
 	// Providers are the names of providers in the app's `auth`.
 	Providers []string `json:"providers,omitempty"`
-	// Require are permissions, all of which the caller must hold.
-	Require []string `json:"require,omitempty"`
 	// Anonymous lets requests in that show no credential. Without it they are
 	// refused, unless an osa_auth before this one has let them in.
 	Anonymous *Anonymous `json:"anonymous,omitempty"`
@@ -94,11 +92,6 @@ func (h *Handler) Validate() error {
 			errs = append(errs, fmt.Errorf("the provider %q is named twice", name))
 		}
 	}
-	for _, p := range h.Require {
-		if !requirable(p) {
-			errs = append(errs, fmt.Errorf("require: unknown permission %q; there are %s", p, strings.Join(osa.Permissions, ", ")))
-		}
-	}
 	if h.Anonymous != nil {
 		errs = append(errs, h.Anonymous.validate())
 	}
@@ -132,9 +125,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.refuse(r, p.Method(), err)
 	}
 	osa.SetPrincipal(r, principal)
-	if _, err := osa.Require(r, h.Require...); err != nil {
-		return err
-	}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Set("http.auth.user.id", principal.ID) // for the access log
 	}

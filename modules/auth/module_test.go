@@ -80,7 +80,7 @@ func start(t *testing.T) (*chaintest.Server, credentials) {
 		key {
 			pepper {env.AUTH_TEST_PEPPER}
 			file {env.AUTH_TEST_KEYS}
-			key inline {env.AUTH_TEST_HASH} {
+			record inline {env.AUTH_TEST_HASH} {
 				permissions events:read opal:read
 			}
 		}
@@ -91,13 +91,11 @@ func start(t *testing.T) (*chaintest.Server, credentials) {
 		route {
 			osa_guard
 			@read path /read
-			osa_auth @read key jwt {
-				require events:read
-			}
+			osa_auth @read key jwt
+			osa_require @read events:read
 			@both path /both
-			osa_auth @both key jwt {
-				require events:read opal:read
-			}
+			osa_auth @both key jwt
+			osa_require @both events:read opal:read
 			@any path /any
 			osa_auth @any key jwt
 			probe principal
@@ -231,7 +229,7 @@ func TestOrder(t *testing.T) {
 	_, c := start(t)
 	t.Setenv("AUTH_TEST_OTHER", auth.HashKey(pepper, "eyJ.a.b"))
 	chaintest.Handle("ok", func(w http.ResponseWriter, _ *http.Request) error { return nil })
-	const key = "key {\n prefix eyJ\n pepper {env.AUTH_TEST_PEPPER}\n key a {env.AUTH_TEST_OTHER}\n}\n"
+	const key = "key {\n prefix eyJ\n pepper {env.AUTH_TEST_PEPPER}\n record a {env.AUTH_TEST_OTHER}\n}\n"
 	const jwt = "jwt {\n public_key {env.AUTH_TEST_PEM}\n}\n"
 	for order, want := range map[string][2]int{"key jwt": {200, 401}, "jwt key": {401, 200}} {
 		s := chaintest.StartWith(t, app(t, key+jwt), "route {\n osa_auth "+order+"\n probe ok\n}")
@@ -252,7 +250,7 @@ func TestRefusesToStart(t *testing.T) {
 	if err := os.WriteFile(bad, []byte(`{"keys":[{"id":"x","hash":"zz","workspace_id":"w","permissions":["root"],"expires_at":null}]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	const reed = "osa_auth key jwt {\n require events:reed\n}"
+	const reed = "osa_auth key jwt\n osa_require events:reed"
 	for _, tt := range []struct {
 		name, providers, site string
 		want                  []string
@@ -274,20 +272,20 @@ func TestRefusesToStart(t *testing.T) {
 			}`, reed,
 			[]string{
 				"auth key: pepper (environment variable AUTH_TEST_UNSET) is empty", "AUTH_TEST_UNSET_FILE) is empty", "AUTH_TEST_UNSET_KEY): it is empty",
-				"auth jwt: issuer", "auth jwt: audience", "osa-gateway osa init", `osa_auth: require: unknown permission "events:reed"`,
+				"auth jwt: issuer", "auth jwt: audience", "osa-gateway osa init", `osa_require: unknown permission "events:reed"`,
 			}},
 		{"wrong", `
 			key {
 				pepper {env.AUTH_TEST_SHORT}
 				prefix "a b"
 				file ` + bad + `
-				key x {env.AUTH_TEST_UNSET} {
+				record x {env.AUTH_TEST_UNSET} {
 					workspace {env.AUTH_TEST_UNSET}
 				}
 			}
 			jwt {
 				public_key {env.AUTH_TEST_PRIVATE}
-			}`, "osa_auth key jwt {\n require events:*\n}",
+			}`, "osa_auth key jwt\n osa_require events:*",
 			[]string{
 				"AUTH_TEST_SHORT) is shorter", `prefix "a b"`, `key "x": the hash must`, `unknown permission "root"`, `key "x": the id is used twice`,
 				`key "x": the workspace`, "this is a private key", `unknown permission "events:*"`,
@@ -324,12 +322,12 @@ func BenchmarkHandler(b *testing.B) {
 		b.Fatal(err)
 	}
 	g := osatest.New(b, map[string]any{"auth": map[string]any{
-		"key": map[string]any{"provider": "key", "pepper": pepper, "keys": []any{
+		"key": map[string]any{"provider": "key", "pepper": pepper, "records": []any{
 			map[string]any{"id": "a", "hash": auth.HashKey(pepper, key), "workspace_id": "w", "permissions": []string{"events:read"}},
 		}},
 		"jwt": map[string]any{"provider": "jwt", "public_key": string(public)},
 	}})
-	mod := g.MustLoad("http.handlers.osa_auth", map[string]any{"providers": []string{"key", "jwt"}, "require": []string{"events:read"}})
+	mod := g.MustLoad("http.handlers.osa_auth", map[string]any{"providers": []string{"key", "jwt"}})
 	next := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
 	for name, credential := range map[string]string{"key": key, "jwt": token} {
 		b.Run(name, func(b *testing.B) {

@@ -52,12 +52,12 @@ func TestReloads(t *testing.T) {
 		principal = osa.PrincipalOf(r)
 		return nil
 	})
-	const site = "route {\n osa_auth key {\n require events:read\n}\n probe take\n}"
+	const site = "route {\n osa_auth key\n osa_require events:read\n probe take\n}"
 	option := app(t, "@")
 	with := func(more string) string {
 		return strings.Replace(option, "@", "key {\n pepper {env.AUTH_TEST_PEPPER}\n file "+keys+"\n"+more+"\n}", 1)
 	}
-	inline := with("key gone " + auth.HashKey(pepper, gone) + " {\n permissions events:read\n}")
+	inline := with("record gone " + auth.HashKey(pepper, gone) + " {\n permissions events:read\n}")
 	s := chaintest.StartWith(t, inline, site)
 	as := func(key string) *osa.Principal {
 		t.Helper()
@@ -123,7 +123,7 @@ func TestStartThatFails(t *testing.T) {
 		principal = osa.PrincipalOf(r)
 		return nil
 	})
-	const site = "route {\n osa_auth key {\n require events:read\n}\n probe take\n}"
+	const site = "route {\n osa_auth key\n osa_require events:read\n probe take\n}"
 	dir := t.TempDir()
 	// with is a configuration with one key, in a file.
 	with := func(name, key string) string {

@@ -6,41 +6,78 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// ParseCaddyfile parses the directive osa_diagnostics.
-func ParseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
-	handler := new(Handler)
+// ParseEvents parses the directive osa_events.
+func ParseEvents(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	handler := new(Events)
+	return handler, handler.UnmarshalCaddyfile(h.Dispenser)
+}
+
+// ParseDiagnostics parses the directive osa_diagnostics.
+func ParseDiagnostics(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	handler := new(Diagnostics)
+	return handler, handler.UnmarshalCaddyfile(h.Dispenser)
+}
+
+// ParseHealth parses the directive osa_health.
+func ParseHealth(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	handler := new(Health)
 	return handler, handler.UnmarshalCaddyfile(h.Dispenser)
 }
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
 //
-//	osa_diagnostics [<matcher>] events|event|last_webhook|health {
-//	    anonymous_workspace <workspace>
+//	osa_events [<matcher>] {
+//	    path_prefix <path>
 //	}
 //
-// All views but health need an osa_auth in front, unless anonymous_workspace
-// says what a request without a principal may read.
-func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+// The block is optional.
+func (h *Events) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return unmarshalPathPrefix(d, &h.PathPrefix)
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+//
+//	osa_diagnostics [<matcher>] {
+//	    path_prefix <path>
+//	}
+//
+// The block is optional.
+func (h *Diagnostics) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return unmarshalPathPrefix(d, &h.PathPrefix)
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+//
+//	osa_health [<matcher>]
+func (*Health) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // directive name
-	if !d.NextArg() {
+	if d.NextArg() {
 		return d.ArgErr()
 	}
-	h.View = d.Val()
+	if d.NextBlock(0) {
+		return d.Errf("unknown option %q of osa_health: it has none", d.Val())
+	}
+	return nil
+}
+
+func unmarshalPathPrefix(d *caddyfile.Dispenser, prefix *string) error {
+	d.Next()
+	directive := d.Val()
 	if d.NextArg() {
 		return d.ArgErr()
 	}
 	for d.NextBlock(0) {
-		if d.Val() != "anonymous_workspace" {
-			return d.Errf("unknown option %q of osa_diagnostics: want anonymous_workspace", d.Val())
+		if d.Val() != "path_prefix" {
+			return d.Errf("unknown option %q of %s: want path_prefix", d.Val(), directive)
 		}
-		if h.AnonymousWorkspace != "" {
-			return d.Err("anonymous_workspace was already given")
+		if *prefix != "" {
+			return d.Err("path_prefix was already given")
 		}
 		if !d.NextArg() {
 			return d.ArgErr()
 		}
-		if h.AnonymousWorkspace = d.Val(); h.AnonymousWorkspace == "" {
-			return d.Err("anonymous_workspace must not be empty")
+		if *prefix = d.Val(); *prefix == "" {
+			return d.Err("path_prefix must not be empty")
 		}
 		if d.NextArg() {
 			return d.ArgErr()
@@ -49,4 +86,9 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-var _ caddyfile.Unmarshaler = (*Handler)(nil)
+// Interface guards
+var (
+	_ caddyfile.Unmarshaler = (*Events)(nil)
+	_ caddyfile.Unmarshaler = (*Diagnostics)(nil)
+	_ caddyfile.Unmarshaler = (*Health)(nil)
+)

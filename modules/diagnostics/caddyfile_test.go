@@ -8,27 +8,30 @@ import (
 )
 
 func TestUnmarshalCaddyfile(t *testing.T) {
-	var h Handler
-	if err := h.UnmarshalCaddyfile(caddyfile.NewTestDispenser(`osa_diagnostics last_webhook`)); err != nil || h.View != "last_webhook" {
-		t.Errorf("%+v, %v", h, err)
+	events, diagnostics := new(Events), new(Diagnostics)
+	for _, h := range []caddyfile.Unmarshaler{events, diagnostics} {
+		if err := h.UnmarshalCaddyfile(caddyfile.NewTestDispenser("osa_any {\npath_prefix /here\n}")); err != nil {
+			t.Error(err)
+		}
 	}
-	h = Handler{}
-	d := caddyfile.NewTestDispenser("osa_diagnostics events {\nanonymous_workspace acme\n}")
-	if err := h.UnmarshalCaddyfile(d); err != nil || h.View != "events" || h.AnonymousWorkspace != "acme" {
-		t.Errorf("%+v, %v", h, err)
+	if events.PathPrefix != "/here" || diagnostics.PathPrefix != "/here" {
+		t.Errorf("%+v, %+v", events, diagnostics)
 	}
-	for input, want := range map[string]string{
-		`osa_diagnostics`:                                                           "wrong argument count",
-		`osa_diagnostics events event`:                                              "wrong argument count",
-		"osa_diagnostics events {\nlimit 10\n}":                                     "unknown option",
-		"osa_diagnostics events {\nanonymous_workspace\n}":                          "wrong argument count",
-		"osa_diagnostics events {\nanonymous_workspace a b\n}":                      "wrong argument count",
-		"osa_diagnostics events {\nanonymous_workspace \"\"\n}":                     "must not be empty",
-		"osa_diagnostics events {\nanonymous_workspace a\nanonymous_workspace b\n}": "already given",
+	for _, tt := range []struct {
+		h           caddyfile.Unmarshaler
+		input, want string
+	}{
+		{new(Events), `osa_events list`, "wrong argument count"},
+		{new(Events), "osa_events {\nlimit 10\n}", `unknown option "limit" of osa_events`},
+		{new(Diagnostics), "osa_diagnostics {\npath_prefix\n}", "wrong argument count"},
+		{new(Diagnostics), "osa_diagnostics {\npath_prefix /a /b\n}", "wrong argument count"},
+		{new(Diagnostics), "osa_diagnostics {\npath_prefix \"\"\n}", "must not be empty"},
+		{new(Events), "osa_events {\npath_prefix /a\npath_prefix /b\n}", "already given"},
+		{new(Health), "osa_health now", "wrong argument count"},
+		{new(Health), "osa_health {\npath_prefix /a\n}", `unknown option "path_prefix" of osa_health`},
 	} {
-		err := new(Handler).UnmarshalCaddyfile(caddyfile.NewTestDispenser(input))
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want it to say %q", input, err, want)
+		if err := tt.h.UnmarshalCaddyfile(caddyfile.NewTestDispenser(tt.input)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want it to say %q", tt.input, err, tt.want)
 		}
 	}
 }

@@ -3,8 +3,12 @@ package diagnostics
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/eventlog"
@@ -22,8 +26,62 @@ const (
 	defaultLastWebhooks = 10
 )
 
+// DefaultEventsPath is where osa_events serves the log unless another path_prefix is
+// configured.
+const DefaultEventsPath = "/api/webhook-events"
+
+// Events serves the event log: lists of events at its path, and single events below
+// it. It needs the permission events:read and answers every request that reaches it.
+type Events struct {
+	// PathPrefix is the path of the list; default /api/webhook-events. A single event
+	// has its id after a slash.
+	PathPrefix string `json:"path_prefix,omitempty"`
+
+	ctx caddy.Context
+	log logReader
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Events) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.osa_events", New: func() caddy.Module { return new(Events) }}
+}
+
+// Provision sets the default and finds the app.
+func (h *Events) Provision(ctx caddy.Context) (err error) {
+	h.ctx = ctx
+	if h.PathPrefix == "" {
+		h.PathPrefix = DefaultEventsPath
+	}
+	h.log.app, err = osa.Of(ctx)
+	return err
+}
+
+// Validate checks the path.
+func (h *Events) Validate() error {
+	if err := osa.CheckPathPrefix(h.PathPrefix); err != nil {
+		return osa.ConfigErrors(h.ctx, fmt.Errorf("osa_events: %w", err))
+	}
+	return nil
+}
+
+// ServeHTTP answers with a list of events or with one event. It answers 404 for other
+// paths, and 405 for other methods than GET and HEAD.
+func (h *Events) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	rest, ok := osa.PathBelow(r, h.PathPrefix)
+	id := strings.TrimPrefix(rest, "/")
+	switch {
+	case !ok, strings.Contains(id, "/"):
+		return caddyhttp.Error(http.StatusNotFound, nil)
+	case rest == "":
+		return serve(w, r, h.log.events)
+	}
+	return serve(w, r, func(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+		return h.log.event(ctx, w, r, id)
+	})
+}
+
 // events is the log, filtered.
-func (h *Handler) events(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+func (h logReader) events(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	l, log, done, err := h.list(ctx, r, defaultEvents)
 	if err != nil {
 		return err
@@ -34,8 +92,8 @@ func (h *Handler) events(ctx context.Context, w http.ResponseWriter, r *http.Req
 
 // list reads the parameters of a list and opens the log. Errors are ready to be
 // returned; without one, done has to be called.
-func (h *Handler) list(ctx context.Context, r *http.Request, limit int) (l listing, log *eventlog.Log, done func(), err error) {
-	ws, err := h.workspace(r)
+func (h logReader) list(ctx context.Context, r *http.Request, limit int) (l listing, log *eventlog.Log, done func(), err error) {
+	_, ws, err := osa.RequireWorkspace(r, osa.PermEventsRead)
 	if err != nil {
 		return listing{}, nil, nil, err
 	}
@@ -49,15 +107,14 @@ func (h *Handler) list(ctx context.Context, r *http.Request, limit int) (l listi
 }
 
 // event is one record with its payload, sensitive members masked.
-func (h *Handler) event(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
-	ws, err := h.workspace(r)
+func (h logReader) event(ctx context.Context, w http.ResponseWriter, r *http.Request, id string) error {
+	_, ws, err := osa.RequireWorkspace(r, osa.PermEventsRead)
 	if err != nil {
 		return err
 	}
 	if bad := query.Parse(r.URL.RawQuery).Invalid(); len(bad) > 0 {
 		return httperror.ValidationFailed(bad...).HandlerError()
 	}
-	id := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
 	// An event of another workspace does not exist, and is not to be told from
 	// one that never did.
 	missing := httperror.NotFound("event", clip(id)).HandlerError()
@@ -75,7 +132,7 @@ func (h *Handler) event(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	case errors.Is(err, storage.ErrNotFound):
 		return missing
 	case err != nil:
-		return h.listFailed(r, err)
+		return listFailed(r, err)
 	}
 	defer release()
 	record, err := response.Encode(e)
@@ -98,7 +155,7 @@ const recordBytes = 64 << 10
 // read reads an event of the workspace with its body, and takes room for twice
 // that: its body, and the answer. An event that is not the workspace's is
 // storage.ErrNotFound, and its body is not read.
-func (h *Handler) read(ctx context.Context, log *eventlog.Log, seq uint64, ws string) (e *event.Event, release func(), err error) {
+func (h logReader) read(ctx context.Context, log *eventlog.Log, seq uint64, ws string) (e *event.Event, release func(), err error) {
 	end, err := h.app.Turn(ctx, ws)
 	if err != nil {
 		return nil, nil, err

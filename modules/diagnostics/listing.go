@@ -126,7 +126,7 @@ func (rd *reader) cursor() string {
 
 // sendList answers with a list. tail is what follows the members of a page, with
 // a comma before it.
-func (h *Handler) sendList(w http.ResponseWriter, r *http.Request, log *eventlog.Log, l listing, tail []byte) error {
+func (h logReader) sendList(w http.ResponseWriter, r *http.Request, log *eventlog.Log, l listing, tail []byte) error {
 	rd := newReader(h.app, log, l)
 	defer rd.close()
 	out := response.NewWriter(w)
@@ -137,7 +137,7 @@ func (h *Handler) sendList(w http.ResponseWriter, r *http.Request, log *eventlog
 		switch {
 		case err == nil:
 		case rd.events == 0, rd.q.After == 0:
-			return h.listFailed(r, err)
+			return listFailed(r, err)
 		default:
 			more = false
 		}
@@ -160,7 +160,7 @@ func (h *Handler) sendList(w http.ResponseWriter, r *http.Request, log *eventlog
 }
 
 // listFailed is what a client sees of a list that could not begin.
-func (h *Handler) listFailed(r *http.Request, err error) error {
+func listFailed(r *http.Request, err error) error {
 	if errors.Is(err, errAnswers) || errors.Is(err, fair.ErrFull) {
 		return httperror.Unavailable("Too much is being read from the event log", time.Second).WithCause(err).HandlerError()
 	}

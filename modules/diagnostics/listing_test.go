@@ -65,9 +65,9 @@ func TestListWithoutMemory(t *testing.T) {
 	for range 300 {
 		put(t, g.Log(), event.Event{ErrorMessage: text})
 	}
-	h := g.MustLoad(id, map[string]any{"view": "events"})
+	h := load(g, "events")
 	w := &meanWriter{ResponseRecorder: httptest.NewRecorder()}
-	if err := osatest.ServeTo(h, w, httptest.NewRequest(http.MethodGet, "/?limit=300", nil), acme); err != nil {
+	if err := osatest.ServeTo(h, w, httptest.NewRequest(http.MethodGet, views["events"].path+"?limit=300", nil), acme); err != nil {
 		t.Fatal(err)
 	}
 	osa.Answers().Release("another", w.took)
@@ -111,10 +111,10 @@ func (w *meanWriter) SetWriteDeadline(t time.Time) error {
 func TestWriteDeadline(t *testing.T) {
 	g := osatest.New(t, nil)
 	put(t, g.Log(), event.Event{Body: []byte(`{"a":"` + strings.Repeat("x", 100_000) + `"}`)})
-	for name, target := range map[string]string{"event": "/evt_1", "events": "/", "last_webhook": "/"} {
+	for _, name := range []string{"event", "events", "last_webhook"} {
 		w := &meanWriter{ResponseRecorder: httptest.NewRecorder(), took: 1}
-		h := g.MustLoad(id, map[string]any{"view": name})
-		if err := osatest.ServeTo(h, w, httptest.NewRequest(http.MethodGet, target, nil), acme); err != nil {
+		h := load(g, name)
+		if err := osatest.ServeTo(h, w, httptest.NewRequest(http.MethodGet, views[name].path, nil), acme); err != nil {
 			t.Fatal(err)
 		}
 		n := len(w.deadlines)

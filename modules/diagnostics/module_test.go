@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/goleak"
 
 	"github.com/osa-edge/osa-gateway/event"
@@ -19,19 +20,39 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/httperror"
 	"github.com/osa-edge/osa-gateway/internal/memstore"
 	"github.com/osa-edge/osa-gateway/internal/osatest"
-	_ "github.com/osa-edge/osa-gateway/modules/diagnostics"
+	"github.com/osa-edge/osa-gateway/modules/diagnostics"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 	"github.com/osa-edge/osa-gateway/storage"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const id = "http.handlers.osa_diagnostics"
+// views are what the handlers show: whose it is, and the path by which it is asked for.
+var views = map[string]struct{ handler, path string }{
+	"events":       {"osa_events", diagnostics.DefaultEventsPath},
+	"event":        {"osa_events", diagnostics.DefaultEventsPath + "/evt_1"},
+	"last_webhook": {"osa_diagnostics", diagnostics.DefaultDiagnosticsPath + "/last-webhook"},
+	"health":       {"osa_health", "/api/health"},
+}
 
+func load(g *osatest.Gateway, name string) caddyhttp.MiddlewareHandler {
+	return g.MustLoad("http.handlers."+views[name].handler, map[string]any{})
+}
+
+// view asks for a view. A target that is a query alone goes to the view's path, and an
+// event's id below that of the list.
 func view(g *osatest.Gateway, t *testing.T, name string) func(target string, prepare ...func(*http.Request)) osatest.Response {
 	t.Helper()
-	h := g.MustLoad(id, map[string]any{"view": name})
+	h := load(g, name)
 	return func(target string, prepare ...func(*http.Request)) osatest.Response {
+		switch query, found := strings.CutPrefix(target, "/?"); {
+		case found:
+			target = views[name].path + "?" + query
+		case target == "/" && name != "event":
+			target = views[name].path
+		case !strings.HasPrefix(target, "/api/"):
+			target = diagnostics.DefaultEventsPath + target
+		}
 		return osatest.Serve(h, httptest.NewRequest(http.MethodGet, target, nil), prepare...)
 	}
 }
@@ -157,10 +178,10 @@ func TestEvents(t *testing.T) {
 			t.Errorf("?%s: %s, want %s", query, got.ids(), want)
 		}
 	}
-	if got := decode[list](t, get("/?order=asc", as("globex"))); got.ids() != "8" {
+	if got := decode[list](t, get("/?order=asc", as("globex", osa.PermEventsRead))); got.ids() != "8" {
 		t.Errorf("globex sees %s", got.ids())
 	}
-	if got := decode[list](t, get("/?order=asc", as("ops", "workspace:*"))); got.ids() != "1 2 3 4 5 6 7 8" {
+	if got := decode[list](t, get("/?order=asc", as("ops", osa.PermEventsRead, osa.PermAllWorkspaces))); got.ids() != "1 2 3 4 5 6 7 8" {
 		t.Errorf("workspace:* sees %s", got.ids())
 	}
 }
@@ -224,12 +245,16 @@ func TestRefusals(t *testing.T) {
 		if r.Status() != http.StatusUnauthorized || r.Problem.Header.Get("WWW-Authenticate") == "" {
 			t.Errorf("%s without a principal: %d", name, r.Status())
 		}
-		if r = view(g, t, name)("/evt_1", as("")); r.Status() != http.StatusForbidden {
+		if r = view(g, t, name)(views[name].path, as("", osa.PermEventsRead)); r.Status() != http.StatusForbidden {
 			t.Errorf("%s without a workspace: %d", name, r.Status())
 		}
-		h := g.MustLoad(id, map[string]any{"view": name})
+		if r = view(g, t, name)(views[name].path, as("acme", osa.PermOPALRead)); r.Status() != http.StatusForbidden ||
+			!reflect.DeepEqual(r.Problem.Members["required_permissions"], []string{osa.PermEventsRead}) {
+			t.Errorf("%s without the permission: %d %+v", name, r.Status(), r.Problem)
+		}
+		h := load(g, name)
 		for _, method := range []string{"POST", "PUT", "DELETE", "OPTIONS"} {
-			r := osatest.Serve(h, httptest.NewRequest(method, "/evt_1", nil), acme)
+			r := osatest.Serve(h, httptest.NewRequest(method, views[name].path, nil), acme)
 			if r.Status() != http.StatusMethodNotAllowed || r.Problem.Header.Get("Allow") != "GET, HEAD" {
 				t.Errorf("%s %s: %d", method, name, r.Status())
 			}
@@ -241,7 +266,7 @@ func TestHead(t *testing.T) {
 	g := osatest.New(t, nil)
 	fill(t, g)
 	for _, name := range []string{"events", "last_webhook", "event", "health"} {
-		r := osatest.Serve(g.MustLoad(id, map[string]any{"view": name}), httptest.NewRequest(http.MethodHead, "/evt_1", nil), acme)
+		r := osatest.Serve(load(g, name), httptest.NewRequest(http.MethodHead, views[name].path, nil), acme)
 		if r.Status() != 200 || r.Header().Get("Content-Length") == "" {
 			t.Errorf("HEAD %s: %d %v", name, r.Status(), r.Header())
 		}
@@ -274,7 +299,7 @@ func TestEvent(t *testing.T) {
 	if got := decode[map[string]any](t, get("/evt_3", acme)); got["payload"] != nil {
 		t.Errorf("a payload that is no JSON: %v", got)
 	}
-	if got := decode[map[string]any](t, get("/evt_2", as("ops", "workspace:*"))); got["workspace_id"] != "globex" {
+	if got := decode[map[string]any](t, get("/evt_2", as("ops", osa.PermEventsRead, osa.PermAllWorkspaces))); got["workspace_id"] != "globex" {
 		t.Errorf("workspace:* reads %v", got)
 	}
 
@@ -321,7 +346,7 @@ func TestLastWebhook(t *testing.T) {
 	if got.ids() != "3" || h["recent_failure_rate"] != 42.857 || h["webhook_status"] != "degraded" || h["sample_size"] != 7.0 || h["last_webhook_at"] == nil {
 		t.Errorf("%+v", got)
 	}
-	if other := decode[list](t, get("/", as("globex"))); other.SystemHealth["recent_failure_rate"] != 0.0 || other.SystemHealth["webhook_status"] != "healthy" {
+	if other := decode[list](t, get("/", as("globex", osa.PermEventsRead))); other.SystemHealth["recent_failure_rate"] != 0.0 || other.SystemHealth["webhook_status"] != "healthy" {
 		t.Errorf("globex: %+v", other)
 	}
 	for range 30 {
@@ -425,37 +450,51 @@ func TestHealthTellsWhatIsWrong(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	g := osatest.New(t, nil)
-	for _, name := range []string{"", "everything"} {
-		if _, err := g.Load(id, map[string]any{"view": name}); err == nil || !strings.Contains(err.Error(), "event, events, health, last_webhook") {
-			t.Errorf("view %q: %v", name, err)
-		}
-	}
-	for name, ws := range map[string]string{"health": "acme", "events": "{env.SET_BY_NOBODY}"} {
-		if _, err := g.Load(id, map[string]any{"view": name, "anonymous_workspace": ws}); err == nil || !strings.Contains(err.Error(), "anonymous_workspace") {
-			t.Errorf("%s with anonymous_workspace %q: %v", name, ws, err)
+	for _, name := range []string{"osa_events", "osa_diagnostics"} {
+		for _, prefix := range []string{"api", "/", "/api/", "/a//b", "/a/../b", "/a/*", "/a?b"} {
+			if _, err := g.Load("http.handlers."+name, map[string]any{"path_prefix": prefix}); err == nil || !strings.Contains(err.Error(), name+": path_prefix is") {
+				t.Errorf("%s with path_prefix %q: %v", name, prefix, err)
+			}
 		}
 	}
 }
 
-func TestAnonymousWorkspace(t *testing.T) {
+// TestPaths: each handler knows what is below its root. Everything else is 404, and a
+// path is cleaned as Caddy's matchers do it.
+func TestPaths(t *testing.T) {
 	g := osatest.New(t, nil)
 	fill(t, g)
-	for name, want := range map[string]string{"events": "8", "last_webhook": "8"} {
-		h := g.MustLoad(id, map[string]any{"view": name, "anonymous_workspace": "globex"})
-		get := func(prepare ...func(*http.Request)) osatest.Response {
-			return osatest.Serve(h, httptest.NewRequest(http.MethodGet, "/", nil), prepare...)
+	for _, tt := range []struct {
+		handler, prefix, path string
+		status                int
+		has                   string
+	}{
+		{"osa_events", "", "/api/webhook-events", 200, `"events":[`},
+		{"osa_events", "", "/API//Webhook-Events", 200, `"events":[`},
+		{"osa_events", "", "/api/x/../webhook-events/evt_1", 200, `"payload":`},
+		{"osa_events", "", "/api/webhook-events/", 404, ""},
+		{"osa_events", "", "/api/webhook-events/evt_1/more", 404, ""},
+		{"osa_events", "", "/api/webhook-eventsevt_1", 404, ""},
+		{"osa_events", "", "/api", 404, ""},
+		{"osa_events", "", "/", 404, ""},
+		{"osa_events", "/log", "/log", 200, `"events":[`},
+		{"osa_events", "/log", "/log/evt_1", 200, `"payload":`},
+		{"osa_events", "/log", "/api/webhook-events", 404, ""},
+		{"osa_diagnostics", "", "/api/diagnostics/last-webhook", 200, `"system_health":`},
+		{"osa_diagnostics", "", "/api/Diagnostics/Last-Webhook", 200, `"system_health":`},
+		{"osa_diagnostics", "", "/api/diagnostics/last-webhook/", 404, ""},
+		{"osa_diagnostics", "", "/api/diagnostics", 404, ""},
+		{"osa_diagnostics", "/ops", "/ops/last-webhook", 200, `"system_health":`},
+		{"osa_health", "", "/anywhere", 200, `"status":`},
+	} {
+		config := map[string]any{}
+		if tt.prefix != "" {
+			config["path_prefix"] = tt.prefix
 		}
-		if got := decode[list](t, get()); got.ids() != want {
-			t.Errorf("%s without a principal: %s", name, got.ids())
-		}
-		if got := decode[list](t, get(acme)); got.ids() == want {
-			t.Errorf("%s: a principal reads the anonymous workspace", name)
-		}
-	}
-	h := g.MustLoad(id, map[string]any{"view": "event", "anonymous_workspace": "globex"})
-	for path, want := range map[string]int{"/evt_8": 200, "/evt_1": 404} {
-		if r := osatest.Serve(h, httptest.NewRequest(http.MethodGet, path, nil)); r.Status() != want {
-			t.Errorf("%s: %d", path, r.Status())
+		h := g.MustLoad("http.handlers."+tt.handler, config)
+		r := osatest.Serve(h, httptest.NewRequest(http.MethodGet, tt.path, nil), acme)
+		if r.Status() != tt.status || !strings.Contains(r.Body.String(), tt.has) {
+			t.Errorf("%s %q: %s is %d %.80s, want %d with %s", tt.handler, tt.prefix, tt.path, r.Status(), r.Body, tt.status, tt.has)
 		}
 	}
 }

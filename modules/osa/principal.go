@@ -72,11 +72,9 @@ func (p *Principal) Workspace() string {
 
 // Verified is what a checked webhook signature says of its sender.
 type Verified struct {
-	// Scheme is the signature scheme's name; set for requests that need no
-	// signature too, such as GET on a receiver.
+	// Scheme is the name of the signature scheme.
 	Scheme string
-	// SecretID is the id of the secret that matched, "" if the request carried
-	// no signature to check.
+	// SecretID is the id of the secret that matched.
 	SecretID string
 	// WorkspaceID is the workspace that the secret belongs to.
 	WorkspaceID string
@@ -126,8 +124,7 @@ func SetVerified(r *http.Request, v *Verified) {
 	caddyhttp.SetVar(r.Context(), varVerified, v)
 }
 
-// VerifiedOf returns what the signature said, or nil if no osa_signature stood
-// in the chain.
+// VerifiedOf returns what the signature said, or nil if none was verified.
 func VerifiedOf(r *http.Request) *Verified {
 	v, _ := caddyhttp.GetVar(r.Context(), varVerified).(*Verified)
 	return v

@@ -20,20 +20,23 @@ func ParseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 	return handler, nil
 }
 
+// mainSecret is the id of a secret that is given without one.
+const mainSecret = "main"
+
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
 //
-//	osa_signature <scheme> {
+//	osa_signature [<matcher>] <scheme> [<secret>] {
 //	    secret <id> <value> {
 //	        workspace  <id>
 //	        not_before <RFC 3339>
 //	        not_after  <RFC 3339>
 //	    }
-//	    unsigned_methods <method...>
 //	    <options of the scheme>
 //	}
 //
-// `secret` can be repeated; its block is optional. Its value and workspace may
-// be placeholders such as {env.OSA_WEBHOOK_SHARED_SECRET} or {file./path}.
+// The blocks are optional, and `secret` can be repeated. A secret that follows the
+// scheme has the id `main`. Values and workspaces may be placeholders such as
+// {env.OSA_WEBHOOK_SHARED_SECRET} or {file./path}.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // directive name
 	if !d.NextArg() {
@@ -41,7 +44,10 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	name := d.Token()
 	if d.NextArg() {
-		return d.ArgErr()
+		h.Secrets = []Secret{{ID: mainSecret, Value: d.Val()}}
+		if d.NextArg() {
+			return d.ArgErr()
+		}
 	}
 	var options []caddyfile.Token
 	for d.NextBlock(0) {
@@ -55,14 +61,6 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return d.Errf("secret %s was already given", s.ID)
 			}
 			h.Secrets = append(h.Secrets, s)
-		case "unsigned_methods":
-			if h.UnsignedMethods != nil {
-				return d.Err("unsigned_methods was already given")
-			}
-			h.UnsignedMethods = d.RemainingArgs()
-			if len(h.UnsignedMethods) == 0 {
-				return d.ArgErr()
-			}
 		default:
 			options = append(options, d.NextSegment()...)
 		}

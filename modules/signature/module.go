@@ -35,14 +35,11 @@ type Handler struct {
 	// Secrets are what senders may sign with: several, so that one can be
 	// replaced while the other is still in use.
 	Secrets []Secret `json:"secrets,omitempty"`
-	// UnsignedMethods need no signature, such as GET for a receiver's health.
-	UnsignedMethods []string `json:"unsigned_methods,omitempty"`
 
 	ctx       caddy.Context
 	log       *zap.Logger
 	scheme    signature.Scheme
 	current   atomic.Pointer[senders]
-	unsigned  *osa.Verified
 	challenge string
 	problems  error
 	find      sync.Once
@@ -84,7 +81,6 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("osa_signature: %T is not a signature scheme", mod)
 	}
 	h.scheme = scheme
-	h.unsigned = &osa.Verified{Scheme: scheme.Name()}
 	h.challenge = `HMAC realm="osa", scheme="` + scheme.Name() + `"`
 
 	h.problems = credentials.Load(ctx, credentials.Source{
@@ -129,32 +125,18 @@ func (h *Handler) load() error {
 
 // Validate names everything that is wrong at once.
 func (h *Handler) Validate() error {
-	var problems []error
 	if h.problems != nil {
-		problems = append(problems, h.problems)
-	}
-	for _, m := range h.UnsignedMethods {
-		if !slices.Contains(methods, m) {
-			problems = append(problems, fmt.Errorf("unsigned_methods: %q is not a method; write it in capitals, such as GET", m))
-		}
-	}
-	if len(problems) > 0 {
-		return osa.ConfigErrors(h.ctx, fmt.Errorf("osa_signature: %w", errors.Join(problems...)))
+		return osa.ConfigErrors(h.ctx, fmt.Errorf("osa_signature: %w", h.problems))
 	}
 	return nil
 }
 
-var methods = []string{
-	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
-}
+// SchemeName is the name of the scheme.
+func (h *Handler) SchemeName() string { return h.scheme.Name() }
 
 // ServeHTTP calls the next handler if the signature of the body is valid. It
 // answers 401 otherwise.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if slices.Contains(h.UnsignedMethods, r.Method) {
-		osa.SetVerified(r, h.unsigned)
-		return next.ServeHTTP(w, r)
-	}
 	// What can be told without the body is told before it takes any room.
 	if c, ok := h.scheme.(signature.HeaderChecker); ok {
 		if err := c.CheckHeader(r.Header, osa.ReceivedAt(r)); err != nil {
@@ -205,4 +187,5 @@ var (
 	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddy.Validator             = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+	_ osa.Verifier                = (*Handler)(nil)
 )

@@ -67,7 +67,8 @@ func TestVerifies(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := start(t, `
-		osa_signature osa {
+		@signed not method GET HEAD
+		osa_signature @signed osa {
 			secret first {env.SIGNATURE_TEST_FIRST}
 			secret second {file.`+file+`} {
 				workspace ws-two
@@ -78,7 +79,6 @@ func TestVerifies(t *testing.T) {
 				not_after 2020-01-01T00:00:00Z
 			}
 			tolerance 60s
-			unsigned_methods GET HEAD
 		}`)
 	now := time.Now()
 	for _, tt := range []struct{ key, id, want string }{
@@ -95,7 +95,7 @@ func TestVerifies(t *testing.T) {
 			t.Errorf("counted %v after %v", after, before)
 		}
 	}
-	if r := s.Send("GET", "/hook", nil, nil); r.StatusCode != 200 || strings.TrimSpace(r.Body) != `{"Scheme":"osa","SecretID":"","WorkspaceID":""}` {
+	if r := s.Send("GET", "/hook", nil, nil); r.StatusCode != 200 || strings.TrimSpace(r.Body) != "null" {
 		t.Errorf("GET: %d %s", r.StatusCode, r.Body)
 	}
 	if r := s.Send("PUT", "/hook", nil, nil); r.StatusCode != 401 {
@@ -255,11 +255,10 @@ func TestRefusesToStart(t *testing.T) {
 				not_after 2026-01-01T00:00:00Z
 			}
 			secret d {env.SIGNATURE_TEST_GOOD}
-			secret "e e" ` + second + `
-			unsigned_methods get`,
+			secret "e e" ` + second,
 			[]string{
 				"SIGNATURE_TEST_SHORT) is shorter than 32", `not_before is "tomorrow"`, "SIGNATURE_TEST_EXAMPLE) is an example",
-				`secret "b": workspace`, `secret "c": not_after is before`, `secrets "c" and "d" are the same`, `secret id "e e"`, `"get" is not a method`,
+				`secret "b": workspace`, `secret "c": not_after is before`, `secrets "c" and "d" are the same`, `secret id "e e"`,
 			}},
 		{"too many", manySecrets(17), []string{"at most 16"}},
 		{"tolerance", "secret a " + second + "\n tolerance 2h", []string{"tolerance is 2h0m0s"}},
@@ -313,20 +312,28 @@ func TestCaddyfile(t *testing.T) {
 			not_after 2027-01-01T00:00:00Z
 		}
 		secret b {env.B}
-		unsigned_methods GET HEAD
 	}`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const want = `{"handler":"osa_signature","scheme":{"name":"osa","tolerance":60000000000},` +
 		`"secrets":[{"id":"a","not_after":"2027-01-01T00:00:00Z","not_before":"2026-01-01T00:00:00Z","value":"{env.A}","workspace":"{env.W}"},` +
-		`{"id":"b","value":"{env.B}"}],"unsigned_methods":["GET","HEAD"]}`
+		`{"id":"b","value":"{env.B}"}]}`
 	if !strings.Contains(got, want) {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
 	for config, want := range map[string]string{
+		"osa_signature osa {env.A}":                            `"secrets":[{"id":"main","value":"{env.A}"}]}`,
+		"osa_signature osa {env.A} {\n tolerance 1m\n}":        `"scheme":{"name":"osa","tolerance":60000000000},"secrets":[{"id":"main","value":"{env.A}"}]}`,
+		"osa_signature osa {env.A} {\n secret next {env.B}\n}": `"secrets":[{"id":"main","value":"{env.A}"},{"id":"next","value":"{env.B}"}]}`,
+	} {
+		if got, err := chaintest.Adapt(config); err != nil || !strings.Contains(got, want) {
+			t.Errorf("%q: got %s, %v, want %s", config, got, err, want)
+		}
+	}
+	for config, want := range map[string]string{
 		"osa_signature":                                                        "wrong argument count",
-		"osa_signature osa stripe":                                             "wrong argument count",
+		"osa_signature osa a b":                                                "wrong argument count",
 		"osa_signature nosuch":                                                 `unknown signature scheme "nosuch": want one of osa`,
 		"osa_signature osa {\n secret\n}":                                      "wrong argument count",
 		"osa_signature osa {\n secret a\n}":                                    "wrong argument count",
@@ -336,8 +343,8 @@ func TestCaddyfile(t *testing.T) {
 		"osa_signature osa {\n secret a b {\n workspace\n}\n}":                 "wrong argument count",
 		"osa_signature osa {\n secret a b {\n workspace x y\n}\n}":             "wrong argument count",
 		"osa_signature osa {\n secret a b {\n workspace x\n workspace y\n}\n}": "workspace was already given",
-		"osa_signature osa {\n unsigned_methods\n}":                            "wrong argument count",
-		"osa_signature osa {\n unsigned_methods GET\n unsigned_methods GET\n}": "unsigned_methods was already given",
+		"osa_signature osa a {\n secret main b\n}":                             "secret main was already given",
+		"osa_signature osa {\n unsigned_methods GET\n}":                        `unknown option "unsigned_methods"`,
 		"osa_signature osa {\n tolerance\n}":                                   "wrong argument count",
 		"osa_signature osa {\n tolerance 1s 2s\n}":                             "wrong argument count",
 		"osa_signature osa {\n tolerance x\n}":                                 "tolerance",

@@ -58,7 +58,7 @@ func (s *OSA) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	for d.NextBlock(0) {
 		if d.Val() != "tolerance" {
-			return d.Errf("unknown option %q of osa_signature osa: want secret, unsigned_methods or tolerance", d.Val())
+			return d.Errf("unknown option %q of osa_signature osa: want secret or tolerance", d.Val())
 		}
 		if s.Tolerance != 0 {
 			return d.Err("tolerance was already given")

@@ -69,8 +69,8 @@ func (s *site) adminGet(method, url string, status int) string {
 func TestAdminListsStreams(t *testing.T) {
 	s, endpoint := adminSite(t, nil)
 	until := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
-	testPrincipals.Store("credential-of-one", &osa.Principal{ID: "one", Method: "api_key", WorkspaceID: "ws", ExpiresAt: until})
-	testPrincipals.Store("credential-of-all", &osa.Principal{ID: "sub", Method: "jwt", Permissions: []string{osa.PermAllWorkspaces}})
+	testPrincipals.Store("credential-of-one", &osa.Principal{ID: "one", Method: "api_key", WorkspaceID: "ws", ExpiresAt: until, Permissions: []string{osa.PermEventsRead}})
+	testPrincipals.Store("credential-of-all", &osa.Principal{ID: "sub", Method: "jwt", Permissions: []string{osa.PermEventsRead, osa.PermAllWorkspaces}})
 	before := s.listed(endpoint).Totals
 	if before.Open != 0 {
 		t.Fatalf("%d open", before.Open)
@@ -145,7 +145,7 @@ func TestAdminListsStreams(t *testing.T) {
 
 func TestAdminPages(t *testing.T) {
 	s, endpoint := adminSite(t, func(s *site) { s.stream["max_streams"] = 7 })
-	testPrincipals.Store("paged", &osa.Principal{ID: "paged", Method: "api_key", WorkspaceID: "other"})
+	testPrincipals.Store("paged", &osa.Principal{ID: "paged", Method: "api_key", WorkspaceID: "other", Permissions: []string{osa.PermEventsRead}})
 	for i := range 7 {
 		if i%3 == 0 {
 			s.open("", "Authorization", "paged")

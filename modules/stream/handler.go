@@ -101,15 +101,12 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request) error {
 
 // reader says whose events the request may see, and whom its stream counts for.
 func (h *Handler) reader(r *http.Request) (workspace, owner string, err error) {
-	if p := osa.PrincipalOf(r); p != nil {
-		workspace = p.Workspace()
-		if workspace == "" && !p.Has(osa.PermAllWorkspaces) {
-			return "", "", httperror.AccessDenied([]string{osa.PermAllWorkspaces}, p.Permissions).HandlerError()
+	if osa.PrincipalOf(r) != nil || h.anonymous == "" {
+		p, workspace, err := osa.RequireWorkspace(r, osa.PermEventsRead)
+		if err != nil {
+			return "", "", err
 		}
 		return workspace, p.Method + ":" + p.ID, nil
-	}
-	if h.anonymous == "" {
-		return "", "", httperror.Unauthenticated("Bearer", "session", "api_key", "jwt").HandlerError()
 	}
 	if h.anonymous != "*" {
 		workspace = h.anonymous

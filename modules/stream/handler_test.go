@@ -115,8 +115,8 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("HEAD: %v", resp.Header)
 		}
 	}
-	testPrincipals.Store("one", &osa.Principal{ID: "one", Method: "api_key", WorkspaceID: "ws"})
-	testPrincipals.Store("two", &osa.Principal{ID: "two", Method: "api_key", WorkspaceID: "ws"})
+	testPrincipals.Store("one", &osa.Principal{ID: "one", Method: "api_key", WorkspaceID: "ws", Permissions: []string{osa.PermEventsRead}})
+	testPrincipals.Store("two", &osa.Principal{ID: "two", Method: "api_key", WorkspaceID: "ws", Permissions: []string{osa.PermEventsRead}})
 	a := s.open("", "Authorization", "one")
 	s.open("", "Authorization", "one")
 	if r := s.try("", "Authorization", "one"); r.resp.StatusCode != http.StatusServiceUnavailable {
@@ -149,9 +149,10 @@ func TestAnonymousReadersCountByNetwork(t *testing.T) {
 func TestWhoMayRead(t *testing.T) {
 	s := newSite(t, func(s *site) { delete(s.stream, "anonymous") })
 	for token, p := range map[string]*osa.Principal{
-		"a":       {ID: "a", WorkspaceID: "ws-a"},
-		"all":     {ID: "all", WorkspaceID: "ws-a", Permissions: []string{"workspace:*"}},
-		"nowhere": {ID: "nowhere"},
+		"a":       {ID: "a", WorkspaceID: "ws-a", Permissions: []string{osa.PermEventsRead}},
+		"all":     {ID: "all", WorkspaceID: "ws-a", Permissions: []string{osa.PermEventsRead, osa.PermAllWorkspaces}},
+		"nowhere": {ID: "nowhere", Permissions: []string{osa.PermEventsRead}},
+		"other":   {ID: "other", WorkspaceID: "ws-a", Permissions: []string{osa.PermOPALRead}},
 	} {
 		testPrincipals.Store(token, p)
 	}
@@ -160,6 +161,9 @@ func TestWhoMayRead(t *testing.T) {
 	}
 	if r := s.try("", "Authorization", "nowhere"); r.resp.StatusCode != http.StatusForbidden {
 		t.Errorf("of no workspace: %d", r.resp.StatusCode)
+	}
+	if r := s.try("", "Authorization", "other"); r.resp.StatusCode != http.StatusForbidden {
+		t.Errorf("without the permission: %d", r.resp.StatusCode)
 	}
 	a, all := s.open("last_event_id=evt_0", "Authorization", "a"), s.open("last_event_id=evt_0", "Authorization", "all")
 	for _, ws := range []string{"ws-b", "ws-a", "ws-b"} {
@@ -177,9 +181,9 @@ func TestCredentialsEnd(t *testing.T) {
 	s := newSite(t, func(s *site) {
 		s.osa["auth"] = map[string]any{"test": map[string]any{"provider": "stream_test"}}
 	})
-	testPrincipals.Store("expires", &osa.Principal{ID: "e", WorkspaceID: "ws", ExpiresAt: time.Now().Add(300 * time.Millisecond)})
-	testPrincipals.Store("revoked", &osa.Principal{ID: "r", WorkspaceID: "ws", Provider: "test"})
-	testPrincipals.Store("stays", &osa.Principal{ID: "s", WorkspaceID: "ws", Provider: "test"})
+	testPrincipals.Store("expires", &osa.Principal{ID: "e", WorkspaceID: "ws", ExpiresAt: time.Now().Add(300 * time.Millisecond), Permissions: []string{osa.PermEventsRead}})
+	testPrincipals.Store("revoked", &osa.Principal{ID: "r", WorkspaceID: "ws", Provider: "test", Permissions: []string{osa.PermEventsRead}})
+	testPrincipals.Store("stays", &osa.Principal{ID: "s", WorkspaceID: "ws", Provider: "test", Permissions: []string{osa.PermEventsRead}})
 	stays := s.open("", "Authorization", "stays")
 	e, r := s.open("", "Authorization", "expires"), s.open("", "Authorization", "revoked")
 	wantEnd := func(r *reader, reason string) {

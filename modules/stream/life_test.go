@@ -17,6 +17,7 @@ import (
 	"github.com/tmaxmax/go-sse"
 
 	"github.com/osa-edge/osa-gateway/event"
+	"github.com/osa-edge/osa-gateway/internal/credentials"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
@@ -149,7 +150,7 @@ func TestAFailedReloadChangesNothing(t *testing.T) {
 			wantIDs(t, r.ids(4), 1, 4)
 			wantIDs(t, revoked.ids(4), 1, 4)
 			testRevoked.Store(id, osa.RefusedRevoked)
-			osa.CredentialsChanged()
+			credentials.Changed()
 			if rest := revoked.ended(); len(rest) != 1 || rest[0].event != "stream_end" || rest[0].data != `{"reason":"credential_revoked"}` {
 				t.Errorf("ended with %+v", rest)
 			}

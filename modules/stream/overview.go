@@ -142,7 +142,7 @@ func (s *stream) show() openStream {
 	if s.workspace != "" {
 		out.WorkspaceID = &s.workspace
 	}
-	if p := s.principal; p != nil {
+	if p := s.principal; p != nil && !p.Anonymous() {
 		out.Principal = &s.owner
 		if !p.ExpiresAt.IsZero() {
 			at := p.ExpiresAt.UTC()

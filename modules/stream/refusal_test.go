@@ -20,8 +20,8 @@ func TestRefusedForNow(t *testing.T) {
 	s := newSite(t, func(s *site) {
 		s.stream["max_streams"], s.stream["max_streams_per_principal"] = 2, 1
 	})
-	testPrincipals.Store("one", &osa.Principal{ID: "one", Method: "api_key", WorkspaceID: "ws"})
-	testPrincipals.Store("nowhere", &osa.Principal{ID: "nowhere"})
+	testPrincipals.Store("one", &osa.Principal{ID: "one", Method: "api_key", WorkspaceID: "ws", Permissions: []string{osa.PermEventsRead}})
+	testPrincipals.Store("nowhere", &osa.Principal{ID: "nowhere", Permissions: []string{osa.PermEventsRead}})
 	s.open("", "Authorization", "one")
 	counted := func(limit string) float64 { return series(t, "osa_stream_refused_total", "limit", limit) }
 	refused := func(name, limit, reason string, header ...string) {

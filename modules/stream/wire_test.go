@@ -165,7 +165,7 @@ func TestClientsLeaveOnTheWire(t *testing.T) {
 // the end.
 func TestUnsentBodyOverTLS(t *testing.T) {
 	s := newSite(t, ways(t)["HTTP/1.1 over TLS"])
-	testPrincipals.Store("wire", &osa.Principal{ID: "wire", WorkspaceID: "ws", ExpiresAt: time.Now().Add(300 * time.Millisecond)})
+	testPrincipals.Store("wire", &osa.Principal{ID: "wire", WorkspaceID: "ws", ExpiresAt: time.Now().Add(300 * time.Millisecond), Permissions: []string{osa.PermEventsRead}})
 	w := s.dial(t)
 	conn := tls.Client(w.TCPConn, &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"})
 	if _, err := io.WriteString(conn, "GET /stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: wire\r\nContent-Length: 5\r\n\r\n"); err != nil {

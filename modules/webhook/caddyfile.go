@@ -22,7 +22,6 @@ func ParseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	osa_webhook [<matcher>] <source> {
 //	    mapping          <name>
 //	    duplicate_status 200|409
-//	    unsigned         <workspace>
 //	    <options of the mapping>
 //	}
 //
@@ -66,16 +65,6 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return d.Errf("duplicate_status: %q is not a number", value)
 			}
 			h.DuplicateStatus = n
-		case "unsigned":
-			if h.Unsigned != "" {
-				return d.Err("unsigned was already given")
-			}
-			if !d.AllArgs(&h.Unsigned) {
-				return d.ArgErr()
-			}
-			if h.Unsigned == "" {
-				return d.Err("unsigned must not be empty")
-			}
 		default:
 			options = append(options, d.NextSegment()...)
 		}

@@ -17,9 +17,8 @@ func TestUnmarshalCaddyfile(t *testing.T) {
 			strict_types
 			duplicate_status 409
 			workflow_names strategy_workflow nightly
-			unsigned sandbox
 		}`: {
-			Source: "second", DuplicateStatus: 409, Unsigned: "sandbox",
+			Source: "second", DuplicateStatus: 409,
 			MappingRaw: json.RawMessage(`{"name":"opal","strict_types":true,"workflow_names":["strategy_workflow","nightly"]}`),
 		},
 		"osa_webhook opal {\nstrict_types\n}":  {Source: "opal", MappingRaw: json.RawMessage(`{"name":"opal","strict_types":true}`)},
@@ -35,7 +34,7 @@ func TestUnmarshalCaddyfile(t *testing.T) {
 		`osa_webhook a b`: "wrong argument count",
 		"osa_webhook opal {\nstrict_types yes\n}":                   "wrong argument count",
 		"osa_webhook opal {\nworkflow_names\n}":                     "wrong argument count",
-		"osa_webhook opal {\nunsigned\n}":                           "wrong argument count",
+		"osa_webhook opal {\nunsigned acme\n}":                      "unknown option",
 		"osa_webhook a {\nduplicate_status many\n}":                 "not a number",
 		"osa_webhook opal {\nstrict_types\nstrict_types\n}":         "already given",
 		"osa_webhook opal {\nworkflow_names x\nworkflow_names y\n}": "already given",

@@ -26,8 +26,19 @@ type health struct {
 
 type signature struct {
 	Required bool `json:"required"`
-	// Scheme is null where no signature is checked, or none could be.
+	// Scheme is null where no signature is checked.
 	Scheme *string `json:"scheme"`
+}
+
+// schemeBefore is the scheme of the osa_signature that stands before, nil if there is
+// none. It can be asked for once the configuration runs.
+func (h *Handler) schemeBefore() *string {
+	v := osa.VerifierBefore(h.ctx, h)
+	if v == nil {
+		return nil
+	}
+	name := v.SchemeName()
+	return &name
 }
 
 func (h *Handler) health(w http.ResponseWriter, r *http.Request) error {
@@ -39,11 +50,8 @@ func (h *Handler) health(w http.ResponseWriter, r *http.Request) error {
 	defer done()
 	answer := health{
 		Status: "healthy", Source: h.Source, Methods: methods,
-		Signature: signature{Required: h.Unsigned == ""},
+		Signature: signature{Required: true, Scheme: h.scheme()},
 		Timestamp: time.Now().UTC().Truncate(time.Millisecond),
-	}
-	if v := osa.VerifiedOf(r); v != nil && v.Scheme != "" {
-		answer.Signature.Scheme = &v.Scheme
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
 	defer cancel()
@@ -58,7 +66,7 @@ func (h *Handler) health(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case err != nil:
 		answer.Status, answer.Message = "degraded", "events cannot be stored at the moment"
-	case answer.Signature.Required && answer.Signature.Scheme == nil:
+	case answer.Signature.Scheme == nil:
 		answer.Status, answer.Message = "degraded", "no signature is checked here, so every event is refused"
 	}
 	return response.JSON(w, http.StatusOK, answer)

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -42,9 +43,6 @@ type Handler struct {
 	// DuplicateStatus is the status of the answer to an event that the log
 	// already holds: 200, the default, or 409.
 	DuplicateStatus int `json:"duplicate_status,omitempty"`
-	// Unsigned is the workspace that events without a signature belong to. It
-	// is accepted in development only.
-	Unsigned string `json:"unsigned,omitempty"`
 
 	ctx        caddy.Context
 	app        *osa.App
@@ -52,7 +50,7 @@ type Handler struct {
 	mapping    Mapping
 	mappingErr error
 	metrics    sourceMetrics
-	unsigned   string
+	scheme     func() *string // of the osa_signature before, nil if there is none
 }
 
 // CaddyModule returns the Caddy module information.
@@ -70,7 +68,7 @@ func (h *Handler) Provision(ctx caddy.Context) (err error) {
 		h.DuplicateStatus = http.StatusOK
 	}
 	h.mappingErr = h.loadMapping(ctx)
-	h.unsigned = caddy.NewReplacer().ReplaceAll(h.Unsigned, "")
+	h.scheme = sync.OnceValue(h.schemeBefore)
 	h.metrics = metricsOf(h.Source)
 	return registerMetrics(ctx)
 }
@@ -116,12 +114,6 @@ func (h *Handler) validate() error {
 	if h.DuplicateStatus != http.StatusOK && h.DuplicateStatus != http.StatusConflict {
 		wrong("duplicate_status is %d; it must be 200 or 409", h.DuplicateStatus)
 	}
-	if h.Unsigned != "" && !osa.ValidWorkspace(h.unsigned) {
-		wrong("%w", osa.InvalidWorkspace("unsigned", h.Unsigned))
-	}
-	if h.Unsigned != "" && !h.app.Development() {
-		wrong("unsigned is for development only (OSA_ENV=development): put osa_signature in front")
-	}
 	return errors.Join(errs...)
 }
 
@@ -138,7 +130,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 
 func (h *Handler) receive(w http.ResponseWriter, r *http.Request) error {
 	received := osa.ReceivedAt(r)
-	workspace := h.workspace(r)
+	workspace := workspaceOf(r)
 	if workspace == "" {
 		h.reject(r, reasonUnsigned)
 		return httperror.Unauthenticated(`HMAC realm="osa"`, "hmac").
@@ -196,12 +188,12 @@ func (h *Handler) Writable() error {
 	return nil
 }
 
-// workspace is the one that the event belongs to, "" if nothing vouches for it.
-func (h *Handler) workspace(r *http.Request) string {
+// workspaceOf is the one that the event belongs to, "" if nothing vouches for it.
+func workspaceOf(r *http.Request) string {
 	if v := osa.VerifiedOf(r); v != nil && v.SecretID != "" {
 		return v.WorkspaceID
 	}
-	return h.unsigned
+	return ""
 }
 
 // store makes the event durable and answers.

@@ -173,8 +173,8 @@ func TestBrowser(t *testing.T) {
 	// A browser's EventSource sends no Authorization, and asks another origin's
 	// server whether it may read.
 	g := gateway.Start(t, gateway.Options{Edit: func(text string) string {
-		return gateway.Replace(t, text, "\t\timport authenticated events:read\n\t\tosa_stream\n",
-			"\t\theader Access-Control-Allow-Origin *\n\t\tosa_stream {\n\t\t\tanonymous {$OPAL_WORKSPACE_ID}\n\t\t}\n")
+		return gateway.Replace(t, text, "\t\tosa_auth key jwt\n",
+			"\t\theader Access-Control-Allow-Origin *\n\t\tosa_auth key jwt {\n\t\t\tanonymous {$OPAL_WORKSPACE_ID} events:read\n\t\t}\n")
 	}})
 	var f following
 	mux := http.NewServeMux()

@@ -138,8 +138,8 @@ func (r *running) complete(t *testing.T, dir string) string {
 	case strings.HasPrefix(strings.TrimSpace(sites), "osa_"): // a directive alone
 		sites = "example.com {\n" + sites + "}\n"
 	case strings.TrimSpace(sites) == "": // global options alone
-		sites = "example.com {\n\thandle /api/webhooks/opal-workflow {\n\t\tosa_signature osa {\n\t\t\tsecret main {env.OSA_WEBHOOK_SHARED_SECRET}\n" +
-			"\t\t\tunsigned_methods GET HEAD\n\t\t}\n\t\tosa_webhook opal\n\t}\n}\n"
+		sites = "example.com {\n\thandle /api/webhooks/opal-workflow {\n\t\t@post method POST\n" +
+			"\t\tosa_signature @post osa {env.OSA_WEBHOOK_SHARED_SECRET}\n\t\tosa_webhook opal\n\t}\n}\n"
 	}
 	// Upstreams are ours; sites stand at free ports.
 	sites = proxyLine.ReplaceAllStringFunc(sites, func(line string) string {
@@ -155,7 +155,7 @@ func (r *running) complete(t *testing.T, dir string) string {
 	if r.site == "" {
 		t.Fatalf("no site is found in it:\n%s", r.text)
 	}
-	return globals + sites + "\nhttp://" + r.Addr + " {\n\tosa_diagnostics /api/health health\n}\n"
+	return globals + sites + "\nhttp://" + r.Addr + " {\n\tosa_health /api/health\n}\n"
 }
 
 // splitGlobals cuts a Caddyfile behind its first block.

@@ -2,6 +2,7 @@ package docs
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,6 +23,7 @@ func (r *running) drive(t *testing.T, l leaf) {
 	p := &probe{running: r, leaf: l, t: t}
 	terminals := map[string]func(*probe){
 		"reverse_proxy": (*probe).proxy, "osa_webhook": (*probe).webhook, "osa_diagnostics": (*probe).diagnostics,
+		"osa_events": (*probe).events, "osa_health": (*probe).health,
 		"osa_stream": (*probe).stream, "osa_sync": (*probe).sync, "osa_simulator": (*probe).simulator,
 		"error": (*probe).status, "static_response": (*probe).status, "metrics": (*probe).metrics,
 	}
@@ -149,6 +151,17 @@ func (p *probe) signatures(h *handler, body []byte) (good []string, bad map[stri
 	return good, bad
 }
 
+// asks are the permissions that the leaf itself asks for.
+func (p *probe) asks() []string {
+	switch p.Handler {
+	case "osa_events", "osa_diagnostics", "osa_stream":
+		return []string{"events:read"}
+	case "osa_sync":
+		return []string{"opal:read", "opal:trigger"}
+	}
+	return nil
+}
+
 // credentials of the route: headers of those that are enough, and the status of
 // those that are not.
 func (p *probe) credentials() (good [][]string, bad map[string]int) {
@@ -156,7 +169,7 @@ func (p *probe) credentials() (good [][]string, bad map[string]int) {
 	if h == nil {
 		return [][]string{nil}, nil
 	}
-	required := slices.Clone(h.Require)
+	required := p.asks()
 	if r := p.has("osa_require"); r != nil {
 		required = append(required, r.Permissions...)
 	}
@@ -205,7 +218,7 @@ func (p *probe) admitted(method, url string, body func() []byte, check func(a an
 	signed := p.has("osa_signature")
 	for _, header := range good {
 		b := make1()
-		if signed == nil || slices.Contains(signed.Unsigned, method) {
+		if signed == nil || len(signed.only) > 0 && !slices.Contains(signed.only, method) {
 			check(p.ask(method, url, b, header...), b)
 			continue
 		}
@@ -283,24 +296,34 @@ func (p *probe) webhook() {
 	})
 }
 
-// diagnostics: each view is there.
+// events: the list, an event that there is not, and nothing below it.
+func (p *probe) events() {
+	root := p.leaf.site + strings.TrimSuffix(cmp.Or(p.PathPrefix, "/api/webhook-events"), "/")
+	p.answers(root, "events")
+	p.admitted(http.MethodGet, root+"/evt_99999", nil, func(a answer, _ []byte) { p.want("no such event", a, http.StatusNotFound) })
+}
+
+// diagnostics: last-webhook.
 func (p *probe) diagnostics() {
-	member := map[string]string{"events": "events", "last_webhook": "webhooks", "health": "status", "event": ""}
-	name, known := member[p.View]
-	if !known {
-		p.t.Fatalf("nobody here knows what the view %q promises", p.View)
-	}
-	p.admitted(http.MethodGet, p.url("evt_1"), nil, func(a answer, _ []byte) {
-		if p.View == "event" { // there may be none yet
-			p.want("one event", a, http.StatusOK, http.StatusNotFound)
-			return
-		}
-		p.want(p.View, a, http.StatusOK)
+	p.answers(p.leaf.site+cmp.Or(p.PathPrefix, "/api/diagnostics")+"/last-webhook", "events")
+}
+
+// health: its status.
+func (p *probe) health() { p.answers(p.url("x"), "status") }
+
+// answers checks that GET is answered with an object that has the member.
+func (p *probe) answers(url, member string) {
+	p.admitted(http.MethodGet, url, nil, func(a answer, _ []byte) {
+		p.want(member, a, http.StatusOK)
 		var all map[string]json.RawMessage
-		if err := json.Unmarshal(a.body, &all); err != nil || p.View != "last_webhook" && all[name] == nil {
-			p.t.Errorf("%s is answered %.200s", p.View, a.body)
+		if err := json.Unmarshal(a.body, &all); err != nil || all[member] == nil {
+			p.t.Errorf("%s has no %s: %.200s", url, member, a.body)
 		}
 	})
+	good, _ := p.credentials()
+	for _, header := range good {
+		p.want("another method", p.ask(http.MethodDelete, url, nil, header...), http.StatusMethodNotAllowed)
+	}
 }
 
 // stream: it opens.

@@ -20,17 +20,17 @@ type handler struct {
 		NotBefore string `json:"not_before"`
 		NotAfter  string `json:"not_after"`
 	} `json:"secrets"`
-	Unsigned []string `json:"unsigned_methods"`
+	// only are the methods that the handler's matcher names; empty: all.
+	only []string
 
 	// of osa_auth
-	Require   []string  `json:"require"`
 	Providers []string  `json:"providers"`
 	Anonymous *struct{} `json:"anonymous"`
 
 	Permissions []string `json:"permissions"` // of osa_require
 
-	View         string          `json:"view"`     // of osa_diagnostics
-	MaxBody      int64           `json:"max_body"` // of osa_guard
+	PathPrefix   string          `json:"path_prefix"` // of osa_events and osa_diagnostics
+	MaxBody      int64           `json:"max_body"`    // of osa_guard
 	ContentTypes []string        `json:"content_types"`
 	StatusCode   json.RawMessage `json:"status_code"` // of error and respond
 }
@@ -125,8 +125,11 @@ func walk(t *testing.T, routes []route, at leaf) (all []leaf) {
 				inner := here
 				all = append(all, walk(t, h.Routes, inner)...)
 			case slices.Contains(middleware, h.Handler):
+				for _, m := range r.Match {
+					h.only = m.Method
+				}
 				here.before = append(here.before, h)
-				if len(r.Match) == 0 { // holds for the routes that follow, too
+				if len(r.Match) == 0 || len(r.Match[0].Path) == 0 { // holds for the routes that follow, too
 					at.before = append(at.before, h)
 				}
 			default:

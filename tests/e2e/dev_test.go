@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -266,7 +268,8 @@ func readEnvFile(t *testing.T, path string) map[string]string {
 	return vars
 }
 
-// checkPorts: it listens on the one port and nowhere else.
+// checkPorts: it listens on the gateway's port and on the simulator's, which only this
+// machine reaches, and nowhere else.
 func (d *dev) checkPorts() {
 	d.t.Helper()
 	pid := d.cmd.Process.Pid
@@ -290,8 +293,11 @@ func (d *dev) checkPorts() {
 			c := strings.Fields(line)
 			listening := len(c) > 9 && (c[3] == "0A" || strings.HasPrefix(table, "udp"))
 			if listening && own[c[9]] {
-				_, port, _ := strings.Cut(c[1], ":")
+				addr, port, _ := strings.Cut(c[1], ":")
 				open = append(open, table+" "+port)
+				if addr != "0100007F" && addr != "00000000000000000000000001000000" {
+					d.t.Errorf("it listens on %s", c[1])
+				}
 			}
 		}
 	}
@@ -300,7 +306,28 @@ func (d *dev) checkPorts() {
 	if _, err := fmt.Sscan(port, &n); err != nil {
 		d.t.Fatal(err)
 	}
-	if want := fmt.Sprintf("tcp %04X", n); len(open) != 1 || open[0] != want {
-		d.t.Errorf("open sockets are %v, want %s alone", open, want)
+	_, simulator, _ := strings.Cut(d.printed(), "in place of OPAL at http://localhost:")
+	var m int
+	if _, err := fmt.Sscan(simulator, &m); err != nil {
+		d.t.Fatalf("the simulator's port is not printed: %v", err)
+	}
+	if m <= n {
+		d.t.Errorf("the simulator is at port %d, the gateway at %d", m, n)
+	}
+	for _, socket := range open {
+		if socket != fmt.Sprintf("tcp %04X", n) && socket != fmt.Sprintf("tcp %04X", m) && socket != fmt.Sprintf("tcp6 %04X", m) {
+			d.t.Errorf("open sockets are %v, want those of %d and %d", open, n, m)
+		}
+	}
+	if len(open) < 2 {
+		d.t.Errorf("open sockets are %v, want those of %d and %d", open, n, m)
+	}
+	resp, err := http.Get(fmt.Sprintf("http://localhost:%d/", m))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(body), `"simulated":true`) {
+		d.t.Errorf("the simulator answers %s, %v", body, err)
 	}
 }

@@ -27,9 +27,9 @@ func TestSignatureBeforeAnUpstream(t *testing.T) {
 	for name, first := range map[string]string{"alone": "", "behind osa_guard": "osa_guard\n"} {
 		t.Run(name, func(t *testing.T) {
 			g := gateway.Start(t, gateway.Options{Edit: func(text string) string {
-				return gateway.Replace(t, text, "\tosa_guard {\n", "\thandle "+gateway.WebhookPath+"/proxied {\n"+first+
-					"osa_signature osa {\nsecret main {env.OSA_WEBHOOK_SHARED_SECRET}\n}\nreverse_proxy "+
-					upstream.Listener.Addr().String()+"\n}\n\tosa_guard {\n")
+				return gateway.Replace(t, text, "\tosa_guard\n", "\thandle "+gateway.WebhookPath+"/proxied {\n"+first+
+					"osa_signature osa {env.OSA_WEBHOOK_SHARED_SECRET}\nreverse_proxy "+
+					upstream.Listener.Addr().String()+"\n}\n\tosa_guard\n")
 			}})
 			for _, size := range []int{300, 100_000, 3 << 20} {
 				body := sized(size)
@@ -52,11 +52,11 @@ func TestSignatureBeforeAnUpstream(t *testing.T) {
 // exist they are answered at once; where a signature is awaited they get 408.
 func TestSlowSenders(t *testing.T) {
 	g := gateway.Start(t, gateway.Options{Edit: func(text string) string {
-		return gateway.Replace(t, text, "\t\tmax_body 10MiB\n", "\t\tmax_body 10MiB\n\t\tmax_inflight 16MiB\n\t\tmin_rate 4KiB 2s\n")
+		return gateway.Replace(t, text, "\tosa_guard\n", "\tosa_guard {\n\t\tmax_inflight 16MiB\n\t\tmin_rate 4KiB 2s\n\t}\n")
 	}})
 	signed := g.Sign([]byte("{}"), time.Now())
 	part := strings.Repeat("x", 4_300_000)
-	for path, want := range map[string]int{"/api/nothing/here": 404, gateway.WebhookPath: 408} {
+	for path, want := range map[string]int{"/nothing/here": 404, "/api/nothing/here": 401, gateway.WebhookPath: 408} {
 		t.Run(path, func(t *testing.T) {
 			const senders = 12
 			answers := make(chan string, senders)

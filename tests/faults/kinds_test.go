@@ -106,7 +106,7 @@ func (r *run) failedReload() {
 	bad := []func(string) string{
 		func(s string) string { return s + "\n{ what is this" },
 		func(s string) string {
-			return gateway.Replace(r.t, s, "\t\tosa_webhook opal\n", "\t\tosa_webhook opal {\n\t\t\tmapping nobody\n\t\t}\n")
+			return gateway.Replace(r.t, s, "\tosa_webhook {args[0]}\n", "\tosa_webhook {args[0]} {\n\t\tmapping nobody\n\t}\n")
 		},
 		// Provisions, and fails when it starts: the store is open with other options.
 		func(s string) string {

@@ -174,8 +174,16 @@ func (g *Gateway) WriteConfig(name string, edit func(string) string) string {
 // carry the generation in a header.
 func Generation(t testing.TB, n int) func(string) string {
 	return func(text string) string {
-		return Replace(t, text, "\tosa_guard {\n", fmt.Sprintf("\theader +X-Config-Generation %d\n\tosa_guard {\n", n))
+		return Replace(t, text, "\tosa_guard\n", fmt.Sprintf("\theader +X-Config-Generation %d\n\tosa_guard\n", n))
 	}
+}
+
+// Simulator is an edit that has the simulator in place of OPAL, at the path /simulator
+// of the gateway itself. It needs OSA_ENV=development.
+func Simulator(t testing.TB, text string) string {
+	t.Helper()
+	const end = "\n\terror 404\n"
+	return Replace(t, text, end, "\n\thandle /simulator/* {\n\t\tosa_simulator\n\t}"+end)
 }
 
 // Replace is strings.Replace of a text that must be there.

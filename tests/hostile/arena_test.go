@@ -81,8 +81,8 @@ func newArena(t *testing.T, s settings) *arena {
 	}
 	a.Gateway = gateway.New(t, gateway.Options{Dir: dir, Env: env, Edit: func(text string) string {
 		text = gateway.Replace(t, text, "\tgrace_period 4s\n", "\tgrace_period 4s\n\tskip_install_trust\n\tauto_https disable_redirects\n")
-		const main = "\t\t\tsecret main {env.OSA_WEBHOOK_SHARED_SECRET}\n"
-		return gateway.Replace(t, text, main, main+secrets.String())
+		const receiver = "\t\timport receiver opal osa {env.OSA_WEBHOOK_SHARED_SECRET}\n"
+		return gateway.Replace(t, text, receiver, "\t\tosa_signature @post osa {env.OSA_WEBHOOK_SHARED_SECRET} {\n"+secrets.String()+"\t\t}\n\t\tosa_webhook opal\n")
 	}})
 	a.tlsAddr = gateway.FreeAddr(t)
 	a.Setenv("OSA_ADDRESS", "http://"+a.Addr+", https://"+a.tlsAddr)

@@ -61,7 +61,7 @@ func prepare(t *testing.T, s settings) *gateway.Gateway {
 	g := gateway.New(t, gateway.Options{
 		Env: map[string]string{"OSA_ENV": "development", "OSA_RETENTION": retention.String()},
 		Edit: func(text string) string {
-			return gateway.Replace(t, text, "\t\tosa_stream\n", "\t\tosa_stream {\n\t\t\tmax_streams_per_principal 1000\n\t\t}\n")
+			return gateway.Simulator(t, gateway.Replace(t, text, "\t\tosa_stream\n", "\t\tosa_stream {\n\t\t\tmax_streams_per_principal 1000\n\t\t}\n"))
 		},
 	})
 	// Force Sync and the simulator talk to each other through the front door.

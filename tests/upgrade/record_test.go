@@ -21,7 +21,8 @@ import (
 func options(t *testing.T, binary, data string) gateway.Options {
 	return gateway.Options{
 		Binary: binary, Data: data,
-		Env: map[string]string{"OSA_ENV": "development", "OSA_RETENTION": "36500d"},
+		Env:  map[string]string{"OSA_ENV": "development", "OSA_RETENTION": "36500d"},
+		Edit: func(text string) string { return gateway.Simulator(t, text) },
 	}
 }
 

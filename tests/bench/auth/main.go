@@ -57,13 +57,11 @@ http://{$BENCH_ADDRESS} {
 }
 `
 
-const key = `osa_auth key {
-		require events:read
-	}`
+const key = `osa_auth key
+	osa_require events:read`
 
-const token = `osa_auth jwt {
-		require events:read
-	}`
+const token = `osa_auth jwt
+	osa_require events:read`
 
 func main() {
 	s := roundrobin.NewSetup(flag.CommandLine)

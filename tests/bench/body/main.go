@@ -67,8 +67,11 @@ http://{$BENCH_ADDRESS} {
 		osa_webhook opal
 	}
 	handle /events {
-		osa_diagnostics events {
-			anonymous_workspace large
+		osa_auth {
+			anonymous large events:read
+		}
+		osa_events {
+			path_prefix /events
 		}
 	}
 	handle /stream {

@@ -65,8 +65,11 @@ http://{$BENCH_ADDRESS} {
 		osa_webhook opal
 	}
 	handle /events {
-		osa_diagnostics events {
-			anonymous_workspace bench
+		osa_auth {
+			anonymous bench events:read
+		}
+		osa_events {
+			path_prefix /events
 		}
 	}
 	handle /stream {
