@@ -117,7 +117,7 @@ golangci_lint() {
 		GOBIN="$OSA_TOOLS" go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$version"
 		mv "$OSA_TOOLS/golangci-lint" "$lint"
 	fi
-	"$lint" run "$@"
+	"$lint" run --allow-serial-runners "$@"
 }
 
 # The packages with files that differ from $OSA_BASE or are not committed.
