@@ -170,7 +170,7 @@ func TestReloadEndsStreams(t *testing.T) {
 	with := func(hash string) func(string) string {
 		return func(text string) string {
 			return gateway.Replace(t, text, "\t\t\t\tfile {env.OSA_KEYS_FILE}\n",
-				"\t\t\t\tfile {env.OSA_KEYS_FILE}\n\t\t\t\tkey inline "+hash+" {\n\t\t\t\t\tpermissions events:read\n\t\t\t\t}\n")
+				"\t\t\t\tfile {env.OSA_KEYS_FILE}\n\t\t\t\trecord inline "+hash+" {\n\t\t\t\t\tpermissions events:read\n\t\t\t\t}\n")
 		}
 	}
 	g = gateway.New(t, gateway.Options{})
