@@ -169,14 +169,48 @@ func TestNPMEventSource(t *testing.T) {
 }
 
 func TestBrowser(t *testing.T) {
-	browser := findBrowser(t)
-	// A browser's EventSource sends no Authorization, and asks another origin's
-	// server whether it may read.
-	g := gateway.Start(t, gateway.Options{Edit: func(text string) string {
-		return gateway.Replace(t, text, "\t\tosa_auth key jwt\n",
+	g := gateway.Start(t, gateway.Options{Edit: forPages(t, "osa_stream")})
+	follow(t, g, browse(t, g))
+}
+
+// TestBrowserRefused: a browser whose stream is refused for now comes back by itself,
+// and gets the stream once there is a place.
+func TestBrowserRefused(t *testing.T) {
+	g := gateway.Start(t, gateway.Options{Edit: forPages(t, "osa_stream {\n\t\t\t\tmax_streams 1\n\t\t\t}")})
+	only := g.Follow("evt_0", "")
+	defer only.Close()
+	first := g.MustPost(gateway.Event("wf-first", "geo_audit", time.Now().UTC().Format(time.RFC3339Nano), nil))
+	seq := (gateway.Message{ID: first.WebhookID}).Seq()
+	if err := only.WaitSeq(seq, within); err != nil {
+		t.Fatal(err)
+	}
+	f := browse(t, g)
+	gateway.Eventually(t, within, "the browser has come back after a refusal", func() bool {
+		opened, events := f.state()
+		return opened >= 2 && len(events) == 0
+	})
+	only.Close()
+	gateway.Eventually(t, within, "the browser gets events", func() bool {
+		g.MustPost(gateway.Event("wf-refused", "geo_audit", time.Now().UTC().Format(time.RFC3339Nano), nil))
+		_, events := f.state()
+		return len(events) > 0
+	})
+}
+
+// forPages opens the stream to pages of any origin: a browser's EventSource sends no
+// Authorization, and asks another origin's server whether it may read.
+func forPages(t *testing.T, stream string) func(string) string {
+	return func(text string) string {
+		text = gateway.Replace(t, text, "\t\tosa_auth key jwt\n",
 			"\t\theader Access-Control-Allow-Origin *\n\t\tosa_auth key jwt {\n\t\t\tanonymous {$OPAL_WORKSPACE_ID} events:read\n\t\t}\n")
-	}})
-	var f following
+		return gateway.Replace(t, text, "\t\t\tosa_stream\n", "\t\t\t"+stream+"\n")
+	}
+}
+
+// browse has a browser follow the stream.
+func browse(t *testing.T, g *gateway.Gateway) *following {
+	t.Helper()
+	f := new(following)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFile(w, r, filepath.Join("testdata", "page.html"))
@@ -191,18 +225,18 @@ func TestBrowser(t *testing.T) {
 		}
 	})
 	pages := httptest.NewServer(mux)
-	defer pages.Close()
-	cmd := exec.CommandContext(t.Context(), browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+	t.Cleanup(pages.Close)
+	cmd := exec.CommandContext(t.Context(), findBrowser(t), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
 		"--no-first-run", "--disable-background-networking", "--disable-extensions", "--mute-audio",
 		"--user-data-dir="+gateway.TempDir(t), pages.URL+"/?stream="+url.QueryEscape(g.URL+gateway.StreamPath))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-	}()
-	follow(t, g, &f)
+	})
+	return f
 }
 
 // findBrowser finds Chromium or Chrome.
