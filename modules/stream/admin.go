@@ -113,7 +113,7 @@ func parseListing(q url.Values) (want wanted, err error) {
 
 func (want *wanted) matches(s *stream) bool {
 	if s.number <= want.after || want.workspace != "" && s.workspace != want.workspace ||
-		want.principal != "" && (s.principal == nil || s.owner != want.principal) {
+		want.principal != "" && s.owner != want.principal {
 		return false
 	}
 	if want.minLag == 0 {

@@ -23,7 +23,6 @@ func ParseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    max_streams               <number>
 //	    max_streams_per_principal <number>
 //	    on_slow                   catch_up|latest|disconnect
-//	    anonymous                 <workspace>|*
 //	    keep_connections
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -64,10 +63,6 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				err = d.Errf("unknown on_slow %q: want catch_up, latest or disconnect", value)
 			}
 			h.OnSlow = value
-		case "anonymous":
-			if h.Anonymous = value; value == "" {
-				err = d.Err("anonymous must not be empty")
-			}
 		default:
 			return d.Errf("unknown option %q of osa_stream", option)
 		}

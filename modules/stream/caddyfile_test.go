@@ -17,10 +17,9 @@ func TestCaddyfile(t *testing.T) {
 			max_streams 5
 			max_streams_per_principal 2
 			on_slow latest
-			anonymous ws
 			keep_connections
 		}`: `{"heartbeat":10000000000,"write_timeout":60000000000,"max_streams":5,"max_streams_per_principal":2,` +
-			`"on_slow":"latest","anonymous":"ws","keep_connections":true}`,
+			`"on_slow":"latest","keep_connections":true}`,
 	} {
 		h := new(Handler)
 		if err := h.UnmarshalCaddyfile(caddyfile.NewTestDispenser(input)); err != nil {
@@ -39,7 +38,7 @@ func TestCaddyfile(t *testing.T) {
 		"osa_stream {\n max_streams 0\n}":                    "positive number",
 		"osa_stream {\n max_streams many\n}":                 "positive number",
 		"osa_stream {\n on_slow never\n}":                    "catch_up, latest or disconnect",
-		"osa_stream {\n anonymous a\n anonymous b\n}":        "anonymous is given twice",
+		"osa_stream {\n heartbeat 1s\n heartbeat 2s\n}":      "heartbeat is given twice",
 		"osa_stream {\n keep_connections yes\n}":             "wrong argument count",
 		"osa_stream {\n keep_connections\nkeep_connections}": "wrong argument count",
 		"osa_stream {\n colour red\n}":                       "unknown option",

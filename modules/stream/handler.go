@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/osa-edge/osa-gateway/hub"
 	"github.com/osa-edge/osa-gateway/internal/httperror"
-	"github.com/osa-edge/osa-gateway/internal/network"
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
@@ -57,10 +55,11 @@ func limitOf(p *httperror.Error) (limit, reason string) {
 
 // open opens a stream and drives it. Errors come before the response has begun.
 func (h *Handler) open(w http.ResponseWriter, r *http.Request) error {
-	workspace, owner, err := h.reader(r)
+	principal, workspace, err := osa.RequireWorkspace(r, osa.PermEventsRead)
 	if err != nil {
 		return err
 	}
+	owner := principal.Method + ":" + principal.ID
 	p, invalid := parseParams(r.Header, r.URL.RawQuery, h.policy)
 	if len(invalid) > 0 {
 		return httperror.ValidationFailed(invalid...).HandlerError()
@@ -81,7 +80,7 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request) error {
 	}
 	s := &stream{
 		owner: owner, log: h.log, request: osa.RequestID(r), client: clientOf(r),
-		hub: events, workspace: workspace, metrics: p.metrics, principal: osa.PrincipalOf(r), required: osa.RequiredOf(r),
+		hub: events, workspace: workspace, metrics: p.metrics, principal: principal, required: osa.RequiredOf(r),
 		interval: time.Duration(h.Heartbeat), timeout: time.Duration(h.WriteTimeout), place: -1,
 	}
 	first, err := s.begin(r.Context(), &p)
@@ -97,34 +96,6 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request) error {
 		return osa.EventLogError(err).HandlerError()
 	}
 	return h.serve(w, r, s, first)
-}
-
-// reader says whose events the request may see, and whom its stream counts for.
-func (h *Handler) reader(r *http.Request) (workspace, owner string, err error) {
-	if osa.PrincipalOf(r) != nil || h.anonymous == "" {
-		p, workspace, err := osa.RequireWorkspace(r, osa.PermEventsRead)
-		if err != nil {
-			return "", "", err
-		}
-		return workspace, p.Method + ":" + p.ID, nil
-	}
-	if h.anonymous != "*" {
-		workspace = h.anonymous
-	}
-	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	return workspace, "anonymous:" + ownerOf(ip), nil
-}
-
-// ownerOf names whom a client's address counts for.
-func ownerOf(ip string) string {
-	addr, err := netip.ParseAddr(ip)
-	switch {
-	case err != nil:
-		return ip
-	case addr.Unmap().Is6():
-		return network.Prefix(addr).String()
-	}
-	return network.ClientOf(addr).String()
 }
 
 func refusal(err error) error {

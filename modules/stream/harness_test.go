@@ -141,7 +141,12 @@ func (*testProvider) Current(p *osa.Principal) (*osa.Principal, error) {
 }
 
 // testAuth makes the request's principal of its Authorization.
-type testAuth struct{ app *osa.App }
+type testAuth struct {
+	// Anonymous is the workspace of requests without a principal of their own.
+	Anonymous string `json:"anonymous"`
+
+	app *osa.App
+}
 
 var (
 	testApp        atomic.Pointer[osa.App]
@@ -161,6 +166,8 @@ func (a *testAuth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyh
 	testApp.Store(a.app)
 	if p, ok := testPrincipals.Load(r.Header.Get("Authorization")); ok {
 		osa.SetPrincipal(r, p.(*osa.Principal))
+	} else if a.Anonymous != "" {
+		osa.SetPrincipal(r, osa.NewAnonymous(r, a.Anonymous, []string{osa.PermEventsRead}))
 	}
 	switch r.URL.Path {
 	case "/ping":
@@ -187,6 +194,7 @@ type site struct {
 	server map[string]any // of the JSON
 	http   map[string]any
 	osa    map[string]any
+	auth   map[string]any
 	stream map[string]any
 	tls    map[string]any
 	admin  map[string]any
@@ -207,7 +215,8 @@ func plainSite(t testing.TB, change func(*site)) *site {
 	ln.Close()
 	s := &site{t: t, URL: "http://" + addr, log: filepath.Join(t.TempDir(), "log")}
 	s.client = &http.Client{Transport: &http.Transport{}}
-	s.stream = map[string]any{"handler": "osa_stream", "anonymous": "ws"}
+	s.auth = map[string]any{"handler": "stream_test_auth", "anonymous": "ws"}
+	s.stream = map[string]any{"handler": "osa_stream"}
 	s.server = map[string]any{"listen": []string{addr}, "automatic_https": map[string]any{"disable": true}, "logs": map[string]any{}}
 	s.admin = map[string]any{"disabled": true, "config": map[string]any{"persist": false}}
 	s.http = map[string]any{"metrics": map[string]any{}}
@@ -240,7 +249,7 @@ func loadErr(s *site) error { return loadConfig(s.config()) }
 
 func (s *site) config() []byte {
 	if s.server["routes"] == nil {
-		s.server["routes"] = []any{map[string]any{"handle": []any{map[string]any{"handler": "stream_test_auth"}, s.stream}}}
+		s.server["routes"] = []any{map[string]any{"handle": []any{s.auth, s.stream}}}
 	}
 	s.http["servers"] = map[string]any{"main": s.server}
 	apps := map[string]any{"osa": s.osa, "http": s.http}

@@ -139,7 +139,7 @@ func TestAFailedReloadChangesNothing(t *testing.T) {
 				}
 			})
 			id := t.Name()
-			testPrincipals.Store(id, &osa.Principal{ID: id, WorkspaceID: "ws", Provider: "test"})
+			testPrincipals.Store(id, &osa.Principal{ID: id, WorkspaceID: "ws", Provider: "test", Permissions: []string{osa.PermEventsRead}})
 			r, revoked := s.open(""), s.open("", "Authorization", id)
 			s.publishN(2)
 			s.stream["on_slow"] = "whatever"

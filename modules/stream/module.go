@@ -49,10 +49,6 @@ type Handler struct {
 	// read from the log, the default), `latest` (it skips ahead and is told how
 	// much) or `disconnect`.
 	OnSlow string `json:"on_slow,omitempty"`
-	// Anonymous lets requests in that no osa_auth has authenticated, and shows
-	// them this workspace; `*` is all of them. Placeholders are expanded when the
-	// configuration is loaded.
-	Anonymous string `json:"anonymous,omitempty"`
 	// KeepConnections keeps a handler for each stream until it ends. Otherwise
 	// HTTP/1.1 connections are taken over on Linux, with TLS or without, and the
 	// handlers of HTTP/2 return once the stream is live, which costs a fraction of
@@ -61,12 +57,11 @@ type Handler struct {
 	// osa_stream_open for what is open.
 	KeepConnections bool `json:"keep_connections,omitempty"`
 
-	ctx       caddy.Context
-	app       *osa.App
-	log       *zap.Logger
-	policy    hub.Policy
-	refusals  *zap.Logger // of which there may be floods
-	anonymous string      // Anonymous, expanded
+	ctx      caddy.Context
+	app      *osa.App
+	log      *zap.Logger
+	policy   hub.Policy
+	refusals *zap.Logger // of which there may be floods
 }
 
 // CaddyModule returns the Caddy module information.
@@ -98,7 +93,6 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		h.OnSlow = "catch_up"
 	}
 	h.policy = policies[h.OnSlow]
-	h.anonymous = caddy.NewReplacer().ReplaceAll(h.Anonymous, "")
 	app, err := osa.Of(ctx)
 	if err != nil {
 		return err
@@ -151,9 +145,6 @@ func (h *Handler) Validate() error {
 	}
 	if _, ok := policies[h.OnSlow]; !ok {
 		errs = append(errs, fmt.Errorf("on_slow is %q; it must be catch_up, latest or disconnect", h.OnSlow))
-	}
-	if h.Anonymous != "" && !osa.ValidWorkspace(h.anonymous) {
-		errs = append(errs, osa.InvalidWorkspace("anonymous", h.Anonymous))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return osa.ConfigErrors(h.ctx, fmt.Errorf("osa_stream: %w", err))

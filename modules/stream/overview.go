@@ -142,10 +142,10 @@ func (s *stream) show() openStream {
 	if s.workspace != "" {
 		out.WorkspaceID = &s.workspace
 	}
-	if p := s.principal; p != nil && !p.Anonymous() {
+	if !s.principal.Anonymous() {
 		out.Principal = &s.owner
-		if !p.ExpiresAt.IsZero() {
-			at := p.ExpiresAt.UTC()
+		if !s.principal.ExpiresAt.IsZero() {
+			at := s.principal.ExpiresAt.UTC()
 			out.ExpiresAt = &at
 		}
 	}

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/osa-edge/osa-gateway/modules/osa"
 )
 
@@ -94,27 +92,4 @@ func TestRefusedForNow(t *testing.T) {
 	s.eventually("nobody has a place", func() bool { return the.count() == 0 })
 	refused("a hub that is closed", "unavailable", "unavailable")
 	_ = log
-}
-
-func TestAnonymousIsExpanded(t *testing.T) {
-	t.Setenv("STREAM_TEST_WORKSPACE", "ws-a")
-	s := newSite(t, func(s *site) { s.stream["anonymous"] = "{env.STREAM_TEST_WORKSPACE}" })
-	s.open("")
-	if open := the.streams(); len(open) != 1 || open[0].workspace != "ws-a" {
-		t.Errorf("the stream is not of ws-a")
-	}
-}
-
-func TestAnonymousMustNameAWorkspace(t *testing.T) {
-	for _, value := range []string{"{env.STREAM_TEST_UNSET}", strings.Repeat("x", 129), "a\nb"} {
-		s := plainSite(t, func(s *site) { s.stream["anonymous"] = value })
-		err := loadErr(s)
-		if err == nil || !strings.Contains(err.Error(), "osa_stream: anonymous") {
-			t.Errorf("%q: %v", value, err)
-		}
-		if strings.HasPrefix(value, "{") && (err == nil || !strings.Contains(err.Error(), "environment variable STREAM_TEST_UNSET")) {
-			t.Errorf("%q: the variable is not named: %v", value, err)
-		}
-		_ = caddy.Stop()
-	}
 }

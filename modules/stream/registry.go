@@ -260,9 +260,6 @@ func (t *registry) endsAt(s *stream, ends time.Time) {
 
 // verdict is what a stream is told when it is due, and when its credential ends.
 func (s *stream) verdict(now time.Time) (what uint32, ends time.Time) {
-	if s.principal == nil {
-		return tellBeat, time.Time{}
-	}
 	standing := osa.StatusOf(s.principal, s.required)
 	switch {
 	case standing.Refusal == osa.RefusedExpired, !standing.ExpiresAt.IsZero() && !now.Before(standing.ExpiresAt):

@@ -145,7 +145,6 @@ func vanishing(t *testing.T, timeout, heartbeat string, each func(t *testing.T, 
 					s.http["grace_period"] = "1s" // the kernel keeps connections to nobody for longer
 					s.stream["max_streams_per_principal"] = 2
 					s.stream["write_timeout"], s.stream["heartbeat"] = timeout, heartbeat
-					s.stream["anonymous"] = "ws"
 					if way != nil {
 						way(s)
 					}

@@ -74,8 +74,8 @@ type stream struct {
 	sub       *hub.Subscription
 	workspace string
 	metrics   bool
-	principal *osa.Principal // nil for anonymous readers
-	required  []string       // permissions that it had to have
+	principal *osa.Principal
+	required  []string // permissions that it had to have
 	interval  time.Duration
 	timeout   time.Duration // of a write
 	history   int           // events that it begins with
