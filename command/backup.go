@@ -13,8 +13,9 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
-	"github.com/osa-edge/osa-gateway/storage/badger"
+	"github.com/osa-edge/osa-gateway/storage/badger/backup"
 )
 
 type backupFlags struct {
@@ -128,8 +129,8 @@ func backupEnd(ctx context.Context, notes io.Writer, file string, full bool) (si
 	if info, err := in.Stat(); err != nil || info.Size() == 0 {
 		return "", 0, err
 	}
-	end, err := badger.CheckBackup(ctx, in)
-	if errors.Is(err, badger.ErrBackupCut) && end.Segments > 0 {
+	end, err := backup.Check(ctx, in)
+	if errors.Is(err, backup.ErrCut) && end.Segments > 0 {
 		fmt.Fprintf(notes, "%s: the last backup broke off; going on after the %d before it\n", file, end.Segments)
 		err = nil
 	}
@@ -234,8 +235,8 @@ func runRestore(ctx context.Context, out, notes io.Writer, names []string, f *re
 	}
 	in := io.MultiReader(readers...)
 	if f.check || f.salvage {
-		end, err := badger.CheckBackup(ctx, in)
-		if f.salvage && end.Segments > 0 && errors.Is(err, badger.ErrBackup) {
+		end, err := backup.Check(ctx, in)
+		if f.salvage && end.Segments > 0 && errors.Is(err, backup.ErrInvalid) {
 			fmt.Fprintf(notes, "the backup is whole up to its segment %d only: %v\n", end.Segments, err)
 			err = nil
 		}
@@ -253,8 +254,8 @@ func runRestore(ctx context.Context, out, notes io.Writer, names []string, f *re
 		}
 		in = io.LimitReader(io.MultiReader(readers...), end.Size)
 	}
-	if err := badger.Restore(ctx, in, f.to, badger.Options{}); err != nil {
-		if errors.Is(err, badger.ErrBackup) {
+	if err := backup.Restore(ctx, in, f.to, zap.NewNop()); err != nil {
+		if errors.Is(err, backup.ErrInvalid) {
 			return fmt.Errorf("%w: --salvage restores the parts before that, if there are any", err)
 		}
 		return err

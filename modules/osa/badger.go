@@ -15,6 +15,7 @@ import (
 	"github.com/osa-edge/osa-gateway/internal/memory"
 	"github.com/osa-edge/osa-gateway/storage"
 	"github.com/osa-edge/osa-gateway/storage/badger"
+	"github.com/osa-edge/osa-gateway/storage/badger/convert"
 )
 
 func init() { caddy.RegisterModule(new(Badger)) }
@@ -111,7 +112,7 @@ func (b *Badger) Conversion(logger *zap.Logger) (Conversion, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := badger.NewConversion(path, badger.Options{Reserve: b.Reserve, Ballast: b.Ballast, Logger: logger})
+	c, err := convert.New(path, convert.Options{Reserve: b.Reserve, Logger: logger})
 	if err != nil || c == nil {
 		return nil, err
 	}

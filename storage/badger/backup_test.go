@@ -10,15 +10,19 @@ import (
 	"sync"
 	"testing"
 
+	"go.uber.org/zap"
+
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/storage"
+	"github.com/osa-edge/osa-gateway/storage/badger/backup"
+	"github.com/osa-edge/osa-gateway/storage/badger/layout"
 	"github.com/osa-edge/osa-gateway/storage/storagetest"
 )
 
-func restored(t *testing.T, backup []byte) *Store {
+func restored(t *testing.T, data []byte) *Store {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "restored")
-	must(t, Restore(t.Context(), bytes.NewReader(backup), dir, testOptions()))
+	must(t, backup.Restore(t.Context(), bytes.NewReader(data), dir, zap.NewNop()))
 	return open(t, dir)
 }
 
@@ -88,18 +92,18 @@ func TestBackup(t *testing.T) {
 	fresh := gen.Next()
 	out, err := r.CommitBatch(t.Context(), []*event.Event{fresh, all[5].WithoutBody()})
 	must(t, err)
-	if out.Outcomes[0].Seq != big.Seq+1+restoreJump || out.Outcomes[1] != (storage.Outcome{Seq: all[5].Seq, Duplicate: true}) {
+	if out.Outcomes[0].Seq != big.Seq+1+layout.RestoreJump || out.Outcomes[1] != (storage.Outcome{Seq: all[5].Seq, Duplicate: true}) {
 		t.Fatalf("outcomes after the restore: %+v", out)
 	}
-	if b := r.log.Bounds(); !slices.Equal(b.Skipped, []storage.Range{{First: big.Seq + 1, Last: big.Seq + restoreJump}}) {
+	if b := r.log.Bounds(); !slices.Equal(b.Skipped, []storage.Range{{First: big.Seq + 1, Last: big.Seq + layout.RestoreJump}}) {
 		t.Fatalf("what a restore left out: %+v", b.Skipped)
 	}
 	old, err := s.GetDocument(t.Context(), "keys", "kept")
 	must(t, err)
-	if v, err := r.PutDocument(t.Context(), storage.Document{Collection: "keys", Key: "kept", Version: old.Version}); err != nil || v < restoreJump {
+	if v, err := r.PutDocument(t.Context(), storage.Document{Collection: "keys", Key: "kept", Version: old.Version}); err != nil || v < layout.RestoreJump {
 		t.Fatalf("version %d after %d, %v", v, old.Version, err)
 	}
-	large, err := os.ReadDir(filepath.Join(r.dir, logDir, "large"))
+	large, err := os.ReadDir(filepath.Join(r.dir, layout.LogDir, "large"))
 	must(t, err)
 	if len(large) != 1 {
 		t.Fatalf("%d large bodies", len(large))
@@ -161,26 +165,26 @@ func TestRestoreRefuses(t *testing.T) {
 	part, _ := backupOf(t, s, next)
 	flipped := slices.Clone(full)
 	flipped[len(flipped)/2] ^= 1
-	for name, backup := range map[string][]byte{
+	for name, data := range map[string][]byte{
 		"nothing": {}, "text": []byte("a backup, honestly, of more than sixty bytes, which is what a head takes"), "half": full[:len(full)/2],
-		"all but the end": full[:len(full)-1], "without its end": full[:len(full)-frameHead-positionSize], "damaged": flipped,
+		"all but the end": full[:len(full)-1], "without its end": full[:len(full)-backup.EndSize], "damaged": flipped,
 		"a part alone": part, "twice": append(slices.Clone(full), full...), "with something behind": append(slices.Clone(full), 1),
 	} {
 		dir := filepath.Join(t.TempDir(), "d")
-		err := Restore(t.Context(), bytes.NewReader(backup), dir, testOptions())
-		if wantErr(t, err, ErrBackup); err == nil {
+		err := backup.Restore(t.Context(), bytes.NewReader(data), dir, zap.NewNop())
+		if wantErr(t, err, backup.ErrInvalid); err == nil {
 			t.Fatal(name)
 		}
 		if entries, _ := os.ReadDir(dir); len(entries) > 0 {
 			t.Fatalf("%s: something is left in %s", name, dir)
 		}
 	}
-	if err := Restore(t.Context(), bytes.NewReader(full), s.dir, testOptions()); err == nil {
+	if err := backup.Restore(t.Context(), bytes.NewReader(full), s.dir, zap.NewNop()); err == nil {
 		t.Fatal("restored over a store")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	wantErr(t, Restore(ctx, bytes.NewReader(full), filepath.Join(t.TempDir(), "d"), testOptions()), context.Canceled)
+	wantErr(t, backup.Restore(ctx, bytes.NewReader(full), filepath.Join(t.TempDir(), "d"), zap.NewNop()), context.Canceled)
 	_, err := s.Backup(ctx, &bytes.Buffer{}, "")
 	wantErr(t, err, context.Canceled)
 }
@@ -197,19 +201,19 @@ func TestCheckCutBackup(t *testing.T) {
 	second, last := backupOf(t, s, next)
 	both := append(slices.Clone(full), second...)
 	for size := len(full); size < len(both); size += 1 + len(second)/50 {
-		end, err := CheckBackup(t.Context(), bytes.NewReader(both[:size]))
+		end, err := backup.Check(t.Context(), bytes.NewReader(both[:size]))
 		if size > len(full) {
-			wantErr(t, err, ErrBackupCut)
+			wantErr(t, err, backup.ErrCut)
 		} else {
 			must(t, err)
 		}
-		if want := (BackupEnd{Next: next, Segments: 1, Size: int64(len(full))}); end != want {
+		if want := (backup.End{Next: next, Segments: 1, Size: int64(len(full))}); end != want {
 			t.Fatalf("cut at %d of %d: %+v, want %+v", size, len(both), end, want)
 		}
 	}
-	end, err := CheckBackup(t.Context(), bytes.NewReader(both))
+	end, err := backup.Check(t.Context(), bytes.NewReader(both))
 	must(t, err)
-	if want := (BackupEnd{Next: last, Segments: 2, Size: int64(len(both))}); end != want {
+	if want := (backup.End{Next: last, Segments: 2, Size: int64(len(both))}); end != want {
 		t.Fatalf("whole: %+v, want %+v", end, want)
 	}
 }
@@ -225,11 +229,11 @@ func TestPoint(t *testing.T) {
 	again := restored(t, full)
 	defer closed(t, again)
 	fill(t, again, storagetest.NewGenerator(5, testStart), 50, 10)
-	ahead, err := parsePosition(next)
+	ahead, err := backup.ParsePosition(next)
 	must(t, err)
 	rewritten := ahead
-	ahead.seq += 1000
-	rewritten.check++
+	ahead.Seq += 1000
+	rewritten.Check++
 	for name, of := range map[string]struct {
 		s     *Store
 		point string
@@ -245,8 +249,8 @@ func TestPoint(t *testing.T) {
 		}
 	}
 	part, _ := backupOf(t, s, next)
-	copy(part[len(backupMagic):], bytes.Repeat([]byte{7}, 16))
-	wantErr(t, Restore(t.Context(), bytes.NewReader(append(full, part...)), filepath.Join(t.TempDir(), "d"), testOptions()), ErrBackup)
+	copy(part[len("OSAGWBK3"):], bytes.Repeat([]byte{7}, 16))
+	wantErr(t, backup.Restore(t.Context(), bytes.NewReader(append(full, part...)), filepath.Join(t.TempDir(), "d"), zap.NewNop()), backup.ErrInvalid)
 }
 
 // TestBackupOfDamage: a store that cannot be read is not backed up.
@@ -255,7 +259,7 @@ func TestBackupOfDamage(t *testing.T) {
 	s := open(t, dir)
 	fill(t, s, storagetest.NewGenerator(1, testStart), 4000, 100)
 	closed(t, s)
-	segments, err := filepath.Glob(filepath.Join(dir, logDir, "*.log"))
+	segments, err := filepath.Glob(filepath.Join(dir, layout.LogDir, "*.log"))
 	must(t, err)
 	segment, err := os.OpenFile(segments[0], os.O_RDWR, 0)
 	must(t, err)

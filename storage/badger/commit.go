@@ -9,10 +9,8 @@ import (
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/internal/failpoint"
 	"github.com/osa-edge/osa-gateway/storage"
+	"github.com/osa-edge/osa-gateway/storage/badger/layout"
 )
-
-// largeBody is the size above which a body has its own file.
-const largeBody = 256 << 10
 
 // Prepare implements storage.Store. It looks for the original of a duplicate,
 // so that the committer does not have to, and writes a large body aside.
@@ -27,7 +25,7 @@ func (s *Store) Prepare(ctx context.Context, e *event.Event) (storage.Outcome, e
 			return storage.Outcome{Seq: found.original, Duplicate: found.original != 0}, err
 		}
 	}
-	if len(e.Body) <= largeBody {
+	if len(e.Body) <= layout.LargeBody {
 		return storage.Outcome{}, nil
 	}
 	if err := s.disk.AllowEvent(int64(len(e.Body))); err != nil {
@@ -124,7 +122,7 @@ func (s *Store) CommitBatch(ctx context.Context, batch []*event.Event) (storage.
 // write puts large bodies aside that Prepare did not, and appends the events.
 func (s *Store) write(events []*event.Event) error {
 	for _, e := range events {
-		if len(e.Body) <= largeBody {
+		if len(e.Body) <= layout.LargeBody {
 			continue
 		}
 		name, err := s.log.PutLarge(e.Body)

@@ -16,9 +16,12 @@ import (
 	"testing"
 
 	bdg "github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/storage"
+	"github.com/osa-edge/osa-gateway/storage/badger/convert"
+	"github.com/osa-edge/osa-gateway/storage/badger/layout"
 	"github.com/osa-edge/osa-gateway/storage/storagetest"
 )
 
@@ -78,9 +81,9 @@ func unpackOld(t *testing.T, name string) (dir string) {
 	}
 }
 
-func convert(t *testing.T, dir string) {
+func convertStore(t *testing.T, dir string) {
 	t.Helper()
-	c, err := NewConversion(dir, testOptions())
+	c, err := convert.New(dir, convert.Options{Logger: zap.NewNop()})
 	must(t, err)
 	if c == nil {
 		t.Fatal("there is nothing to convert")
@@ -142,7 +145,7 @@ func TestConvert(t *testing.T) {
 			dir := unpackOld(t, name)
 			_, err := Open(dir, testOptions())
 			wantErr(t, err, storage.ErrFormat)
-			convert(t, dir)
+			convertStore(t, dir)
 			s := open(t, dir)
 			defer func() { closed(t, s) }()
 			holds(t, s, want)
@@ -157,13 +160,13 @@ func TestConvert(t *testing.T) {
 			if v < want.State.DocumentVersion {
 				t.Fatalf("version %d may have been given out", v)
 			}
-			if _, err := os.Stat(filepath.Join(dir, oldDir)); err == nil {
+			if _, err := os.Stat(filepath.Join(dir, layout.Format1Dir)); err == nil {
 				t.Error("the old files are still there")
 			}
 			fill(t, s, storagetest.NewGenerator(9, testStart), 20, 5)
 			closed(t, s)
 			s = open(t, dir)
-			if c, err := NewConversion(dir, testOptions()); err != nil || c != nil {
+			if c, err := convert.New(dir, convert.Options{Logger: zap.NewNop()}); err != nil || c != nil {
 				t.Fatalf("converted once more: %v", err)
 			}
 		})
@@ -176,34 +179,36 @@ func TestConvertBreaksOff(t *testing.T) {
 	want := oldStores(t)["Killed"]
 	for name, breakOff := range map[string]func(t *testing.T, dir string){
 		"before the manifest was replaced": func(t *testing.T, dir string) {
-			must(t, os.MkdirAll(filepath.Join(dir, oldDir), 0o700))
-			must(t, os.Link(filepath.Join(dir, markerFile), filepath.Join(dir, oldDir, markerFile)))
+			must(t, os.MkdirAll(filepath.Join(dir, layout.Format1Dir), 0o700))
+			must(t, os.Link(filepath.Join(dir, layout.MarkerFile), filepath.Join(dir, layout.Format1Dir, layout.MarkerFile)))
 		},
 		"before all files were moved": func(t *testing.T, dir string) {
-			must(t, moveAside(dir))
-			entries, err := os.ReadDir(filepath.Join(dir, oldDir))
+			c, err := convert.New(dir, convert.Options{Logger: zap.NewNop()})
+			must(t, err)
+			must(t, c.Close())
+			entries, err := os.ReadDir(filepath.Join(dir, layout.Format1Dir))
 			must(t, err)
 			for _, e := range entries {
-				if e.Name() != markerFile {
-					must(t, os.Rename(filepath.Join(dir, oldDir, e.Name()), filepath.Join(dir, e.Name())))
+				if e.Name() != layout.MarkerFile {
+					must(t, os.Rename(filepath.Join(dir, layout.Format1Dir, e.Name()), filepath.Join(dir, e.Name())))
 					return
 				}
 			}
 		},
 		"before the start": func(t *testing.T, dir string) {
-			c, err := NewConversion(dir, testOptions())
+			c, err := convert.New(dir, convert.Options{Logger: zap.NewNop()})
 			must(t, err)
 			must(t, c.Close())
 		},
 		"while it was copying": func(t *testing.T, dir string) {
-			c, err := NewConversion(dir, testOptions())
+			c, err := convert.New(dir, convert.Options{Logger: zap.NewNop()})
 			must(t, err)
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			wantErr(t, c.Run(ctx), context.Canceled)
-			must(t, os.MkdirAll(filepath.Join(dir, logDir), 0o700))
-			must(t, os.WriteFile(filepath.Join(dir, logDir, "00000000000000000001.log"), []byte("half"), 0o600))
-			must(t, os.WriteFile(filepath.Join(dir, documentsFile), []byte("half"), 0o600))
+			must(t, os.MkdirAll(filepath.Join(dir, layout.LogDir), 0o700))
+			must(t, os.WriteFile(filepath.Join(dir, layout.LogDir, "00000000000000000001.log"), []byte("half"), 0o600))
+			must(t, os.WriteFile(filepath.Join(dir, layout.DocumentsFile), []byte("half"), 0o600))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -217,7 +222,7 @@ func TestConvertBreaksOff(t *testing.T) {
 			}
 			_, err := Open(dir, testOptions())
 			wantErr(t, err, storage.ErrFormat)
-			convert(t, dir)
+			convertStore(t, dir)
 			s := open(t, dir)
 			defer closed(t, s)
 			holds(t, s, want)
@@ -228,28 +233,28 @@ func TestConvertBreaksOff(t *testing.T) {
 // What an end between the last two steps left is removed at the next start.
 func TestConvertEndsBeforeTheOldIsGone(t *testing.T) {
 	dir := unpackOld(t, "killed.tar.gz")
-	convert(t, dir)
-	must(t, os.MkdirAll(filepath.Join(dir, oldDir), 0o700))
+	convertStore(t, dir)
+	must(t, os.MkdirAll(filepath.Join(dir, layout.Format1Dir), 0o700))
 	closed(t, open(t, dir))
-	if _, err := os.Stat(filepath.Join(dir, oldDir)); err == nil {
+	if _, err := os.Stat(filepath.Join(dir, layout.Format1Dir)); err == nil {
 		t.Error("the old files are still there")
 	}
 }
 
 func TestConvertNeedsSpace(t *testing.T) {
 	dir := unpackOld(t, "killed.tar.gz")
-	opt := testOptions()
-	opt.freeSpace = func(string) (int64, error) { return 1 << 10, nil }
-	_, err := NewConversion(dir, opt)
+	_, err := convert.New(dir, convert.Options{
+		Logger: zap.NewNop(), FreeSpace: func(string) (int64, error) { return 1 << 10, nil },
+	})
 	wantErr(t, err, storage.ErrNoSpace)
-	convert(t, dir) // nothing was changed
+	convertStore(t, dir) // nothing was changed
 }
 
 func TestConvertIsLocked(t *testing.T) {
 	dir := unpackOld(t, "killed.tar.gz")
-	c, err := NewConversion(dir, testOptions())
+	c, err := convert.New(dir, convert.Options{Logger: zap.NewNop()})
 	must(t, err)
-	_, err = NewConversion(dir, testOptions())
+	_, err = convert.New(dir, convert.Options{Logger: zap.NewNop()})
 	wantErr(t, err, storage.ErrLocked)
 	_, err = Open(dir, testOptions())
 	wantErr(t, err, storage.ErrLocked)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/osa-edge/osa-gateway/storage"
+	"github.com/osa-edge/osa-gateway/storage/badger/layout"
 	"github.com/osa-edge/osa-gateway/storage/storagetest"
 )
 
@@ -33,7 +34,7 @@ func TestDamagedEventsAreNotMissing(t *testing.T) {
 					closed(t, s)
 				}
 				s := open(t, dir)
-				pattern := filepath.Join(dir, logDir, "*.seg")
+				pattern := filepath.Join(dir, layout.LogDir, "*.seg")
 				var sealed []string
 				eventually(t, func() bool {
 					sealed, _ = filepath.Glob(pattern)

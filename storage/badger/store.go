@@ -3,7 +3,7 @@
 // layout.go.
 //
 // It is named after the library that format 1 was stored in. Stores of that
-// format are converted; see convert.go.
+// format are converted; see package convert.
 //
 // It knows how the parts of a store work together. Package segment knows the
 // log's files, package bolt documents and projections, package diskguard free
@@ -26,6 +26,7 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 	"github.com/osa-edge/osa-gateway/storage/badger/dedupfilter"
 	"github.com/osa-edge/osa-gateway/storage/badger/diskguard"
+	"github.com/osa-edge/osa-gateway/storage/badger/layout"
 	"github.com/osa-edge/osa-gateway/storage/bolt"
 	"github.com/osa-edge/osa-gateway/storage/segment"
 )
@@ -35,7 +36,7 @@ type Store struct {
 	dir      string
 	opt      Options
 	logger   *zap.Logger
-	identity identity
+	identity layout.Identity
 	unlock   func()
 
 	log         *segment.Log
@@ -51,13 +52,13 @@ type Store struct {
 
 // Open opens the store in dir, or creates it. It returns storage.ErrLocked if
 // another process has it open, and storage.ErrFormat if the format is unknown.
-// A store of format 1 has to be converted first: see NewConversion.
+// A store of format 1 has to be converted first: see package convert.
 func Open(dir string, opt Options) (*Store, error) {
 	opt = opt.withDefaults()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	unlock, err := lockDir(dir)
+	unlock, err := layout.Lock(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -72,19 +73,19 @@ func Open(dir string, opt Options) (*Store, error) {
 }
 
 func (s *Store) open() error {
-	held, id, err := inspect(s.dir)
+	held, id, err := layout.Inspect(s.dir)
 	if err != nil {
 		return err
 	}
 	switch held {
-	case dirFormat1:
+	case layout.Format1:
 		return fmt.Errorf("%w: 1, which has to be converted first", storage.ErrFormat)
-	case dirEmpty:
-		if err := mark(s.dir); err != nil {
+	case layout.Empty:
+		if err := layout.Mark(s.dir); err != nil {
 			return err
 		}
-	case dirStore:
-		if err := removeOld(s.dir); err != nil { // Left by a conversion that ended before the deletion.
+	case layout.Current:
+		if err := layout.RemoveFormat1(s.dir); err != nil { // Left by a conversion that ended before the deletion.
 			return err
 		}
 	}
@@ -92,22 +93,22 @@ func (s *Store) open() error {
 	s.disk = diskguard.New(s.dir, diskguard.Options{
 		Reserve: s.opt.Reserve, Ballast: s.opt.Ballast, FreeSpace: s.opt.freeSpace, Logger: s.logger,
 	})
-	s.log, err = segment.Open(disk.OS, filepath.Join(s.dir, logDir), segment.Options{
+	s.log, err = segment.Open(disk.OS, filepath.Join(s.dir, layout.LogDir), segment.Options{
 		Logger: s.logger.Named("log"), Poisoned: s.opt.Poisoned, TableBytes: s.opt.TableBytes, Files: s.opt.Files,
 	})
 	if err != nil {
 		return err
 	}
-	if s.documents, err = bolt.OpenDocuments(filepath.Join(s.dir, documentsFile), bolt.Options{Logger: s.logger, Existing: held == dirStore}); err != nil {
+	if s.documents, err = bolt.OpenDocuments(filepath.Join(s.dir, layout.DocumentsFile), bolt.Options{Logger: s.logger, Existing: held == layout.Current}); err != nil {
 		return err
 	}
-	if s.projections, err = bolt.OpenProjections(filepath.Join(s.dir, projectionsFile), bolt.Options{Logger: s.logger}); err != nil {
+	if s.projections, err = bolt.OpenProjections(filepath.Join(s.dir, layout.ProjectionsFile), bolt.Options{Logger: s.logger}); err != nil {
 		return err
 	}
 	s.head.set(s.log.Last())
-	if held == dirEmpty {
-		s.identity = newIdentity()
-		return describe(s.dir, s.identity)
+	if held == layout.Empty {
+		s.identity = layout.NewIdentity()
+		return layout.Describe(s.dir, s.identity)
 	}
 	return nil
 }

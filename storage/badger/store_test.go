@@ -14,6 +14,7 @@ import (
 
 	"github.com/osa-edge/osa-gateway/event"
 	"github.com/osa-edge/osa-gateway/storage"
+	"github.com/osa-edge/osa-gateway/storage/badger/layout"
 	"github.com/osa-edge/osa-gateway/storage/storagetest"
 )
 
@@ -99,11 +100,11 @@ func TestFormat(t *testing.T) {
 	for _, contents := range []string{
 		`{"format":3,"identity":"000102030405060708090a0b0c0d0e0f"}`, `{"format":2,"identity":"0001"}`, `{"format":2}`, `{`, ``,
 	} {
-		must(t, os.WriteFile(filepath.Join(dir, storeFile), []byte(contents), 0o600))
+		must(t, os.WriteFile(filepath.Join(dir, layout.StoreFile), []byte(contents), 0o600))
 		_, err := Open(dir, testOptions())
 		wantErr(t, err, storage.ErrFormat)
 	}
-	must(t, os.Remove(filepath.Join(dir, storeFile)))
+	must(t, os.Remove(filepath.Join(dir, layout.StoreFile)))
 	_, err := Open(dir, testOptions())
 	wantErr(t, err, storage.ErrFormat) // a log, and nobody says whose
 }
@@ -124,7 +125,7 @@ func TestOlderVersionsRefuse(t *testing.T) {
 // A store whose making was interrupted is made again.
 func TestInterruptedMaking(t *testing.T) {
 	dir := t.TempDir()
-	must(t, mark(dir))
+	must(t, layout.Mark(dir))
 	s := open(t, dir)
 	fill(t, s, storagetest.NewGenerator(1, testStart), 10, 10)
 	closed(t, s)
@@ -206,7 +207,7 @@ func TestLargeBodies(t *testing.T) {
 	gen := storagetest.NewGenerator(1, testStart)
 	var all []*event.Event
 	var bodies [][]byte
-	for i, size := range []int{largeBody, largeBody + 1, 9 << 20} {
+	for i, size := range []int{layout.LargeBody, layout.LargeBody + 1, 9 << 20} {
 		e := gen.Next()
 		e.Body = storagetest.Filler(uint64(i), size)
 		storagetest.Seal(e)
@@ -216,7 +217,7 @@ func TestLargeBodies(t *testing.T) {
 		}
 		_, err := s.Prepare(t.Context(), e)
 		must(t, err)
-		if aside := e.BodyRef != "" && e.Body == nil; aside != (size > largeBody) {
+		if aside := e.BodyRef != "" && e.Body == nil; aside != (size > layout.LargeBody) {
 			t.Fatalf("body of %d bytes: reference %q", size, e.BodyRef)
 		}
 	}
@@ -236,7 +237,7 @@ func TestDiscard(t *testing.T) {
 	s := open(t, t.TempDir())
 	defer closed(t, s)
 	e := storagetest.NewGenerator(1, testStart).Next()
-	e.Body = storagetest.Filler(1, largeBody+1)
+	e.Body = storagetest.Filler(1, layout.LargeBody+1)
 	storagetest.Seal(e)
 	var copies []*event.Event
 	for range 3 { // all at once: none finds another
@@ -254,7 +255,7 @@ func TestDiscard(t *testing.T) {
 			s.Discard(c)
 		}
 	}
-	large, err := os.ReadDir(filepath.Join(s.dir, logDir, "large"))
+	large, err := os.ReadDir(filepath.Join(s.dir, layout.LogDir, "large"))
 	must(t, err)
 	if len(large) != 1 {
 		t.Fatalf("%d large bodies for one event", len(large))

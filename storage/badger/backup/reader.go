@@ -1,4 +1,4 @@
-package badger
+package backup
 
 import (
 	"bufio"
@@ -14,8 +14,8 @@ import (
 type partReader struct {
 	ctx  context.Context
 	r    *bufio.Reader
-	from position
-	end  position
+	from Position
+	end  Position
 	done bool
 	size int64 // read so far
 
@@ -26,27 +26,27 @@ type partReader struct {
 
 // openPart reads the header of a part, or returns io.EOF if there is none. The
 // first part comes after the zero position.
-func openPart(ctx context.Context, r *bufio.Reader, after position) (*partReader, error) {
+func openPart(ctx context.Context, r *bufio.Reader, after Position) (*partReader, error) {
 	head := make([]byte, partHead)
 	n, err := io.ReadFull(r, head)
 	if n == 0 && errors.Is(err, io.EOF) {
 		return nil, io.EOF
 	}
-	if errors.Is(err, io.ErrUnexpectedEOF) && after != (position{}) {
-		return nil, ErrBackupCut
+	if errors.Is(err, io.ErrUnexpectedEOF) && after != (Position{}) {
+		return nil, ErrCut
 	}
 	if err != nil || !bytes.HasPrefix(head, []byte(backupName)) {
-		return nil, fmt.Errorf("%w: no backup of this gateway", ErrBackup)
+		return nil, fmt.Errorf("%w: no backup of this gateway", ErrInvalid)
 	}
 	if !bytes.HasPrefix(head, []byte(backupMagic)) {
-		return nil, fmt.Errorf("%w: written by another version of this gateway, which can restore it", ErrBackup)
+		return nil, fmt.Errorf("%w: written by another version of this gateway, which can restore it", ErrInvalid)
 	}
 	from := decodePosition(head[len(backupMagic):])
-	if after != (position{}) && from.store != after.store {
-		return nil, fmt.Errorf("%w: its parts are of several stores", ErrBackup)
+	if after != (Position{}) && from.Store != after.Store {
+		return nil, fmt.Errorf("%w: its parts are of several stores", ErrInvalid)
 	}
-	if from.seq != after.seq {
-		return nil, fmt.Errorf("%w: a part that begins after event %d follows one that ends with %d", ErrBackup, from.seq, after.seq)
+	if from.Seq != after.Seq {
+		return nil, fmt.Errorf("%w: a part that begins after event %d follows one that ends with %d", ErrInvalid, from.Seq, after.Seq)
 	}
 	return &partReader{ctx: ctx, r: r, from: from, size: int64(n)}, nil
 }
@@ -68,7 +68,7 @@ func (s *section) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		if s.kind < s.want {
-			return 0, fmt.Errorf("%w: its sections are out of order", ErrBackup)
+			return 0, fmt.Errorf("%w: its sections are out of order", ErrInvalid)
 		}
 	}
 	if s.kind != s.want {
@@ -90,22 +90,22 @@ func (p *partReader) next() error {
 	}
 	kind, size, sum := head[0], binary.BigEndian.Uint32(head[1:]), binary.BigEndian.Uint32(head[5:])
 	if size == 0 || size > maxFrame || kind < p.kind || kind > frameEnd {
-		return fmt.Errorf("%w: damaged", ErrBackup)
+		return fmt.Errorf("%w: damaged", ErrInvalid)
 	}
 	if cap(p.buf) < int(size) {
-		p.buf = make([]byte, max(size, frameBytes))
+		p.buf = make([]byte, max(size, FrameBytes))
 	}
 	data := p.buf[:size]
 	if err := p.readFull(data); err != nil {
 		return err
 	}
 	if frameSum(kind, data) != sum {
-		return fmt.Errorf("%w: damaged", ErrBackup)
+		return fmt.Errorf("%w: damaged", ErrInvalid)
 	}
 	p.kind, p.data = kind, data
 	if kind == frameEnd {
 		if len(data) != positionSize {
-			return fmt.Errorf("%w: damaged", ErrBackup)
+			return fmt.Errorf("%w: damaged", ErrInvalid)
 		}
 		p.end, p.done, p.data = decodePosition(data), true, nil
 	}
@@ -115,15 +115,15 @@ func (p *partReader) next() error {
 // finish reads the end of the part, which must come next.
 func (p *partReader) finish() error {
 	if len(p.data) > 0 {
-		return fmt.Errorf("%w: more in it than belongs there", ErrBackup)
+		return fmt.Errorf("%w: more in it than belongs there", ErrInvalid)
 	}
 	if !p.done {
 		if err := p.next(); err != nil {
 			return err
 		}
 	}
-	if !p.done || p.end.store != p.from.store || p.end.seq < p.from.seq {
-		return fmt.Errorf("%w: damaged", ErrBackup)
+	if !p.done || p.end.Store != p.from.Store || p.end.Seq < p.from.Seq {
+		return fmt.Errorf("%w: damaged", ErrInvalid)
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func (p *partReader) readFull(b []byte) error {
 	n, err := io.ReadFull(p.r, b)
 	p.size += int64(n)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return ErrBackupCut
+		return ErrCut
 	}
 	return err
 }

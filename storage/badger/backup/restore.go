@@ -1,4 +1,7 @@
-package badger
+// Package backup is the format of a store's backups: it writes and reads their parts,
+// verifies them, and restores a store from them. It does not know how a store takes a
+// backup of itself.
+package backup
 
 import (
 	"bufio"
@@ -10,17 +13,16 @@ import (
 	"os"
 	"path/filepath"
 
+	"go.uber.org/zap"
+
 	"github.com/osa-edge/osa-gateway/internal/disk"
 	"github.com/osa-edge/osa-gateway/storage"
+	"github.com/osa-edge/osa-gateway/storage/badger/convert"
 	"github.com/osa-edge/osa-gateway/storage/badger/format1"
+	"github.com/osa-edge/osa-gateway/storage/badger/layout"
 	"github.com/osa-edge/osa-gateway/storage/bolt"
 	"github.com/osa-edge/osa-gateway/storage/segment"
 )
-
-// restoreJump is added to the sequence number and the versions of a restored
-// store, so that they are greater than any that the lost store may have used
-// after the backup.
-const restoreJump = 1 << 32
 
 // oldBackupMagic is how a backup of format 1 begins.
 const oldBackupMagic = backupName + "2"
@@ -31,28 +33,27 @@ const oldBackupMagic = backupName + "2"
 // The new store has its own identity: its backups do not continue those of the
 // lost one. If Restore fails, dir holds no store. Backups of format 1 are
 // converted.
-func Restore(ctx context.Context, r io.Reader, dir string, opt Options) error {
-	opt = opt.withDefaults()
+func Restore(ctx context.Context, r io.Reader, dir string, logger *zap.Logger) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 		return errors.Join(fmt.Errorf("restore: %s is not empty", dir), err)
 	}
-	in := bufio.NewReaderSize(r, frameBytes)
-	err := mark(dir)
+	in := bufio.NewReaderSize(r, FrameBytes)
+	err := layout.Mark(dir)
 	if err == nil {
 		if isOldBackup(in) {
-			err = restoreOld(ctx, in, dir, opt)
+			err = restoreOld(ctx, in, dir, logger)
 		} else {
 			err = restoreParts(ctx, in, dir)
 		}
 	}
 	if err == nil {
-		err = moveOn(ctx, dir, opt)
+		err = moveOn(ctx, dir, logger)
 	}
 	if err == nil {
-		err = describe(dir, newIdentity())
+		err = layout.Describe(dir, layout.NewIdentity())
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("restore: %w", err), emptyDir(dir))
@@ -67,19 +68,19 @@ func isOldBackup(in *bufio.Reader) bool {
 
 // restoreParts imports the log of all parts, and the documents of the last one.
 func restoreParts(ctx context.Context, in *bufio.Reader, dir string) (err error) {
-	log, err := segment.NewImporter(disk.OS, filepath.Join(dir, logDir))
+	log, err := segment.NewImporter(disk.OS, filepath.Join(dir, layout.LogDir))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	var end position
+	var end Position
 	for n := 0; ; n++ {
 		part, err := openPart(ctx, in, end)
 		if errors.Is(err, io.EOF) && n > 0 {
 			return nil
 		}
 		if errors.Is(err, io.EOF) {
-			return fmt.Errorf("%w: nothing in it", ErrBackup)
+			return fmt.Errorf("%w: nothing in it", ErrInvalid)
 		}
 		if err != nil {
 			return err
@@ -92,7 +93,7 @@ func restoreParts(ctx context.Context, in *bufio.Reader, dir string) (err error)
 }
 
 func restorePart(ctx context.Context, part *partReader, log *segment.Importer, dir string) error {
-	name := filepath.Join(dir, documentsFile)
+	name := filepath.Join(dir, layout.DocumentsFile)
 	if err := os.RemoveAll(name); err != nil {
 		return err
 	}
@@ -110,58 +111,57 @@ func restorePart(ctx context.Context, part *partReader, log *segment.Importer, d
 	return part.finish()
 }
 
-// asBackupError wraps the error of an invalid section in ErrBackup.
+// asBackupError wraps the error of an invalid section in ErrInvalid.
 func asBackupError(err error) error {
-	if errors.Is(err, ErrBackup) {
+	if errors.Is(err, ErrInvalid) {
 		return err
 	}
 	if errors.Is(err, bolt.ErrSnapshot) || errors.Is(err, segment.ErrStream) || errors.Is(err, storage.ErrBackupPosition) {
-		return fmt.Errorf("%w: %w", ErrBackup, err)
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return err
 }
 
 // restoreOld creates a store of format 1 from a backup and converts it.
-func restoreOld(ctx context.Context, in io.Reader, dir string, opt Options) error {
-	old := filepath.Join(dir, oldDir)
-	if err := format1.LoadBackup(ctx, in, old, opt.Logger); err != nil {
+func restoreOld(ctx context.Context, in io.Reader, dir string, logger *zap.Logger) error {
+	old := filepath.Join(dir, layout.Format1Dir)
+	if err := format1.LoadBackup(ctx, in, old, logger); err != nil {
 		return asOldBackupError(err)
 	}
-	store, err := format1.Open(old, opt.Logger)
+	store, err := format1.Open(old, logger)
 	if err != nil {
 		return err
 	}
-	c := &Conversion{dir: dir, opt: opt}
-	_, err = c.copy(ctx, store)
-	return errors.Join(err, store.Close(), removeOld(dir))
+	_, err = convert.Copy(ctx, store, dir)
+	return errors.Join(err, store.Close(), layout.RemoveFormat1(dir))
 }
 
 func asOldBackupError(err error) error {
 	switch {
 	case errors.Is(err, format1.ErrBackupCut):
-		return fmt.Errorf("%w: %w", ErrBackupCut, err)
+		return fmt.Errorf("%w: %w", ErrCut, err)
 	case errors.Is(err, format1.ErrBackup):
-		return fmt.Errorf("%w: %w", ErrBackup, err)
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return err
 }
 
 // moveOn raises the sequence number and versions of a restored store by
 // restoreJump.
-func moveOn(ctx context.Context, dir string, opt Options) (err error) {
-	log, err := segment.Open(disk.OS, filepath.Join(dir, logDir), segment.Options{Logger: opt.Logger})
+func moveOn(ctx context.Context, dir string, logger *zap.Logger) (err error) {
+	log, err := segment.Open(disk.OS, filepath.Join(dir, layout.LogDir), segment.Options{Logger: logger})
 	if err != nil {
 		return err
 	}
-	err = log.Jump(log.Next() + restoreJump)
+	err = log.Jump(log.Next() + layout.RestoreJump)
 	if err = errors.Join(err, log.Close()); err != nil {
 		return err
 	}
-	docs, err := bolt.OpenDocuments(filepath.Join(dir, documentsFile), bolt.Options{Existing: true})
+	docs, err := bolt.OpenDocuments(filepath.Join(dir, layout.DocumentsFile), bolt.Options{Existing: true})
 	if err != nil {
 		return err
 	}
-	return errors.Join(docs.RaiseVersions(ctx, restoreJump), docs.Close())
+	return errors.Join(docs.RaiseVersions(ctx, layout.RestoreJump), docs.Close())
 }
 
 func emptyDir(dir string) error {
@@ -170,50 +170,4 @@ func emptyDir(dir string) error {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
 	}
 	return err
-}
-
-// BackupEnd describes the complete parts of a backup.
-type BackupEnd struct {
-	Next     string // The position where the next part starts.
-	Segments int    // parts
-	Size     int64  // in bytes
-}
-
-// CheckBackup verifies the parts in r without restoring them. After an error
-// the result describes the complete parts before it.
-func CheckBackup(ctx context.Context, r io.Reader) (end BackupEnd, err error) {
-	in := bufio.NewReaderSize(r, frameBytes)
-	if isOldBackup(in) {
-		old, err := format1.CheckBackup(ctx, in)
-		return BackupEnd(old), asOldBackupError(err)
-	}
-	var at position
-	for {
-		part, err := openPart(ctx, in, at)
-		if errors.Is(err, io.EOF) && end.Segments > 0 {
-			return end, nil
-		}
-		if errors.Is(err, io.EOF) {
-			err = fmt.Errorf("%w: nothing in it", ErrBackup)
-		}
-		if err == nil {
-			err = checkPart(ctx, part)
-		}
-		if err != nil {
-			return end, asBackupError(err)
-		}
-		at, end.Next = part.end, part.end.String()
-		end.Segments++
-		end.Size += part.size
-	}
-}
-
-func checkPart(ctx context.Context, part *partReader) error {
-	if _, err := bolt.CheckSnapshot(ctx, part.section(frameDocuments)); err != nil {
-		return err
-	}
-	if _, err := io.Copy(io.Discard, part.section(frameLog)); err != nil {
-		return err
-	}
-	return part.finish()
 }

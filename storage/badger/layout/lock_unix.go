@@ -1,6 +1,6 @@
 //go:build unix
 
-package badger
+package layout
 
 import (
 	"errors"
@@ -17,9 +17,9 @@ import (
 // lockFile holds the id of the process that has the lock, for error messages.
 const lockFile = "LOCK"
 
-// lockDir locks a directory. It uses Badger's lock, so that an older version
+// Lock locks a directory. It uses Badger's lock, so that an older version
 // and this one exclude each other.
-func lockDir(dir string) (unlock func(), err error) {
+func Lock(dir string) (unlock func(), err error) {
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err

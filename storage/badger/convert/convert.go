@@ -1,4 +1,6 @@
-package badger
+// Package convert converts a store of format 1 to the current format. It knows both
+// formats. It does not open the converted store.
+package convert
 
 import (
 	"bytes"
@@ -23,9 +25,19 @@ import (
 	"github.com/osa-edge/osa-gateway/storage"
 	"github.com/osa-edge/osa-gateway/storage/badger/diskguard"
 	"github.com/osa-edge/osa-gateway/storage/badger/format1"
+	"github.com/osa-edge/osa-gateway/storage/badger/layout"
 	"github.com/osa-edge/osa-gateway/storage/bolt"
 	"github.com/osa-edge/osa-gateway/storage/segment"
 )
+
+// Options of a conversion.
+type Options struct {
+	// Reserve is the disk space in bytes that must stay free.
+	Reserve int64
+	Logger  *zap.Logger
+	// FreeSpace measures the free disk space; nil means diskguard.FreeSpace.
+	FreeSpace func(dir string) (int64, error)
+}
 
 // Conversion converts a store of format 1 to the current format in the same
 // directory. The old store is moved to a subdirectory and kept until everything
@@ -39,16 +51,18 @@ type Conversion struct {
 	total  atomic.Uint64
 }
 
-// NewConversion returns the conversion that the store in dir needs, or nil. It
+// New returns the conversion that the store in dir needs, or nil. It
 // locks the store, checks the free disk space, and prevents older versions from
 // opening the directory. The caller calls Run or Close.
-func NewConversion(dir string, opt Options) (_ *Conversion, err error) {
-	opt = opt.withDefaults()
-	held, _, err := inspect(dir)
-	if err != nil || held != dirFormat1 {
+func New(dir string, opt Options) (_ *Conversion, err error) {
+	if opt.FreeSpace == nil {
+		opt.FreeSpace = diskguard.FreeSpace
+	}
+	held, _, err := layout.Inspect(dir)
+	if err != nil || held != layout.Format1 {
 		return nil, nil // Open returns the error.
 	}
-	unlock, err := lockDir(dir)
+	unlock, err := layout.Lock(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -85,9 +99,9 @@ func (c *Conversion) Progress() storage.RebuildError {
 // discard deletes what an interrupted conversion wrote.
 func (c *Conversion) discard() error {
 	return errors.Join(
-		os.RemoveAll(filepath.Join(c.dir, logDir)),
-		os.RemoveAll(filepath.Join(c.dir, documentsFile)),
-		os.RemoveAll(filepath.Join(c.dir, projectionsFile)),
+		os.RemoveAll(filepath.Join(c.dir, layout.LogDir)),
+		os.RemoveAll(filepath.Join(c.dir, layout.DocumentsFile)),
+		os.RemoveAll(filepath.Join(c.dir, layout.ProjectionsFile)),
 	)
 }
 
@@ -109,8 +123,8 @@ func (c *Conversion) checkSpace() error {
 	if err != nil {
 		return err
 	}
-	need := size + size/4 + c.opt.Reserve
-	free, err := c.opt.freeSpace(c.dir)
+	need := size + size/4 + max(0, c.opt.Reserve)
+	free, err := c.opt.FreeSpace(c.dir)
 	if err != nil {
 		return err
 	}
@@ -128,14 +142,14 @@ func (c *Conversion) checkSpace() error {
 // is moved first: without it, or with the mark in its place, an older version
 // opens nothing.
 func moveAside(dir string) error {
-	old := filepath.Join(dir, oldDir)
+	old := filepath.Join(dir, layout.Format1Dir)
 	if err := os.MkdirAll(old, 0o700); err != nil {
 		return err
 	}
-	manifest := filepath.Join(dir, markerFile)
+	manifest := filepath.Join(dir, layout.MarkerFile)
 	raw, err := os.ReadFile(manifest)
-	if err == nil && bytes.HasPrefix(raw, []byte(badgerMagic)) {
-		err := os.Link(manifest, filepath.Join(old, markerFile))
+	if err == nil && bytes.HasPrefix(raw, []byte(layout.BadgerMagic)) {
+		err := os.Link(manifest, filepath.Join(old, layout.MarkerFile))
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
@@ -143,7 +157,7 @@ func moveAside(dir string) error {
 			return err
 		}
 	}
-	if err := mark(dir); err != nil {
+	if err := layout.Mark(dir); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(dir)
@@ -186,7 +200,7 @@ func (c *Conversion) Run(ctx context.Context) error {
 }
 
 func (c *Conversion) run(ctx context.Context) error {
-	old, err := format1.Open(filepath.Join(c.dir, oldDir), c.opt.Logger)
+	old, err := format1.Open(filepath.Join(c.dir, layout.Format1Dir), c.opt.Logger)
 	if err != nil {
 		return err
 	}
@@ -194,33 +208,32 @@ func (c *Conversion) run(ctx context.Context) error {
 	if err = errors.Join(err, old.Close()); err != nil {
 		return err
 	}
-	if err := describe(c.dir, id); err != nil {
+	if err := layout.Describe(c.dir, id); err != nil {
 		return err
 	}
-	return removeOld(c.dir)
+	return layout.RemoveFormat1(c.dir)
 }
 
-// removeOld deletes what a finished conversion left.
-func removeOld(dir string) error {
-	if _, err := os.Lstat(filepath.Join(dir, oldDir)); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return errors.Join(os.RemoveAll(filepath.Join(dir, oldDir)), disk.OS.SyncDir(dir))
+// Copy writes the contents of an open store of format 1 into the files of a new store
+// in dir, and returns the identity of the old one.
+func Copy(ctx context.Context, old *format1.Store, dir string) (layout.Identity, error) {
+	c := &Conversion{dir: dir}
+	return c.copy(ctx, old)
 }
 
 // copy writes the contents of the old store in the current format and compares
 // them.
-func (c *Conversion) copy(ctx context.Context, old *format1.Store) (id identity, err error) {
+func (c *Conversion) copy(ctx context.Context, old *format1.Store) (id layout.Identity, err error) {
 	state := old.State()
 	binary.BigEndian.PutUint64(id[:8], state.Identity[0])
 	binary.BigEndian.PutUint64(id[8:], state.Identity[1])
-	if n := state.Last + 1 - state.First; state.Last > 0 && n < restoreJump {
+	if n := state.Last + 1 - state.First; state.Last > 0 && n < layout.RestoreJump {
 		c.total.Store(n) // Otherwise the store was restored once and has a gap, so the total is unknown.
 	}
-	if err := copyLog(ctx, old, filepath.Join(c.dir, logDir), c); err != nil {
+	if err := copyLog(ctx, old, filepath.Join(c.dir, layout.LogDir), c); err != nil {
 		return id, err
 	}
-	return id, copyDocuments(ctx, old, filepath.Join(c.dir, documentsFile))
+	return id, copyDocuments(ctx, old, filepath.Join(c.dir, layout.DocumentsFile))
 }
 
 // Limits of one batch of a conversion.
@@ -284,7 +297,7 @@ func (w *logWriter) add(e *event.Event) error {
 			return err
 		}
 	}
-	if len(e.Body) > largeBody {
+	if len(e.Body) > layout.LargeBody {
 		name, err := w.log.PutLarge(e.Body)
 		if err != nil {
 			return err
