@@ -305,7 +305,7 @@ func TestEncodeLeavesStreamsAlone(t *testing.T) {
 			map[string]any{"handler": "headers", "response": map[string]any{"deferred": true, "set": map[string]any{"X-Deferred": []string{"yes"}}}},
 			map[string]any{"handler": "encode", "encodings": map[string]any{"gzip": map[string]any{}}, "minimum_length": 1,
 				"match": map[string]any{"headers": map[string]any{"Content-Type": []string{"text/*"}}}},
-			map[string]any{"handler": "stream_test_auth"}, s.stream,
+			s.auth, s.stream,
 		}}}
 	})
 	r := s.open("", "Accept-Encoding", "gzip")

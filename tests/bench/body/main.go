@@ -75,8 +75,10 @@ http://{$BENCH_ADDRESS} {
 		}
 	}
 	handle /stream {
+		osa_auth {
+			anonymous large events:read
+		}
 		osa_stream {
-			anonymous large
 			max_streams_per_principal 10000
 		}
 	}

@@ -73,9 +73,10 @@ http://{$BENCH_ADDRESS} {
 		}
 	}
 	handle /stream {
-		osa_stream {
-			anonymous bench
+		osa_auth {
+			anonymous bench events:read
 		}
+		osa_stream
 	}
 	handle_errors {
 		osa_error

@@ -57,8 +57,10 @@ const gateway = `{
 {{site}} {
 	{{tls}}
 	handle /stream {
+		osa_auth {
+			anonymous bench events:read
+		}
 		osa_stream {
-			anonymous bench
 			max_streams 100000
 			max_streams_per_principal 100000
 			%s
