@@ -226,15 +226,21 @@ func browse(t *testing.T, g *gateway.Gateway) *following {
 	})
 	pages := httptest.NewServer(mux)
 	t.Cleanup(pages.Close)
+	profile, err := os.MkdirTemp("", "osa-browser-")
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.CommandContext(t.Context(), findBrowser(t), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
 		"--no-first-run", "--disable-background-networking", "--disable-extensions", "--mute-audio",
-		"--user-data-dir="+gateway.TempDir(t), pages.URL+"/?stream="+url.QueryEscape(g.URL+gateway.StreamPath))
+		"--user-data-dir="+profile, pages.URL+"/?stream="+url.QueryEscape(g.URL+gateway.StreamPath))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
+		// The browser's other processes end a moment later, and write until then.
+		gateway.Eventually(t, within, "the browser's profile is removed", func() bool { return os.RemoveAll(profile) == nil })
 	})
 	return f
 }
