@@ -50,10 +50,9 @@ func ThisSystem() System {
 // its parents), a GOMEMLIMIT in the environment, and the machine. A source that
 // cannot be read limits nothing, so that the gateway starts anyway.
 //
-// This package reads cgroups itself because automemlimit, which Caddy uses for
-// GOMEMLIMIT, reads only one version of them, gives up if two mounts disagree,
-// and ignores the parents of version 1 where the kernel counts without
-// hierarchy.
+// Caddy sets GOMEMLIMIT with automemlimit. This package reads cgroups itself, because
+// automemlimit reads only one version of them and gives up if two mounts disagree. It
+// also ignores the parents of version 1 where the kernel counts without hierarchy.
 func (s System) Limit() Limit {
 	least := Limit{Bytes: math.MaxInt64}
 	consider := func(n uint64, source string) {

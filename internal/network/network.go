@@ -18,11 +18,24 @@ func ClientOf(addr netip.Addr) netip.Addr {
 	if addr = addr.Unmap(); !addr.Is6() {
 		return addr
 	}
-	return Prefix(addr).Addr()
+	return prefix(addr).Addr()
 }
 
-// Prefix returns the /64 that an IPv6 address belongs to.
-func Prefix(addr netip.Addr) netip.Prefix {
+// ClientName returns the text of what a client is counted under: the address for IPv4,
+// and the /64 in CIDR notation for IPv6. A text that is no address is returned as it is.
+func ClientName(text string) string {
+	addr, err := netip.ParseAddr(text)
+	switch {
+	case err != nil:
+		return text
+	case addr.Unmap().Is6():
+		return prefix(addr).String()
+	}
+	return addr.Unmap().String()
+}
+
+// prefix returns the /64 that an IPv6 address belongs to.
+func prefix(addr netip.Addr) netip.Prefix {
 	return netip.PrefixFrom(addr.WithZone(""), prefixBits).Masked()
 }
 

@@ -30,11 +30,7 @@ type endpoint func(ctx context.Context, w http.ResponseWriter, r *http.Request) 
 // serve calls the endpoint, or answers 405.
 func serve(w http.ResponseWriter, r *http.Request, get endpoint) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return (&httperror.Error{
-			Status: http.StatusMethodNotAllowed, Code: httperror.CodeMethodNotAllowed,
-			Message: "This endpoint answers to GET and HEAD",
-			Header:  http.Header{"Allow": {"GET, HEAD"}},
-		}).HandlerError()
+		return httperror.MethodNotAllowed("This endpoint answers to GET and HEAD", http.MethodGet, http.MethodHead).HandlerError()
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()

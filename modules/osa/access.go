@@ -3,7 +3,6 @@ package osa
 import (
 	"errors"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -95,13 +94,7 @@ const MethodAnonymous = "anonymous"
 // the configuration lets in. Its ID is the client's address (IPv6: its /64), so that
 // limits of a principal hold for an address.
 func NewAnonymous(r *http.Request, workspace string, permissions []string) *Principal {
-	id := ClientIP(r)
-	if addr, err := netip.ParseAddr(id); err == nil {
-		if id = network.ClientOf(addr).String(); addr.Unmap().Is6() {
-			id = network.Prefix(addr).String()
-		}
-	}
-	return &Principal{ID: id, Method: MethodAnonymous, WorkspaceID: workspace, Permissions: permissions}
+	return &Principal{ID: network.ClientName(ClientIP(r)), Method: MethodAnonymous, WorkspaceID: workspace, Permissions: permissions}
 }
 
 // Anonymous reports whether the principal showed no credential.

@@ -8,12 +8,11 @@ import (
 	"sync"
 )
 
-// With HTTP/2 a request lasts until its handler returns, and so long it holds a
-// goroutine with the stack of Caddy's whole chain of handlers, and all that Caddy
-// keeps of a request: several times what a stream itself needs. So the chain of a
-// request for a stream runs on a goroutine of its own and returns when the stream is
-// live. What waits for the end then is the outermost handler, on the small stack
-// that it began with.
+// An HTTP/2 response lasts until its handler returns. A handler that waits below
+// Caddy's chain of handlers holds the stack of that chain, and everything that Caddy
+// keeps of the request. That is several times what a stream needs. So the chain of a
+// request for a stream runs on another goroutine and returns when the stream is live.
+// The outermost handler then waits for the end of the stream, on a small stack.
 
 // detachable is a Caddy server's ConnContext: it makes a detacher the server's
 // outermost handler. That happens before the server serves its first connection, so

@@ -17,10 +17,7 @@ import (
 // ServeHTTP opens a stream, or refuses it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return (&httperror.Error{
-			Status: http.StatusMethodNotAllowed, Code: httperror.CodeMethodNotAllowed, Message: "A stream is read with GET",
-			Header: http.Header{"Allow": {"GET, HEAD"}},
-		}).HandlerError()
+		return httperror.MethodNotAllowed("A stream is read with GET", http.MethodGet, http.MethodHead).HandlerError()
 	}
 	err := h.open(w, r)
 	if p, ok := errors.AsType[*httperror.Error](err); ok {

@@ -7,11 +7,27 @@ import (
 	"github.com/osa-edge/osa-gateway/storage/index"
 )
 
-// trailer is the fixed-size end of a file: magic (8), version (1), 3 zeros,
-// number of events (4), base, salt, seed, predecessor's last sequence number (8
-// each), predecessor's and own checksum (4 each), offset of the footer (8),
-// number of blocks, CRC-32C of their table (4 each), bytes of refs (8), number
-// of refs, CRC-32C of refs (4 each), bytes of keys (8), 28 zeros, CRC-32C.
+// trailer is the fixed-size end of a file. Its fields, with their sizes in bytes:
+//
+//	8  magic
+//	1  version
+//	3  zeros
+//	4  number of events
+//	8  base
+//	8  salt
+//	8  seed
+//	8  last sequence number of the predecessor
+//	4  checksum of the predecessor
+//	4  own checksum
+//	8  offset of the footer
+//	4  number of blocks
+//	4  CRC-32C of the table of blocks
+//	8  size of the refs
+//	4  number of refs
+//	4  CRC-32C of the refs
+//	8  size of the keys
+//	28 zeros
+//	4  CRC-32C of all of this
 type trailer struct {
 	Header
 	count    int
